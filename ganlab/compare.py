@@ -29,7 +29,7 @@ def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, dict[st
     paths = [cfg.of] if isinstance(cfg.of, str) else list(cfg.of)
     are_different = len(paths) > 1 and len(set(paths)) == len(paths)
     remedy = "set 'of=[<run or file>,<run or file>]'"
-    require(are_different, "of", paths, "needs two or more runs or files, each once", remedy)
+    require(are_different, "needs two or more runs or files, each once", remedy, "of", paths)
     sources = {str(path): read_records(Path(path).expanduser()) for path in paths}
     values, remarks = common_values_and_remarks(sources, set(cfg.ignore))
     table = Table("", box=None, pad_edge=False)

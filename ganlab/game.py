@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.distributed import broadcast_, make_in_parallel
-from ganlab.core.errors import UNSET, ConfigError, completing_relative_keys, require
+from ganlab.core.errors import ConfigError, completing_relative_keys, require
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import ALWAYS_AVAILABLE, Batch, Capability, Networks, Player, Turn, at_least_float32
 from ganlab.core.validation import validated_whole_number
@@ -66,7 +66,7 @@ class Game(nn.Module):
         missing = " and ".join(sorted(objective.needs & unavailable))
         reason = f"needs {missing}, which the settings exclude"
         remedy = "choose another objective, or change what excludes it, such as compile=true"
-        require(not missing, "objective", type(objective).__name__, reason, remedy)
+        require(not missing, reason, remedy, "objective", type(objective).__name__)
         with completing_relative_keys("objective"):
             objective.check_networks(networks)
         self.tricks.change_networks(networks)
@@ -78,7 +78,7 @@ class Game(nn.Module):
         if autoencoder is not None:
             can_encode = autoencoder.generator.encoder is not None and not autoencoder.generator.num_classes
             reason = "needs a stage with an encoder and without classes"
-            require(can_encode, "code_of", UNSET, reason, "choose another stage")
+            require(can_encode, reason, "choose another stage", "code_of")
         self.step = 0  # the number of steps of the run so far, over all stages
         self.first_step = 0  # the step of the run at which this game begins, after all earlier stages
 
@@ -240,7 +240,7 @@ class Game(nn.Module):
         """
         if (num_classes := self.generator.num_classes) is None:
             remedy = "train it with trick=label_conditioning"
-            require(label is None, "class", label, "the generator has no classes", remedy)
+            require(label is None, "the generator has no classes", remedy, "class", label)
             return None
         classes = torch.arange(n) % num_classes if label is None else torch.as_tensor(label)
         if unknown := classes[(classes < 0) | (classes >= num_classes)].tolist():
@@ -269,7 +269,7 @@ class Game(nn.Module):
             return
         is_complete = isinstance(counts, list) and self.generator.num_classes in (None, len(counts))
         is_valid = is_complete and sum(validated_whole_number("class_counts", n) for n in counts) > 0
-        require(is_valid, "class_counts", counts, "needs one count for each class", "restore the checkpoint")
+        require(is_valid, "needs one count for each class", "restore the checkpoint", "class_counts", counts)
         for network in self.modules():  # including copies made by tricks
             if isinstance(network, Generator):
                 network.class_counts = counts

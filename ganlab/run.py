@@ -27,7 +27,7 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
         ProcessLost: another process of the run has died.
     """
     reason = "cannot be combined with resume"
-    require(not (cfg.resume and cfg.init_from), "init_from", cfg.init_from, reason, "remove one of them")
+    require(not (cfg.resume and cfg.init_from), reason, "remove one of them", "init_from", cfg.init_from)
     directory = RunDirectory(cfg.resume, cfg.trust) if cfg.resume else None
     if directory is not None:
         cfg = resumed_config(directory, cfg, overrides)
@@ -36,7 +36,7 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
     # The data set checks its folder as well, but only after the slow import of torch.
     if str(cfg.data.get("_target_")).endswith(".Folder"):
         is_folder = Path(cfg.data.root).expanduser().is_dir()
-        require(is_folder, "data.root", cfg.data.root, "is not a folder", "set it to a folder of images")
+        require(is_folder, "is not a folder", "set it to a folder of images", "data.root", cfg.data.root)
     from ganlab.training.lifecycle import play
     from ganlab.training.session import Session
 

@@ -25,7 +25,7 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     Raises:
         ConfigError: there is no run or no readable checkpoint, or the view cannot use an option.
     """
-    require(cfg.run_dir is not None, "run_dir", None, "is missing", "set it to the directory of a run")
+    require(cfg.run_dir is not None, "is missing", "set it to the directory of a run", "run_dir", None)
     parts = (override.lstrip("+~").partition("=") for override in overrides)
     typed = {key: text for key, _, text in parts}  # the values as the user typed them
     check_options(cfg, typed)

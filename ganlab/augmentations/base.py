@@ -29,7 +29,7 @@ class Span(NamedTuple):
             ConfigError: the range is null or not increasing.
         """
         low, high = value_range or (0, 0)  # null is refused as if it were an empty range
-        require(low < high, ".range", value_range, "must be two increasing numbers", "set it, or data.range")
+        require(low < high, "must be two increasing numbers", "set it, or data.range", ".range", value_range)
         return cls((low + high) / 2, (high - low) / 2)
 
 
@@ -53,7 +53,7 @@ def refuse_subpixel_shift(translation: float, shape: tuple[int, int, int]) -> No
     side = max(shape[1:])  # the larger of height and width
     reason, remedy = f"is less than half a pixel of {side}", "set a larger one, or 0"
     valid = translation == 0 or round(translation * side) > 0
-    require(valid, ".translation", translation, reason, remedy)
+    require(valid, reason, remedy, ".translation", translation)
 
 
 class Augmentation(ABC):

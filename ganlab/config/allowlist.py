@@ -59,15 +59,15 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed_by_user: bool
     """
     is_list = not isinstance(trust, str | int | float | None)
     is_valid = is_list and all(isinstance(name, str) and name for name in trust)
-    require(is_valid, "trust", trust, "must be a list of packages", "give, for example, trust=[my_package]")
+    require(is_valid, "must be a list of packages", "give, for example, trust=[my_package]", "trust", trust)
     trusted_prefixes = tuple(f"{package}." for package in trust)
     for key, node in target_nodes(cfg):
         target = node["_target_"]
         remedy = "edit config.yaml"
         is_dotted_name = isinstance(target, str) and re.fullmatch(r"\w+(\.\w+)+", target)
-        require(is_dotted_name, f"{key}._target_", target, "must be the dotted name of a class", remedy)
+        require(is_dotted_name, "must be the dotted name of a class", remedy, f"{key}._target_", target)
         hydra_settings = {name for name in node if str(name).startswith("_")} - {"_target_", "_partial_"}
-        require(not hydra_settings, key, target, "has settings of Hydra's, which no run has", remedy)
+        require(not hydra_settings, "has settings of Hydra's, which no run has", remedy, key, target)
         group = key.split(".")[0]
         in_its_group = all(ONLY_GROUP.get(name, group) == group for name in target.split("."))
         if signed_by_user or (target in allowed_targets() and in_its_group):
@@ -78,10 +78,10 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed_by_user: bool
         allow = f"if you know where this run comes from, allow it by trust=[{package}]"
         remedy = REMOVE if is_covered else allow
         is_trusted = target.startswith(trusted_prefixes)
-        require(is_trusted, key, target, "is not on the list of objects to build", remedy)
+        require(is_trusted, "is not on the list of objects to build", remedy, key, target)
         # A trusted package may import the object from a module that is not trusted.
         module = defining_module(key, target)
-        require(f"{module}.".startswith(trusted_prefixes), key, target, f"is defined in {module}", REMOVE)
+        require(f"{module}.".startswith(trusted_prefixes), f"is defined in {module}", REMOVE, key, target)
 
 
 def defining_module(key: str, target: str) -> str:

@@ -14,7 +14,7 @@ from ganlab.config.checks import selected_nodes
 from ganlab.config.compose import num_processes
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.setting_types import check_arguments
-from ganlab.core.errors import UNSET, ConfigError, completing_relative_keys, error_message, require
+from ganlab.core.errors import ConfigError, completing_relative_keys, error_message, require
 from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Capability, Networks
 from ganlab.data.base import Data
@@ -155,7 +155,7 @@ def build_network(cfg: DictConfig, name: str, data: Data | None, **derived_setti
         derived_settings: settings that the objective determines, of the encoder only.
     """
     key = f"model.{name}"
-    require(name in cfg.model, key, UNSET, "is needed by the objective", "add it, or choose model=vae")
+    require(name in cfg.model, "is needed by the objective", "add it, or choose model=vae", key)
     torch.default_generator.manual_seed(derive_seed(cfg.seed, name))
     base_class = {"generator": Generator, "discriminator": Discriminator}.get(name, object)
     network = instantiate(cfg.model[name], base_class)

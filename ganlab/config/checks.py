@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from ganlab.config.compose import num_steps
 from ganlab.config.setting_types import check_arguments, import_object, to_plain, validated_settings
 from ganlab.config.stages import stage_configs
-from ganlab.core.errors import UNSET, ConfigError, format_value, prefixing_all_keys, require
+from ganlab.core.errors import ConfigError, format_value, prefixing_all_keys, require
 
 # The settings of Lightning's Trainer that a config may have; ganlab sets the others itself.
 TRAINER_SETTINGS = {
@@ -34,12 +34,12 @@ def check_game_config(cfg: DictConfig) -> None:
     for group in ("model", "optimizer", "logger"):
         for name, node in cfg[group].items():
             is_mapping = isinstance(node, DictConfig)
-            require(is_mapping, f"{group}.{name}", to_plain(node), "must be a mapping", remedy)
+            require(is_mapping, "must be a mapping", remedy, f"{group}.{name}", to_plain(node))
     selected_nodes(cfg, "logger")  # refuses settings of loggers that were not selected
     for key in ("resume", "init_from", "run_dir"):
-        require(cfg[key] != "", key, "", "is empty", remedy="give a directory, or remove it")
+        require(cfg[key] != "", "is empty", "give a directory, or remove it", key, "")
     agrees = cfg.images is None or cfg.steps == num_steps(cfg.images, cfg.data.batch_size, cfg.default_steps)
-    require(agrees, "images", cfg.images, f"contradicts steps={cfg.steps}", remedy="give only one of them")
+    require(agrees, f"contradicts steps={cfg.steps}", "give only one of them", "images", cfg.images)
     for name in set(cfg.trainer) - TRAINER_SETTINGS:
         remedy = f"remove it; supported are {', '.join(sorted(TRAINER_SETTINGS))}"
         raise ConfigError("is not supported", remedy, f"trainer.{name}", to_plain(cfg.trainer[name]))
@@ -51,9 +51,9 @@ def check_game_config(cfg: DictConfig) -> None:
         expected = to_plain(cfg.data[data_key])
         value = to_plain(OmegaConf.select(cfg, key, default=expected))
         reason = f"contradicts data.{data_key}={format_value(expected)}"
-        require(value == expected, key, value, reason, remedy=f"remove it; it follows data.{data_key}")
+        require(value == expected, reason, f"remove it; it follows data.{data_key}", key, value)
     is_supported = cfg.trainer.devices == 1 or "strategy" in cfg.trainer
-    require(is_supported, "trainer.devices", cfg.trainer.devices, "needs trainer=ddp", remedy="add it")
+    require(is_supported, "needs trainer=ddp", "add it", "trainer.devices", cfg.trainer.devices)
 
 
 def refuse_unused_settings(cfg: DictConfig, overrides: Sequence[str]) -> None:
@@ -65,7 +65,7 @@ def refuse_unused_settings(cfg: DictConfig, overrides: Sequence[str]) -> None:
     for key, _, value in (override.lstrip("+").partition("=") for override in overrides):
         for network in absent:
             is_unused = key.startswith((f"model.{network}", f"optimizer.{network}"))
-            require(not is_unused, key, value, f"has no effect: the objective has no {network}", "remove it")
+            require(not is_unused, f"has no effect: the objective has no {network}", "remove it", key, value)
         if key == "data.labelled" and cfg.data.labelled and not cfg.resume:
             refuse_unused_labelled(cfg)
     if not cfg.resume:
@@ -97,7 +97,7 @@ def refuse_unused_weights(cfg: DictConfig) -> None:
     weights = cfg.metric.get("weights")
     is_used = weights is None or "weights" in (cfg.get("extractor") or {})
     remedy = "add extractor=inception, which reads them, or remove them"
-    require(is_used, "metric.weights", weights, "has no effect", remedy)
+    require(is_used, "has no effect", remedy, "metric.weights", weights)
 
 
 def check_evaluation_config(cfg: DictConfig, overrides: Sequence[str]) -> None:
@@ -109,7 +109,7 @@ def check_evaluation_config(cfg: DictConfig, overrides: Sequence[str]) -> None:
     has_run, has_images = cfg.run_dir is not None, cfg.generated is not None
     reason = "needs exactly one of a run and generated images"
     remedy = "give either run_dir, or generated and real"
-    require(has_run != has_images, "run_dir", cfg.run_dir, reason, remedy)
+    require(has_run != has_images, reason, remedy, "run_dir", cfg.run_dir)
     # For each setting, the settings that have no effect together with it.
     unused = {"protocol": {"n"}, "run_dir": {"real"}, "real, a folder": {"root"}}
     unused["generated"] = {"n", "seed", "checkpoint", "evaluation.n", "evaluation.seed", "trust"}
@@ -126,15 +126,15 @@ def check_evaluation_config(cfg: DictConfig, overrides: Sequence[str]) -> None:
     if has_images:
         refuse_unused_weights(cfg)  # not for a run, because the extractor in its config may read them
         remedy = "give a folder of images"
-        require(Path(cfg.generated).is_dir(), "generated", cfg.generated, "not a folder", remedy)
-        require(cfg.real, "real", UNSET, "missing", f"{remedy}, or the name of a data set")
+        require(Path(cfg.generated).is_dir(), "not a folder", remedy, "generated", cfg.generated)
+        require(cfg.real, "missing", f"{remedy}, or the name of a data set", "real")
         is_complete = cfg.get("extractor") or not metrics_use_extractor(cfg)
         remedy = "choose inception, or a classifier for images like these, such as mnist"
-        require(is_complete, "extractor", UNSET, "missing", remedy)
+        require(is_complete, "missing", remedy, "extractor")
     if cfg.output:
         output, reason = Path(cfg.output), "must be a file that ends in .json, and not a file of a run"
         is_usable = output.suffix == ".json" and output.name not in ("summary.json", "profile.json")
-        require(is_usable and not output.is_dir(), "output", cfg.output, reason, remedy="choose another name")
+        require(is_usable and not output.is_dir(), reason, "choose another name", "output", cfg.output)
 
 
 def refuse_unused_labelled(cfg: DictConfig) -> None:
@@ -144,7 +144,7 @@ def refuse_unused_labelled(cfg: DictConfig) -> None:
     tricks = [import_object(trick._target_) for trick in selected_nodes(cfg, "trick").values()]
     is_used = any(Capability.LABELLED_BATCH in getattr(trick, "needs", ()) for trick in tricks)
     remedy = "add a trick that learns from labelled samples, such as semi_supervised, or remove it"
-    require(is_used, "data.labelled", cfg.data.labelled, "has no effect", remedy)
+    require(is_used, "has no effect", remedy, "data.labelled", cfg.data.labelled)
 
 
 def has_encoder(cfg: DictConfig) -> bool:
@@ -166,5 +166,5 @@ def selected_nodes(cfg: DictConfig, group: str) -> dict[str, DictConfig]:
     for name, node in nodes.items():
         has_class = isinstance(node, DictConfig) and isinstance(node.get("_target_"), str)
         remedy = f"select it with +{group}={name}, or remove its settings with '~{group}.{name}'"
-        require(has_class, f"{group}.{name}", to_plain(node), "has settings but was not selected", remedy)
+        require(has_class, "has settings but was not selected", remedy, f"{group}.{name}", to_plain(node))
     return nodes

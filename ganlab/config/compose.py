@@ -105,7 +105,7 @@ def refuse_dropped_overrides(overrides: Sequence[str]) -> None:
         if os.path.isdir(CONF / group):
             is_list = "," in value and value.startswith("[")
             is_valid = group in MULTIPLE_CHOICE or not is_list
-            require(is_valid, key, value, "takes a single option", remedy="choose one of them")
+            require(is_valid, "takes a single option", "choose one of them", key, value)
             if key != group and group in given:
                 remedy = f"give all of them as one list, '{group}=[...]'"
                 raise ConfigError(f"is lost next to {group}={given[group]}", remedy, key, value)

@@ -124,7 +124,7 @@ def check_option(override: Override, known: list[str]) -> None:
         nearest = get_close_matches(name, known, n=1, cutoff=0.5)
         remedy = "choose " + ", or ".join([*nearest, f"one of {', '.join(known)}"])
         is_valid = name in known or override.is_delete()
-        require(is_valid, group, typed_value(override), f"there is no such {group}", remedy)
+        require(is_valid, f"there is no such {group}", remedy, group, typed_value(override))
 
 
 def typed_value(override: Override) -> Any:

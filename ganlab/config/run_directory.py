@@ -81,7 +81,7 @@ class RunDirectory:
     def _refuse_nonempty(self) -> None:
         is_empty = not os.path.isfile(self.path) and all(map(is_leftover, self.path.rglob("*")))
         remedy = f"continue the run with {shell_override('resume', self.path)}, or choose another run_dir"
-        require(is_empty, "run_dir", self.path, "exists and is not empty", remedy)
+        require(is_empty, "exists and is not empty", remedy, "run_dir", self.path)
 
     def make_folders(self) -> None:
         """Creates the folders of samples and checkpoints."""

@@ -72,7 +72,7 @@ def validated_settings(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictCo
         # Mappings are not converted: they may hold interpolations of keys that the command lacks.
         value = value if annotation is dict else to_plain(value)
         fits = isinstance(value, DictConfig) if annotation is dict else matches(value, annotation)
-        require(fits, key, value, f"must be {describe_type(annotation)}")
+        require(fits, f"must be {describe_type(annotation)}", key=key, value=value)
         if key in PATHS and isinstance(value, str) and value.startswith("~"):
             OmegaConf.update(cfg, key, os.path.expanduser(value))
     return cfg
@@ -98,7 +98,7 @@ def check_arguments(node: Any) -> None:
                 lacks_quotes = isinstance(value, int | float) and matches("", annotation)
                 remedy = f"""to give a string that looks like a number, quote it: '{key}="{value}"'"""
                 reason = f"must be {describe_type(annotation)}"
-                require(matches(value, annotation), key, value, reason, remedy if lacks_quotes else "")
+                require(matches(value, annotation), reason, remedy if lacks_quotes else "", key, value)
             elif not parameters.accepts_any and not str(name).startswith("_"):
                 near = get_close_matches(str(name), parameters.types, cutoff=0.5) or parameters.types
                 remedy = f"choose from {', '.join(near)}" if near else "remove it"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import num_processes
-from ganlab.core.errors import UNSET, completing_relative_keys, require
+from ganlab.core.errors import completing_relative_keys, require
 
 if TYPE_CHECKING:
     from ganlab.data.base import Data
@@ -105,20 +105,20 @@ def check_stages(cfg: DictConfig, stages: dict[str, Any]) -> None:
         mistakes = [f"lacks {key}" for key in STAGE_KEYS if key not in keys]
         mistakes += [f"has {key}" for key in sorted(keys) if key not in STAGE_KEYS]
         remedy = f"give {', '.join(STAGE_KEYS)} and nothing else"
-        require(not mistakes, f"stages.{name}", UNSET, ", ".join(mistakes), remedy)
+        require(not mistakes, ", ".join(mistakes), remedy, f"stages.{name}")
         check_reference(f"stages.{name}.code_of", stage.code_of, earlier, stages)
         for pretrained in stage.pretrained:
             check_reference(f"stages.{name}.pretrained", pretrained, earlier, stages)
         earlier.append(name)
     check_reference("code_of", cfg.get("code_of"), earlier, stages)
     has_meaning = cfg.images is None or not stages
-    require(has_meaning, "images", cfg.images, "has no meaning in a run with stages", "give steps instead")
+    require(has_meaning, "has no meaning in a run with stages", "give steps instead", "images", cfg.images)
 
 
 def check_reference(key: str, name: str | None, earlier: list[str], stages: dict[str, Any]) -> None:
     """Raises `ConfigError` unless the name is None or that of an earlier stage with an encoder."""
     if name is not None:
         remedy = f"choose from {', '.join(earlier)}, or null" if earlier else "set null"
-        require(name in earlier, key, name, "must be an earlier stage", remedy)
+        require(name in earlier, "must be an earlier stage", remedy, key, name)
         remedy = "give this stage an autoencoder, or choose another"
-        require("encoder" in stages[name].model, key, name, "refers to a stage without an encoder", remedy)
+        require("encoder" in stages[name].model, "refers to a stage without an encoder", remedy, key, name)

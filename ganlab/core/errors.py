@@ -63,8 +63,8 @@ class ConfigError(ValueError):
         return ConfigError(self.reason, self.remedy, key, self.value)
 
 
-def require(condition: object, key: str, value: object, reason: str, remedy: str = "") -> None:
-    """Raises a `ConfigError` about a setting unless the condition holds; see there for the arguments."""
+def require(condition: object, reason: str, remedy: str = "", key: str = "", value: object = UNSET) -> None:
+    """Raises a `ConfigError` with the other arguments unless the condition holds."""
     if not condition:
         raise ConfigError(reason, remedy, key, value)
 

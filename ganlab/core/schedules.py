@@ -43,11 +43,11 @@ class Piecewise(Schedule):
     def __init__(self, values: Sequence[float], milestones: Sequence[int]):
         values, milestones = list(values), list(milestones)
         increasing = all(earlier < later for earlier, later in pairwise([0, *milestones]))
-        require(increasing, ".milestones", milestones, "must be positive and increasing")
+        require(increasing, "must be positive and increasing", key=".milestones", value=milestones)
         reason = f"needs one element more than milestones={format_value(milestones)}"
-        require(len(values) == len(milestones) + 1, ".values", values, reason)
+        require(len(values) == len(milestones) + 1, reason, key=".values", value=values)
         monotone = values in (sorted(values), sorted(values, reverse=True))
-        require(monotone, ".values", values, "must be monotone")
+        require(monotone, "must be monotone", key=".values", value=values)
         self.values, self.milestones = list(map(float, values)), milestones
         self.start, self.end = self.values[0], self.values[-1]
 
@@ -131,10 +131,12 @@ def as_schedule(key: str, value: ScheduleLike, interval: str) -> Schedule:
         ConfigError: a value lies outside of the interval, or is not a number.
     """
     is_number = isinstance(value, int | float | Schedule) and not isinstance(value, bool)
-    require(is_number, key, value, "must be a number")
+    require(is_number, "must be a number", key=key, value=value)
     schedule = value if isinstance(value, Schedule) else Constant(value)
     for extreme in (schedule.start, schedule.end):  # schedules are monotone
-        require(in_interval(extreme, interval), key, extreme, f"must be {describe_interval(interval)}")
+        require(
+            in_interval(extreme, interval), f"must be {describe_interval(interval)}", key=key, value=extreme
+        )
     return schedule
 
 
@@ -145,7 +147,7 @@ def nonzero_schedule(key: str, value: ScheduleLike) -> Schedule:
         ConfigError: a value is negative, or all values are zero.
     """
     schedule = as_schedule(key, value, "[0, inf]")
-    require(schedule.maximum > 0, key, 0, "would have no effect", "give a positive number, or leave it out")
+    require(schedule.maximum > 0, "would have no effect", "give a positive number, or leave it out", key, 0)
     return schedule
 
 

@@ -26,11 +26,11 @@ class Capability(StrEnum):
     """
 
     DISCRIMINATOR = "a discriminator"
-    SCORES = "a loss on logits"  # some objectives use only the features of the discriminator
-    SIGNS = "logits that are positive for real samples and negative for fakes"
+    LOSS_ON_LOGITS = "a loss on logits"  # some objectives use only the features of the discriminator
+    SIGNED_LOGITS = "logits that are positive for real samples and negative for fakes"
     TARGETS = "targets"
-    COSTS = "losses of both players that are never negative"
-    FAKE_COSTS = "a generator loss for each fake"
+    NON_NEGATIVE_LOSSES = "losses of both players that are never negative"
+    LOSS_PER_FAKE = "a generator loss for each fake"
     MOVE_CONTROL = "control over which player moves"
     IRREVOCABLE_MOVES = "discriminator updates that are never undone"
     GENERATOR_TERM = "the generator's adversarial term"
@@ -47,8 +47,8 @@ class Capability(StrEnum):
 
 # The capabilities that a game has with any objective and any data, unless other settings exclude them.
 ALWAYS_AVAILABLE = frozenset(Capability) - {
-    Capability.DISCRIMINATOR, Capability.SCORES, Capability.SIGNS, Capability.TARGETS, Capability.COSTS,
-    Capability.FAKE_COSTS, Capability.ZERO_SUM, Capability.LABELS,
+    Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.SIGNED_LOGITS, Capability.TARGETS,
+    Capability.NON_NEGATIVE_LOSSES, Capability.LOSS_PER_FAKE, Capability.ZERO_SUM, Capability.LABELS,
 }  # fmt: skip
 
 

@@ -48,7 +48,9 @@ def validated_whole_number(key: str, value: Any) -> int:
     Raises:
         ConfigError: the value is anything else.
     """
-    require(is_whole_number(value) and value >= 0, key, value, "must be a whole number of at least 0")
+    require(
+        is_whole_number(value) and value >= 0, "must be a whole number of at least 0", key=key, value=value
+    )
     return value
 
 

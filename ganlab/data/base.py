@@ -11,7 +11,7 @@ from typing import Literal, TypedDict
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import UNSET, format_value, require
+from ganlab.core.errors import format_value, require
 from ganlab.core.randomness import derive_seed, proportional_classes, seeded_generator
 from ganlab.core.validation import Count
 from ganlab.data.densities import Mixture
@@ -95,9 +95,9 @@ class Data:
     def check_batch_size(self, world_size: int, batch_size: int) -> None:
         """Raises `ConfigError` if a global batch is too large, or cannot be divided among the processes."""
         too_large = f"exceeds the {len(self)} training samples"
-        require(batch_size <= len(self), ".batch_size", batch_size, too_large, "lower it")
+        require(batch_size <= len(self), too_large, "lower it", ".batch_size", batch_size)
         uneven, remedy = f"cannot be divided among {world_size} processes", f"set a multiple of {world_size}"
-        require(batch_size % world_size == 0, ".batch_size", batch_size, uneven, remedy)
+        require(batch_size % world_size == 0, uneven, remedy, ".batch_size", batch_size)
 
     def class_counts(self, split: Split = "train") -> list[int] | None:
         """The number of samples of each class in a split; None if there are no classes, or no such split."""
@@ -175,10 +175,10 @@ class Data:
             ConfigError: there is no such split, or the batch size is below 1.
         """
         # The key is that of the argument; ".batch_size" would be the setting of the data.
-        require(batch_size >= 1, "batch_size", batch_size, "must be at least 1")
+        require(batch_size >= 1, "must be at least 1", key="batch_size", value=batch_size)
         suggestion = ", or hold some samples out with data.validation" if name == "validation" else ""
         remedy = f"choose from {', '.join(self.sources)}{suggestion}"
-        require(name in self.sources, "", UNSET, f"the data have no split {name!r}", remedy)
+        require(name in self.sources, f"the data have no split {name!r}", remedy)
         return self._prepare(self.sources[name].all_samples(batch_size), torch.device(device))
 
     def subset(self, name: Split, n: int, device: Device, batch_size: int) -> Iterator[Samples]:
@@ -221,7 +221,7 @@ def check_settings(settings: DataSettings, **properties: object) -> None:
     for name, actual in properties.items():
         value, text = dict(settings)[name], format_value(actual)  # a TypedDict has no variable keys
         # Compared as texts, because the config has lists where the data have tuples.
-        require(format_value(value) == text, f".{name}", value, "contradicts the data", f"set it to {text}")
+        require(format_value(value) == text, "contradicts the data", f"set it to {text}", f".{name}", value)
 
 
 def check_image_settings(settings: DataSettings, shape: Sequence[int], num_classes: int | None) -> None:
@@ -231,7 +231,7 @@ def check_image_settings(settings: DataSettings, shape: Sequence[int], num_class
     """
     check_settings(settings, shape=tuple(shape), num_classes=num_classes)
     fits = list(settings["range"] or ()) in ([-1, 1], [0, 1])
-    require(fits, ".range", settings["range"], "is not a value range of images", "set it to [-1,1] or [0,1]")
+    require(fits, "is not a value range of images", "set it to [-1,1] or [0,1]", ".range", settings["range"])
 
 
 def scale(x: Tensor, value_range: ValueRange) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from PIL import ImageColor
 from torch import Tensor
 
-from ganlab.core.errors import UNSET, ConfigError, escape_unprintable, require
+from ganlab.core.errors import ConfigError, escape_unprintable, require
 from ganlab.core.validation import Count, Whole
 from ganlab.data.base import Data, DataSettings, check_image_settings
 from ganlab.data.files import ImageFiles
@@ -107,7 +107,7 @@ def require_opaque(colour: str) -> None:
     is_opaque = False
     with suppress(ValueError, TypeError):
         is_opaque = len(ImageColor.getrgb(colour)) == 3  # 4 values if there is an alpha
-    require(is_opaque, ".background", colour, "is not an opaque colour", "choose one, such as white")
+    require(is_opaque, "is not an opaque colour", "choose one, such as white", ".background", colour)
 
 
 class EvaluationFolder(Data):
@@ -135,11 +135,11 @@ class EvaluationFolder(Data):
         for file, (file_height, file_width, _) in others:
             reason = f"{file} is {file_width}x{file_height}, but {first} is {width}x{height}"
             remedy = "resize them, or put the images of each size into a separate folder"
-            require((file_height, file_width) == (height, width), "", UNSET, reason, remedy)
+            require((file_height, file_width) == (height, width), reason, remedy)
         not_grey = (file for file, (_, _, mode) in headers.items() if mode not in GREY_MODES)
         coloured = next((file for file in not_grey if has_colours(file, height, width)), None)
         reason = f"{coloured} has colours, and the images it is compared with have none"
-        require(channels != 1 or coloured is None, "", UNSET, reason, "make both grey, or both coloured")
+        require(channels != 1 or coloured is None, reason, "make both grey, or both coloured")
         channels = channels or (1 if coloured is None else 3)
         spec = ImageSpec(channels, height, width)
         source = ImageFiles(files, labels, spec, num_workers=0, skipped=None, remedy=REPAIR)
@@ -169,7 +169,7 @@ def find_splits(root: str, test_root: str | None) -> dict[str, Path]:
     suffixes = {match["suffix"] for match in splits.values()}  # such as "A" of "trainA"
     if len(folders) == 2 and name_of_role.keys() == {"train", "test"} and len(suffixes) == 1:
         reason = f"root={root} also has a test split, {name_of_role['test']}/"
-        require(test_root is None, ".test_root", test_root, reason, "set it to null")
+        require(test_root is None, reason, "set it to null", ".test_root", test_root)
         return {split: parent / name_of_role[split] for split in ("train", "test")}
     only_splits = len(splits) == len(folders) > 0
     # Names with prefixes are classes if all have one role, such as blood_test and urine_test.
@@ -182,7 +182,7 @@ def find_splits(root: str, test_root: str | None) -> dict[str, Path]:
         matches = [SPLIT_NAME.fullmatch(entry.name) for entry in os.scandir(folder) if entry.is_dir()]
         roles = {split_role(match) for match in matches if match}
         reason = f"{folder} contains splits, not images of a class"
-        require(len(roles) < 2, "", UNSET, reason, "set data.root to it, or to one of the splits")
+        require(len(roles) < 2, reason, "set data.root to it, or to one of the splits")
     if test_root is None:
         return {"train": parent}
     return {"train": parent, "test": existing_folder(".test_root", test_root)}
@@ -204,7 +204,7 @@ def existing_folder(key: str, folder: str) -> Path:
         ConfigError: there is no such folder.
     """
     path = Path(folder).expanduser()
-    require(path.is_dir(), key, folder, "is not a folder", "set it to a folder of images")
+    require(path.is_dir(), "is not a folder", "set it to a folder of images", key, folder)
     return path
 
 
@@ -261,7 +261,7 @@ def list_images(folder: Path, classes: list[str], skipped: list[str] | None) -> 
     groups = {folder / name: find_images(folder / name, visited, skipped) for name in names}
     for group, files in (groups or {folder: images}).items():
         reason = f"{group} contains no images that no other folder contains ({' '.join(SUFFIXES)})"
-        require(files, "", UNSET, reason, "add some, or remove the folder")
+        require(files, reason, "add some, or remove the folder")
     if not names:
         return images, None
     labels = [classes.index(group.name) for group, files in groups.items() for _ in files]

@@ -57,11 +57,11 @@ class LabelledSubset:
         self.labels, self.num_classes = labels.cpu(), num_classes
         self.per_class, rest = divmod(count, num_classes)
         uneven = f"cannot be divided among the {num_classes} classes"
-        require(rest == 0, ".labelled", count, uneven, f"set it to a multiple of {num_classes}")
+        require(rest == 0, uneven, f"set it to a multiple of {num_classes}", ".labelled", count)
         smallest = int(torch.bincount(self.labels, minlength=num_classes).min())
         too_many = f"takes {self.per_class} samples of each class, but one class has only {smallest}"
         remedy = f"set it to {smallest * num_classes} or less"
-        require(self.per_class <= smallest, ".labelled", count, too_many, remedy)
+        require(self.per_class <= smallest, too_many, remedy, ".labelled", count)
 
     def rows(self, seed: int) -> Tensor:
         """The rows of the subset among the training samples, [count], as chosen by the seed."""

@@ -156,7 +156,7 @@ def hold_out(x: Tensor, labels: Tensor, validation: int, choice: HeldOut, flip: 
     Raises:
         ConfigError: no sample would be left for training.
     """
-    require(validation < len(x), ".validation", validation, f"holds out all {len(x)} samples", "lower it")
+    require(validation < len(x), f"holds out all {len(x)} samples", "lower it", ".validation", validation)
     order = torch.arange(len(x))
     if choice == "random":
         order = torch.randperm(len(x), generator=seeded_generator("validation"))

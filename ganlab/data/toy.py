@@ -6,7 +6,7 @@ from typing import Unpack
 
 import numpy as np
 
-from ganlab.core.errors import UNSET, require
+from ganlab.core.errors import require
 from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import Count, NonEmpty, NotNegative, Positive, TwoOrMore, Whole
 from ganlab.data.base import Data, DataSettings, check_settings
@@ -71,7 +71,7 @@ class Mixture1D(Toy):
     ):
         reason = f"means, stds and weights have {len(means)}, {len(stds)} and {len(weights)} elements"
         equally_many = len(means) == len(stds) == len(weights) >= 1
-        require(equally_many, "", UNSET, reason, "give one of each for every Gaussian")
+        require(equally_many, reason, "give one of each for every Gaussian")
         super().__init__(Mixture([[mean] for mean in means], stds, weights), **args)
 
 

@@ -166,7 +166,7 @@ def load_splits(dataset: str, root: str) -> list[tuple[Tensor, Tensor]]:
     from torchvision import datasets  # imported here because it takes seconds
 
     parent = Path(root).expanduser()
-    require(parent.is_dir() or not parent.exists(), ".root", root, "is a file", "set it to a folder")
+    require(parent.is_dir() or not parent.exists(), "is a file", "set it to a folder", ".root", root)
     folder = parent / FOLDERS[dataset]
     if not folder.is_dir():
         _download(dataset, parent)

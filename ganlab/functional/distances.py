@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import UNSET, require
+from ganlab.core.errors import require
 from ganlab.functional.kernels import Kernel, squared_distances
 
 Estimator = Literal["biased", "unbiased", "u_statistic", "linear"]
@@ -70,7 +70,7 @@ class MMDEstimator:
     def __init__(self, kernel: Kernel, estimator: BatchEstimator, *, take_root: bool):
         reason = f"cannot be taken of the {estimator} estimate, which can be negative"
         valid = estimator == "biased" or not take_root
-        require(valid, ".root", take_root, reason, "choose the biased estimator")
+        require(valid, reason, "choose the biased estimator", ".root", take_root)
         self.kernel, self.estimator, self.take_root = kernel, estimator, take_root
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ def median_distance(x: Tensor) -> Tensor:
     squared = squared_distances(centred, centred)
     above_diagonal = torch.ones_like(squared, dtype=torch.bool).triu(1)  # the pairs with i < j
     median = squared[above_diagonal].median().sqrt()
-    require(median != 0, "", UNSET, "the median distance of the samples is 0", "set the widths in data units")
+    require(median != 0, "the median distance of the samples is 0", "set the widths in data units")
     return median
 
 
@@ -118,9 +118,9 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: Tensor, p: int) -> Tens
 def require_equal_sizes(x: Tensor, y: Tensor, estimate: str) -> None:
     """Raises `ConfigError` if x and y have different numbers of samples; the message names the estimate."""
     reason = f"{estimate} needs as many samples on both sides, not {len(x)} and {len(y)}"
-    require(len(x) == len(y), "", UNSET, reason)
+    require(len(x) == len(y), reason)
 
 
 def require_two_samples(n: int, estimate: str) -> None:
     """Raises `ConfigError` if there are fewer than two samples; the message names the estimate."""
-    require(n >= 2, "data.batch_size", n, f"{estimate} needs at least two samples")
+    require(n >= 2, f"{estimate} needs at least two samples", key="data.batch_size", value=n)

@@ -118,7 +118,7 @@ def require_enough(n: int, reason: str, remedy: str, key: str = "", value: Any =
     """
     for adjective, size in sizes.items():
         message = f"{reason}, and there are {size} {adjective} ones"
-        require(size >= n, key, value, message, f"use more samples, or {remedy}")
+        require(size >= n, message, f"use more samples, or {remedy}", key, value)
 
 
 class FeatureMetric(SampleMetric):

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.errors import UNSET, ConfigError, require
+from ganlab.core.errors import ConfigError, require
 from ganlab.core.validation import Count, Positive
 from ganlab.data.base import Data, Split
 from ganlab.data.sources import Samples
@@ -47,14 +47,14 @@ class DownstreamMetric(SampleMetric):
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
         classes = data.num_classes or 0
         reason = "measures classification, and these data do not have two classes or more"
-        require(classes > 1, "", UNSET, reason, OTHER_METRIC)
+        require(classes > 1, reason, OTHER_METRIC)
         self.check_data(data)
         self._data, self._n = data, n_fake if self.n_train is None else min(self.n_train, len(data))
         self._num_test = len(data.sources["test"])
         self.names = (f"{self.prefix}/test",)
         if self._n:
             reason = f"cannot learn {classes} classes from {self._n} samples"
-            require(self._n >= classes, self.size_key, self._n, reason, f"set it to {classes} or more")
+            require(self._n >= classes, reason, f"set it to {classes} or more", self.size_key, self._n)
             self.names = (f"{self.prefix}/test_{short_number(self._n)}",)
 
     def check_data(self, data: Data) -> None:  # noqa: B027, a hook
@@ -97,7 +97,7 @@ class ConditionalMetric(DownstreamMetric):
 
     def check_game(self, game: Game) -> None:
         remedy = f"add trick=label_conditioning, or {OTHER_METRIC}"
-        require(game.generator.num_classes, "", UNSET, "needs a class-conditional generator", remedy)
+        require(game.generator.num_classes, "needs a class-conditional generator", remedy)
 
     def samples(self, game: Game, seed: int) -> tuple[Tensor, Tensor]:
         """Samples [N, *shape] in the data's range, and their classes [N]."""
@@ -214,7 +214,7 @@ class LinearProbe(DownstreamMetric):
 
     def check_game(self, game: Game) -> None:
         reason = "needs a discriminator, and this game has none"
-        require(game.discriminator is not None, "", UNSET, reason, OTHER_METRIC)
+        require(game.discriminator is not None, reason, OTHER_METRIC)
         blank_image = torch.zeros(1, *game.shape, device=next(game.parameters()).device)
         try:
             activations = self._activations(game, blank_image)
@@ -222,7 +222,7 @@ class LinearProbe(DownstreamMetric):
             remedy = f"remove label_conditioning, packing or minibatch_stddev, or {OTHER_METRIC}"
             raise ConfigError("needs a discriminator of single images without classes", remedy) from error
         reason = "found no hidden layer in the discriminator: its body has no activation that is a module"
-        require(activations, "", UNSET, reason, f"add some, such as nn.LeakyReLU, or {OTHER_METRIC}")
+        require(activations, reason, f"add some, such as nn.LeakyReLU, or {OTHER_METRIC}")
 
     def measure(self, game: Game, seed: int) -> float:
         from sklearn import pipeline, preprocessing, svm

@@ -65,7 +65,7 @@ class Evaluation:
             with _completing_error_keys(name):
                 suitable = metric.input_kind == "points" or self.data.value_range is not None
                 reason = "measures images, and these data are points"
-                require(suitable, "metric", name, reason, "choose metric=none")
+                require(suitable, reason, "choose metric=none", "metric", name)
                 for split in metric.references:
                     self.data.split(split, "cpu", BATCH)  # raises an error if the split does not exist
                 metric.setup(self.data, self.n, self._num_real(metric, metric.subsampled_split or "train"))
@@ -138,7 +138,7 @@ class Evaluation:
             return (names[0], self.higher_is_better[names[0]]) if names else (None, False)
         matches = [full for full in names if full == name or full.startswith((f"{name}/", f"{name}_"))]
         reason = f"may be {' or '.join(matches)}" if matches else "is not measured"
-        require(len(matches) == 1, "monitor", name, reason, f"choose one of {', '.join(names) or 'none'}")
+        require(len(matches) == 1, reason, f"choose one of {', '.join(names) or 'none'}", "monitor", name)
         return matches[0], self.higher_is_better[matches[0]]
 
     def records(self, values: Mapping[str, float], game: Game | None = None) -> MetricRecords:

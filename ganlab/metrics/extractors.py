@@ -47,7 +47,7 @@ class Classifier(nn.Module):
     def __init__(self, shape: Sequence[int], num_classes: int, width: int, num_features: int):
         super().__init__()
         remedy = "choose images of at least 8 x 8 pixels"
-        require(min(shape[1:]) >= 8, "data.shape", list(shape), "too small for this classifier", remedy)
+        require(min(shape[1:]) >= 8, "too small for this classifier", remedy, "data.shape", list(shape))
         self.name, self.sha256 = "untrained", ""  # `load` sets both
         self.shape, self.num_features = tuple(shape), num_features
         layers: list[nn.Module] = []
@@ -71,7 +71,7 @@ class Classifier(nn.Module):
         path = WEIGHTS / f"{name}.safetensors"
         # A name that is not in this list is refused, so that it cannot be the path of a different file.
         known = sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))
-        require(name in known, "extractor", name, "unknown classifier", f"choose one of {', '.join(known)}")
+        require(name in known, "unknown classifier", f"choose one of {', '.join(known)}", "extractor", name)
         with safe_open(path, framework="pt") as file:
             architecture = json.loads(file.metadata()["architecture"])
         with torch.device("meta"):  # draws no random weights, so the random numbers of the run do not change
@@ -89,7 +89,7 @@ class Classifier(nn.Module):
         shape, expected = list(x.shape[1:]), list(self.shape)
         reason = f"takes images of shape {expected}, and these samples have the shape {shape}"
         remedy = "choose an extractor for these data, or a metric without one"
-        require(x.ndim == 4 and shape == expected, "extractor", self.name, reason, remedy)
+        require(x.ndim == 4 and shape == expected, reason, remedy, "extractor", self.name)
         return self.body(x)
 
     def extract(self, x: Tensor) -> Features:
@@ -129,7 +129,7 @@ class ClassifierFeatures(nn.Module):
         self.classifier = Classifier.load(extractor)
         expected, shape = list(self.classifier.shape), list(shape)
         reason = f"takes images of shape {expected}, and these data have the shape {shape}"
-        require(value_range and shape == expected, ".extractor", extractor, reason, "choose another space")
+        require(value_range and shape == expected, reason, "choose another space", ".extractor", extractor)
         self.low, self.high = value_range or (0.0, 1.0)  # not None, or refused above
 
     def forward(self, sample: Sample) -> Tensor:
@@ -180,7 +180,7 @@ class Inception:
         """
         shape, remedy = list(x.shape[1:]), "choose another extractor"
         reason = f"takes images of 1 or 3 channels, and these samples have the shape {shape}"
-        require(x.ndim == 4 and shape[0] in (1, 3), "extractor", self.name, reason, remedy)
+        require(x.ndim == 4 and shape[0] in (1, 3), reason, remedy, "extractor", self.name)
         levels = (x * 255).round().byte().expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
         # TF32 is disabled, because `dtype` promises float32.
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):

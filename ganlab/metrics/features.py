@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ganlab.core.errors import UNSET, require
+from ganlab.core.errors import require
 from ganlab.filesystem import atomic_writer, cache_directory
 
 ProtocolFields = dict[str, str | int | float]  # entries of a protocol, by their names in a record
@@ -119,10 +119,10 @@ def to_levels(x: Tensor) -> Tensor:
         ConfigError: the samples are not floating point, not finite, or not in [0, 1].
     """
     reason = f"samples are {x.dtype}, but metrics take floating point in [0, 1]"
-    require(x.is_floating_point(), "", UNSET, reason, "divide by 255")
+    require(x.is_floating_point(), reason, "divide by 255")
     low, high = float(x.min()), float(x.max())
     reason = f"samples lie from {low:.4g} to {high:.4g}, but metrics take [0, 1]"
-    require(low >= 0 and high <= 1, "", UNSET, reason, "rescale or clamp them")  # refuses NaN, too
+    require(low >= 0 and high <= 1, reason, "rescale or clamp them")  # refuses NaN, too
     return (x.double() * 255).round().byte()
 
 

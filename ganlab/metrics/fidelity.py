@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from torch import Tensor, nn
 
-from ganlab.core.errors import UNSET, require
+from ganlab.core.errors import require
 from ganlab.core.validation import Count, TwoOrMore
 from ganlab.data.base import Split
 from ganlab.functional.distances import mmd2
@@ -159,7 +159,7 @@ class InceptionScore(ReservoirMetric):
         logits = self.extractor.extract(x).logits
         self.num_classes = logits.shape[1]
         reason = "this layer of the extractor has no class logits"
-        require(self.num_classes, "", UNSET, reason, "choose its last layer")
+        require(self.num_classes, reason, "choose its last layer")
         return (logits,)
 
     def values(self) -> tuple[float, ...]:

@@ -96,7 +96,7 @@ def prdc(real: Tensor, fake: Tensor, k: int) -> tuple[float, float, float, float
     """
     real = real[first_occurrences(real)]
     reason = f"only {len(real)} real images are distinct, and each needs k neighbours"
-    require(len(real) > k, ".k", k, reason, "lower it")
+    require(len(real) > k, reason, "lower it", ".k", k)
     real_radii, fake_radii = ball_radii(real, k), fake.new_zeros(len(fake))
     distinct = first_occurrences(fake)
     if distinct.sum() > k:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import UNSET, require
+from ganlab.core.errors import require
 from ganlab.core.validation import NonEmpty, Positive, TwoOrMore
 from ganlab.data.base import Data, Split
 from ganlab.functional.kernels import squared_distances
@@ -55,7 +55,7 @@ class Parzen(SampleMetric):
 
     def compute(self) -> dict[str, float]:
         reason = "needs generated samples, and images of validation and test"
-        require(all(self._samples.values()), "", UNSET, reason)
+        require(all(self._samples.values()), reason)
         fake = torch.cat(self._samples[None])
         densities_by_width = log_densities(self.validation_images, fake, self._widths)  # [W, N]
         best = int(densities_by_width.mean(1).argmax())

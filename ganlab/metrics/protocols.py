@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from ganlab.core.errors import UNSET, ConfigError, require
+from ganlab.core.errors import ConfigError, require
 from ganlab.core.validation import format_number
 from ganlab.filesystem import read_regular_file
 
@@ -40,7 +40,7 @@ def require_same_protocol(
     for source_other, record_other in others:
         for key, (value, value_other) in differences(record, record_other).items():
             reason = f"{source} and {source_other} are not comparable: {key} is {value} and {value_other}"
-            require(key in ignored, name, UNSET, reason, "measure both with the same protocol")
+            require(key in ignored, reason, "measure both with the same protocol", name)
 
 
 def read_records(path: Path) -> MetricRecords:

@@ -13,7 +13,7 @@ from importlib.metadata import version
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import UNSET, ConfigError, require
+from ganlab.core.errors import ConfigError, require
 from ganlab.data.base import Data, Split
 from ganlab.data.densities import Mixture
 from ganlab.metrics.base import ReservoirMetric, SampleMetric
@@ -52,7 +52,7 @@ class ModeMetric(SampleMetric):
 
     def compute(self) -> dict[str, float]:
         reason = f"{self.names[0]} is undefined without samples"
-        require(self._n_fake, "", UNSET, reason, "set evaluation.n to 1 or more")
+        require(self._n_fake, reason, "set evaluation.n to 1 or more")
         return {self.names[0]: self.value(self._histogram.double(), self._n_fake)}
 
     @abstractmethod
@@ -138,11 +138,11 @@ class StackedModes(ReservoirMetric):
     def represent(self, x: Tensor) -> tuple[Tensor, ...]:
         shape, remedy = list(x.shape[1:]), "choose data=stacked_mnist, or another metric"
         reason = f"counts stacks of digits, and these samples have the shape {shape}"
-        require(x.ndim == 4 and shape[0] > 1, "", UNSET, reason, remedy)
+        require(x.ndim == 4 and shape[0] > 1, reason, remedy)
         logits = [self.extractor.extract(channel).logits for channel in x.split(1, dim=1)]
         name, num_classes = self.extractor.network.name, logits[0].shape[1]
         reason = f"has {num_classes} classes, but the metric needs {NUM_DIGITS} digits"
-        require(num_classes == NUM_DIGITS, "extractor", name, reason, "choose extractor=mnist")
+        require(num_classes == NUM_DIGITS, reason, "choose extractor=mnist", "extractor", name)
         self._num_modes = NUM_DIGITS ** len(logits)
         modes = torch.zeros(len(x), dtype=torch.long)
         for logits_of_channel in logits:
@@ -172,7 +172,7 @@ class Wasserstein(SampleMetric):
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
         reason = f"measures samples of shape [1], not {list(data.shape)}"
-        require(data.shape == (1,), "", UNSET, reason, "choose metric=none")
+        require(data.shape == (1,), reason, "choose metric=none")
 
     def update(self, x: Tensor, split: Split | None = None) -> None:
         (self._real if split else self._fake).append(x.detach().flatten().double().cpu())
@@ -180,7 +180,7 @@ class Wasserstein(SampleMetric):
     def compute(self) -> dict[str, float]:
         from scipy.stats import wasserstein_distance  # imported here because it takes half a second
 
-        require(self._real and self._fake, "", UNSET, "needs real and generated samples")
+        require(self._real and self._fake, "needs real and generated samples")
         return {"wasserstein": float(wasserstein_distance(torch.cat(self._real), torch.cat(self._fake)))}
 
     def reset(self) -> None:

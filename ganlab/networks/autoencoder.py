@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.errors import UNSET, require
+from ganlab.core.errors import require
 from ganlab.core.validation import Count, Rate, ValueRange, Widths
 from ganlab.networks.base import ConditionalSequential, Generator, output_layer
 from ganlab.networks.priors import Prior
@@ -91,7 +91,7 @@ def dense_layers(widths: Sequence[int], activation: Activation, dropout: Sequenc
         ConfigError: the number of rates is not that of the linear layers.
     """
     reason = f"needs {len(widths) - 1} rates, one for the inputs of each layer"
-    require(len(dropout) == len(widths) - 1, ".dropout", list(dropout), reason)
+    require(len(dropout) == len(widths) - 1, reason, key=".dropout", value=list(dropout))
     layers: list[nn.Module] = []
     # Sizes are the numbers of inputs and outputs of a layer.
     for sizes, rate in zip(pairwise(widths), dropout, strict=True):
@@ -120,7 +120,7 @@ def pretrained_initialiser(deep: Generator, shallow: Sequence[Generator]) -> Cal
     source_shapes = [list(layer.weight.shape) for layer in sources]
     target_shapes = [list(layer.weight.shape) for layer in targets]
     reason = f"has layers of shapes {source_shapes}, but this autoencoder has {target_shapes}"
-    require(source_shapes == target_shapes, ".pretrained", UNSET, reason, "make them agree")
+    require(source_shapes == target_shapes, reason, "make them agree", ".pretrained")
 
     def copy_weights() -> None:
         nn.ModuleList(targets).load_state_dict(nn.ModuleList(sources).state_dict())

@@ -120,7 +120,7 @@ def output_layer(value_range: ValueRange, key: str = "data.range") -> nn.Module:
     """
     layers: dict[Any, type[nn.Module]] = {None: nn.Identity, (-1, 1): nn.Tanh, (0, 1): nn.Sigmoid}
     limits = None if value_range is None else tuple(value_range)  # a config has a list
-    require(limits in layers, key, value_range, "must be [-1,1] or [0,1]")
+    require(limits in layers, "must be [-1,1] or [0,1]", key=key, value=value_range)
     return layers[limits]()
 
 

@@ -122,7 +122,7 @@ def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
         norms = (*BATCH_NORMS, VirtualNorm, nn.GroupNorm)
         replaced = replace_modules(generator.body, norms, lambda norm: ConditionalNorm(norm, num_classes))
         remedy = "choose concat, embedding or model.generator.batch_norm=true without normalisation.kind=none"
-        require(replaced, ".generator", mode, "needs a generator with batch norm", remedy)
+        require(replaced, "needs a generator with batch norm", remedy, ".generator", mode)
     generator.num_classes = num_classes
     return num_classes
 

@@ -96,7 +96,7 @@ def smallest_plane(shape: Sequence[int]) -> SmallestPlane:
     """
     need = "model=dcgan needs images with even sides of at least 8"
     is_large = len(shape) == 3 and min(shape[1:]) >= 8
-    require(is_large, "data.shape", list(shape), need, "choose model=gan, or another image size")
+    require(is_large, need, "choose model=gan, or another image size", "data.shape", list(shape))
     plane = halve(*shape[1:])
     if not plane.is_small:
         # Smaller sizes that would work are multiples of 2, 4, 8, ...; the first that works is the nearest.

@@ -19,7 +19,7 @@ MaxLogit = Annotated[float, "(0, 40]"]  # exp(max_logit) stays far below the lar
 class Adversarial(Objective):
     """Base class of objectives with one loss term for each player: [B], or [B, h, w] over patches."""
 
-    provides = frozenset({Capability.DISCRIMINATOR, Capability.SCORES, Capability.FAKE_COSTS})
+    provides = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.LOSS_PER_FAKE})
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
         loss = self.discriminator_loss if turn.player == "discriminator" else self.generator_loss
@@ -50,7 +50,7 @@ class BinaryCrossEntropy(Adversarial):
 class Minimax(BinaryCrossEntropy):
     """The zero-sum game (Goodfellow et al. 2014, equation 1): the generator minimises log(1 - D(G(z)))."""
 
-    provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS, Capability.ZERO_SUM}
+    provides = Adversarial.provides | {Capability.SIGNED_LOGITS, Capability.TARGETS, Capability.ZERO_SUM}
 
     def generator_loss(self, turn: Turn) -> Tensor:
         return -softplus(turn.on_fake.logits)
@@ -59,7 +59,11 @@ class Minimax(BinaryCrossEntropy):
 class NonSaturating(BinaryCrossEntropy):
     """The game in which the generator minimises -log D(G(z)) (Goodfellow et al. 2014, section 3)."""
 
-    provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS, Capability.COSTS}
+    provides = Adversarial.provides | {
+        Capability.SIGNED_LOGITS,
+        Capability.TARGETS,
+        Capability.NON_NEGATIVE_LOSSES,
+    }
 
     def generator_loss(self, turn: Turn) -> Tensor:
         return softplus(-turn.on_fake.logits)
@@ -76,7 +80,7 @@ class MaximumLikelihood(BinaryCrossEntropy):
         max_logit: the logit above which the exponential is replaced by its tangent.
     """
 
-    provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS}
+    provides = Adversarial.provides | {Capability.SIGNED_LOGITS, Capability.TARGETS}
 
     def __init__(self, max_logit: MaxLogit, weight: LossWeights):
         super().__init__(weight)
@@ -105,7 +109,7 @@ class AbsoluteError(Adversarial):
     generator without a gradient.
     """
 
-    provides = Adversarial.provides | {Capability.SIGNS}
+    provides = Adversarial.provides | {Capability.SIGNED_LOGITS}
 
     def discriminator_loss(self, turn: Turn) -> Tensor:
         real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)
@@ -127,15 +131,15 @@ class LeastSquares(Adversarial):
         ConfigError: c does not lie on the same side of a as b.
     """
 
-    provides = Adversarial.provides | {Capability.TARGETS, Capability.COSTS}
+    provides = Adversarial.provides | {Capability.TARGETS, Capability.NON_NEGATIVE_LOSSES}
 
     def __init__(self, a: float, b: float, c: float, weight: LossWeights):
         super().__init__(weight)
         reason = f"drives the generator away from the data, since b={b:g} is on the other side of a={a:g}"
-        require((c - a) * (b - a) > 0, ".c", c, reason, "choose c on the side of b")
+        require((c - a) * (b - a) > 0, reason, "choose c on the side of b", ".c", c)
         self.a, self.b, self.c = a, b, c
         if b > 0 and a == -b:  # then the boundary between real and fake, (a + b) / 2, is the logit 0
-            self.provides = self.provides | {Capability.SIGNS}
+            self.provides = self.provides | {Capability.SIGNED_LOGITS}
 
     def discriminator_loss(self, turn: Turn) -> Tensor:
         real_target, fake_target = (self.a + (self.b - self.a) * target for target in turn.targets)
@@ -152,7 +156,7 @@ class Hinge(Adversarial):
     See Lim & Ye (2017) and Miyato et al. (2018, equations 16 and 17).
     """
 
-    provides = Adversarial.provides | {Capability.SIGNS}
+    provides = Adversarial.provides | {Capability.SIGNED_LOGITS}
 
     def discriminator_loss(self, turn: Turn) -> Tensor:
         return relu(1 - turn.on_real.logits) + relu(1 + turn.on_fake.logits)

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from ganlab.core.errors import UNSET, require
+from ganlab.core.errors import require
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Networks, Turn, at_least_float32
 from ganlab.functional.likelihoods import Likelihood
@@ -55,7 +55,7 @@ class VAE(Autoencoding):
         prior = networks.generator.prior
         reason = f"must be normal for a VAE, whose divergence is from N(0, 1), not {type(prior).__name__}"
         remedy = "choose ganlab.networks.priors.Normal"
-        require(isinstance(prior, priors.Normal), "model.generator.prior", UNSET, reason, remedy)
+        require(isinstance(prior, priors.Normal), reason, remedy, "model.generator.prior")
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
         statistics = at_least_float32(turn.generator.encode(turn.real.x))

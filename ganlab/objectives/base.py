@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ganlab.core.errors import UNSET, require
+from ganlab.core.errors import require
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Turn
 
@@ -35,7 +35,7 @@ class Objective(nn.Module, ABC):
     def __init__(self, weight: LossWeights):
         super().__init__()
         reason = f"needs the keys {' and '.join(self.players)}, and no others"
-        require(set(weight) == set(self.players), ".weight", UNSET, reason)
+        require(set(weight) == set(self.players), reason, key=".weight")
         self.weights = {name: nonzero_schedule(f".weight.{name}", value) for name, value in weight.items()}
 
     @classmethod

@@ -72,7 +72,7 @@ class MMD(Matching):
         self.scale_by_median = median
         reason = "scales the widths of a kernel, but this kernel has none"
         remedy = "set it to false, or choose a kernel such as objective/kernel=gaussian_mixture"
-        require(kernel.has_scale or not median, ".median", median, reason, remedy)
+        require(kernel.has_scale or not median, reason, remedy, ".median", median)
 
     def distance(self, fake: Tensor, real: Tensor, turn: Turn) -> Tensor:
         if self.scale_by_median:
@@ -96,7 +96,7 @@ class Moments(Matching):
     def __init__(self, orders: Sequence[Count], *, covariance: bool, space: Space, weight: LossWeights):
         super().__init__(space, weight)
         remedy = "give an order, or set covariance=true"
-        require(orders or covariance, ".orders", list(orders), "would match nothing", remedy)
+        require(orders or covariance, "would match nothing", remedy, ".orders", list(orders))
         self.orders, self.match_covariance = list(orders), covariance
 
     def distance(self, fake: Tensor, real: Tensor, turn: Turn) -> Tensor:

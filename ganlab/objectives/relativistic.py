@@ -18,7 +18,7 @@ class Relativistic(Adversarial):
     [B, h, w], patches at the same position are paired.
     """
 
-    provides = Adversarial.provides | {Capability.COSTS}
+    provides = Adversarial.provides | {Capability.NON_NEGATIVE_LOSSES}
 
     def discriminator_loss(self, turn: Turn) -> Tensor:
         return softplus(turn.on_fake.logits - turn.on_real.logits)
@@ -34,7 +34,7 @@ class RelativisticAverage(Adversarial):
     over the global batch and over all patches.
     """
 
-    provides = (Adversarial.provides | {Capability.COSTS}) - {Capability.FAKE_COSTS}
+    provides = (Adversarial.provides | {Capability.NON_NEGATIVE_LOSSES}) - {Capability.LOSS_PER_FAKE}
 
     def discriminator_loss(self, turn: Turn) -> Tensor:
         return relativistic_average_loss(high=turn.on_real.logits, low=turn.on_fake.logits)

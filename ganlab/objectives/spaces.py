@@ -43,7 +43,7 @@ class RandomFeatures(nn.Module):
         is_image = len(shape) == 3
         reason = f"halves images {len(widths)} times, too often for shape {list(shape)}"
         fits = not is_image or min(shape[1:]) >= 2 ** len(widths)
-        require(fits, ".widths", list(widths), reason, "give fewer widths")
+        require(fits, reason, "give fewer widths", ".widths", list(widths))
         make_layer = partial(nn.Conv2d, kernel_size=4, stride=2, padding=1) if is_image else nn.Linear
         layers: list[nn.Module] = [] if is_image else [nn.Flatten()]
         with torch.random.fork_rng(devices=[]):

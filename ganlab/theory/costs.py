@@ -40,7 +40,7 @@ def draw(objectives: Sequence[str], depth: float) -> list[Image.Image]:
         objective = instantiate(compose(f"objective={name}").objective)
         has_discriminator = Capability.DISCRIMINATOR in objective.provides
         reason = "does not judge samples one by one"
-        require(has_discriminator, ".objectives", name, reason, "remove this objective")
+        require(has_discriminator, reason, "remove this objective", ".objectives", name)
         for axes, curve in zip((left, right), generator_cost(objective, probability.logit()), strict=True):
             label = name.replace("_", " ")
             axes.plot(probability, curve, label=label, linewidth=2, color=colour, linestyle=linestyle)

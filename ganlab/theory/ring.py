@@ -31,7 +31,7 @@ def draw(
     for run in runs.values():
         has_modes = run.data.shape == (2,) and run.data.distribution is not None
         remedy = "choose data=ring, grid or spiral"
-        require(has_modes, ".settings", [*settings], "this figure shows data with modes in the plane", remedy)
+        require(has_modes, "this figure shows data with modes in the plane", remedy, ".settings", [*settings])
     return [_frame(runs, step, reach) for step in frame_steps(steps, frames)]
 
 

@@ -88,7 +88,7 @@ def refuse_settings_of_untrained(cfg: DictConfig, game: Game) -> None:
             # The config lists all networks, so one that is not trained may be there without a value.
             allowed = player in trained or (player in NETWORK_NAMES and value in (None, []))
             reason = f"this objective trains no {player}"
-            require(allowed, f"{setting}.{player}", value, reason, "remove it")
+            require(allowed, reason, "remove it", f"{setting}.{player}", value)
 
 
 def refuse_single_rows(cfg: DictConfig, game: Game) -> None:
@@ -100,7 +100,7 @@ def refuse_single_rows(cfg: DictConfig, game: Game) -> None:
     allowed = cfg.data.batch_size != processes or not normalises
     reason = "leaves each process one sample, which batch norm cannot normalise"
     remedy = "raise it, or set model.generator.batch_norm=false"
-    require(allowed, "data.batch_size", cfg.data.batch_size, reason, remedy)
+    require(allowed, reason, remedy, "data.batch_size", cfg.data.batch_size)
 
 
 @rank_zero_only
@@ -136,7 +136,7 @@ def load(
     # In a run with stages, the generator of the main game is untrained until they end.
     is_trained = game.first_step == 0 or game.step > game.first_step
     reason = f"stopped after {game.step} of the {game.first_step} steps before its generator learns"
-    require(is_trained, "run_dir", run_dir, reason, f"continue it: {shell_override('resume', run.path)}")
+    require(is_trained, reason, f"continue it: {shell_override('resume', run.path)}", "run_dir", run_dir)
     return module.to(device).eval().game
 
 

@@ -40,17 +40,17 @@ def measure_folder(cfg: DictConfig) -> MetricRecords:
     """Measures the images of a folder against the images of a second folder, or of a data set."""
     for name, metric in instantiate_group(cfg, "metric").items():
         reason = "needs a game, and these are images from files"
-        require(not metric.needs_game, "metric", name, reason, "remove it")
+        require(not metric.needs_game, reason, "remove it", "metric", name)
     data = load_real_images(cfg)
     generated = EvaluationFolder("generated", cfg.generated, data.shape[0])
     generated_size, real_size = (f"{width}x{height}" for _, height, width in (generated.shape, data.shape))
     reason = f"these images are {generated_size}, but the real ones are {real_size}"
-    require(generated_size == real_size, "generated", cfg.generated, reason, "resize one of them")
+    require(generated_size == real_size, reason, "resize one of them", "generated", cfg.generated)
     # By default, n refers to a different setting, and all images are used. A protocol sets n to a number.
     n = cfg.evaluation.n
     reason = f"holds {len(generated)} images, and this protocol needs {n}"
     fits = OmegaConf.is_interpolation(cfg.evaluation, "n") or n == len(generated)
-    require(fits, "generated", cfg.generated, reason)
+    require(fits, reason, key="generated", value=cfg.generated)
     cfg.evaluation.n = len(generated)
     evaluation = build_evaluation(cfg, data, progress_bar)
     low, high = data.value_range or (0.0, 1.0)
@@ -66,11 +66,11 @@ def load_real_images(cfg: DictConfig) -> Data:
         return EvaluationFolder("real", cfg.real)
     names = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
     remedy = f"choose one of {', '.join(names)}"
-    require(cfg.real in names, "real", cfg.real, "neither a folder nor a data set", remedy)
+    require(cfg.real in names, "neither a folder nor a data set", remedy, "real", cfg.real)
     root = [] if cfg.root is None else [f"data.root={cfg.root}"]
     data = build_data(compose(f"data={cfg.real}", *root))
     remedy = "choose a folder, or a data set of images"
-    require(data.value_range is not None, "real", cfg.real, "not a data set of images", remedy)
+    require(data.value_range is not None, "not a data set of images", remedy, "real", cfg.real)
     return data
 
 

@@ -199,7 +199,7 @@ class GameModule(pl.LightningModule):
     def setup(self, stage: str) -> None:
         reason = "counts steps of Lightning's automatic optimisation, and a game takes none"
         remedy = "set max_epochs=1 and limit_train_batches=<steps>"
-        require(self.trainer.max_steps < 0, "max_steps", self.trainer.max_steps, reason, remedy)
+        require(self.trainer.max_steps < 0, reason, remedy, "max_steps", self.trainer.max_steps)
         for game_stage in self.stages:
             game_stage.rank, game_stage.world_size = self.trainer.global_rank, self.trainer.world_size
 

@@ -86,10 +86,10 @@ def ranks_to_start(devices: int, num_nodes: int) -> range:
     reason = f"requests {wanted} processes in all, but torchrun or SLURM has started {started}"
     settings = "set trainer=ddp, trainer.devices and trainer.num_nodes to match"
     remedy = f"{settings}, or unset SLURM_NTASKS if each process is to play a run of its own"
-    require(started in (None, wanted), "trainer.devices", devices, reason, remedy)
+    require(started in (None, wanted), reason, remedy, "trainer.devices", devices)
     reason = "waits for processes on other machines"
     remedy = "start all of them with torchrun or srun (ganlab/training/README.md), or leave it out"
-    require(num_nodes == 1 or started, "trainer.num_nodes", num_nodes, reason, remedy)
+    require(num_nodes == 1 or started, reason, remedy, "trainer.num_nodes", num_nodes)
     return range(1, devices) if started is None else range(0)
 
 

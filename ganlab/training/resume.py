@@ -79,7 +79,7 @@ def refuse_changes(given: Iterable[Override], cfg: DictConfig, saved: DictConfig
     names = list(dict.fromkeys(changes))  # without repetitions
     shown = ", ".join(names if len(names) <= 5 else [*names[:5], "..."])
     reason = f"continues the run as it was, but {shown} would change"
-    require(not names, "resume", cfg.resume, reason, "remove these, or start a new run with init_from")
+    require(not names, reason, "remove these, or start a new run with init_from", "resume", cfg.resume)
 
 
 def refuse_upload(saved: DictConfig, given: Iterable[str]) -> None:
@@ -89,7 +89,7 @@ def refuse_upload(saved: DictConfig, given: Iterable[str]) -> None:
         account = logger.get("entity") if OmegaConf.is_dict(logger) else None
         reason = "is the account that this run, which was not made on this machine, would upload to"
         allowed = not account or key in given or "logger" in given
-        require(allowed, key, account, reason, f"set {key}=..., or logger=csv")
+        require(allowed, reason, f"set {key}=..., or logger=csv", key, account)
 
 
 def changed_keys(override: Override, cfg: DictConfig, saved: DictConfig) -> Iterator[str]:

@@ -147,7 +147,7 @@ class Session:
         load_weights(self.module, content)
         self.start_step = self.module.game.step
         reason = f"{self.cfg.resume} has already played {self.module.game.steps_played} steps"
-        require(self.start_step <= self.times.total, "steps", self.cfg.steps, reason, "raise it")
+        require(self.start_step <= self.times.total, reason, "raise it", "steps", self.cfg.steps)
         changed = {name: saved[name] for name, now in self.hardware.items() if saved.get(name, now) != now}
         if changed and self.is_main:
             self.hardware_history = [*self.hardware_history, {"steps": self.start_step, **changed}]
@@ -208,4 +208,4 @@ def refuse_other_data(cfg: DictConfig, summary: Mapping[str, Any], data: Data, s
     ):
         agree = old is None or new is None or old == new
         remedy = "restore the data, or start a new run with init_from"
-        require(agree, "resume", cfg.resume, f"was trained on {reason.format(old=old, new=new)}", remedy)
+        require(agree, f"was trained on {reason.format(old=old, new=new)}", remedy, "resume", cfg.resume)

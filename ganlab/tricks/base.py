@@ -31,7 +31,7 @@ class Order(IntEnum):
     CONSTRAIN = 3  # constrains all weights, including those of added layers
     MOVE = 4  # changes the weights after an update, before tricks that observe read them
     OBSERVE = 5  # reads or copies the finished networks, or evaluates the losses of other tricks
-    PRESENT = 6  # changes the copies that observers provide for sampling
+    LAST = 6  # runs after the observers, because it changes the copies that these provide for sampling
 
 
 class Trick(nn.Module):

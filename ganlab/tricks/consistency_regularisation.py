@@ -17,7 +17,7 @@ class ConsistencyRegularisation(AugmentingTrick):
     """
 
     stream = "consistency_regularisation"
-    needs = frozenset({Capability.DISCRIMINATOR, Capability.SCORES})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS})
     players = ("discriminator",)
 
     def __init__(
@@ -28,7 +28,7 @@ class ConsistencyRegularisation(AugmentingTrick):
         self.lambda_fake = as_schedule(".lambda_fake", lambda_fake, "[0, inf]")
         has_effect = self.lambda_real.maximum or self.lambda_fake.maximum
         remedy = "set one of them to a positive number, or remove the trick"
-        require(has_effect, ".lambda_real", 0, "has no effect together with lambda_fake=0", remedy)
+        require(has_effect, "has no effect together with lambda_fake=0", remedy, ".lambda_real", 0)
 
     def terms(self, turn: Turn) -> Terms:
         terms = {}

@@ -60,11 +60,11 @@ class EMA(Trick):
             discriminator, players = networks.required_discriminator, list(self.moves)
             reason = "has no effect on a discriminator without a class head"
             remedy = "leave discriminator out, or add trick semi_supervised or auxiliary_classifier"
-            require(discriminator.classes is not None, ".players", players, reason, remedy)
+            require(discriminator.classes is not None, reason, remedy, ".players", players)
             has_norm = any(isinstance(layer, _BatchNorm) for layer in discriminator.modules())
             reason = "would classify with batch norm statistics that are not those of the average"
             trick = "trick=normalisation with trick.normalisation.player=discriminator"
-            require(not has_norm, ".players", players, reason, f"leave discriminator out, or add {trick}")
+            require(not has_norm, reason, f"leave discriminator out, or add {trick}", ".players", players)
         for player in self.moves:
             self.averages[player] = deepcopy(getattr(networks, player)).requires_grad_(False)
 

@@ -26,7 +26,7 @@ class GradientRegulariser(Trick):
         every: the number of updates of the discriminator from one penalty to the next.
     """
 
-    needs = frozenset({Capability.DISCRIMINATOR, Capability.SCORES, Capability.SECOND_DERIVATIVES})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.SECOND_DERIVATIVES})
     players = ("discriminator",)
     saved_attributes = ("moves",)
 

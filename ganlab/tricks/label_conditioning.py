@@ -20,7 +20,7 @@ class LabelConditioning(Trick):
         super().__init__()
         self.generator_mode, self.discriminator_mode = generator, discriminator
         if discriminator == "projection":
-            self.needs = self.needs | {Capability.SCORES}
+            self.needs = self.needs | {Capability.LOSS_ON_LOGITS}
 
     def networks(self, networks: Networks) -> None:
         conditioning.condition_generator(networks, self.generator_mode)

@@ -16,7 +16,7 @@ class LeCam(Trick):
     decay^i (1 - decay) / (1 - decay^t).
     """
 
-    needs = frozenset({Capability.DISCRIMINATOR, Capability.SCORES})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS})
     players = ("discriminator",)
     saved_attributes = ("moves",)
 

@@ -41,7 +41,7 @@ class Lookahead(PlayerTrick):
         uninitialised = any(isinstance(layer, NormalisedLinear) and layer.uninitialised for layer in layers)
         reason = "would undo the scales and biases that model=improved computes from its first batch"
         remedy = "set it to generator, or choose another model, such as model=gan"
-        require(not uninitialised, ".player", self.player, reason, remedy)
+        require(not uninitialised, reason, remedy, ".player", self.player)
         self.on_weights_loaded(networks)  # registers the first slow weights
 
     def on_weights_loaded(self, networks: Networks) -> None:

@@ -16,7 +16,7 @@ class MinibatchDiscrimination(Trick):
     compared with real samples only, and fakes with fakes. Time and memory grow with kernels dims B^2.
     """
 
-    needs = frozenset({Capability.DISCRIMINATOR, Capability.SCORES})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS})
 
     def __init__(self, kernels: Count, dims: Count):
         super().__init__()

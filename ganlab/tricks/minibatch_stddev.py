@@ -1,7 +1,7 @@
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.errors import UNSET, require
+from ganlab.core.errors import require
 from ganlab.core.turn import Capability, Networks, at_least_float32
 from ganlab.core.validation import TwoOrMore
 from ganlab.networks.base import add_inputs, replace_modules
@@ -66,4 +66,4 @@ def refuse_partial_groups(setting: str, size: int, rows: int, row_name: str = "s
         row_name: the plural noun for the rows, for the message.
     """
     reason = f"gives each process {rows} {row_name}, which is not a multiple of {setting}={size}"
-    require(rows % size == 0, "data.batch_size", UNSET, reason, "change one of them")
+    require(rows % size == 0, reason, "change one of them", "data.batch_size")

@@ -24,15 +24,17 @@ class NoisyLabels(Trick):
         super().__init__()
         for key, (low, high) in ((".real", real), (".fake", fake)):
             valid = low <= high and 0 <= (low + high) / 2 <= 1
-            require(valid, key, (low, high), "must be a lower and an upper end with a mean in [0, 1]")
+            require(
+                valid, "must be a lower and an upper end with a mean in [0, 1]", key=key, value=(low, high)
+            )
         reason = f"must have a lower mean than real={list(real)}, or the discriminator would learn nothing"
-        require(sum(fake) < sum(real), ".fake", fake, reason)
+        require(sum(fake) < sum(real), reason, key=".fake", value=fake)
         self.real, self.fake = real, fake
         self.flip = as_schedule(".flip", flip, "[0, 0.5)")
         changes_targets = (*real, *fake) != (1, 1, 0, 0)
         reason = "has no effect together with real=[1,1] and fake=[0,0]"
         remedy = "set a positive flip, or a wider range"
-        require(changes_targets or self.flip.maximum > 0, ".flip", 0, reason, remedy)
+        require(changes_targets or self.flip.maximum > 0, reason, remedy, ".flip", 0)
 
     def targets(self, targets: Targets, turn: Turn) -> Targets:
         return Targets(self._randomise(targets.real, turn), self._randomise(targets.fake, turn))

@@ -32,7 +32,7 @@ class Normalisation(PlayerTrick):
         super().__init__(player)
         remedy = "set a number with kind=group, and null with any other"
         needs_groups, has_groups = kind == "group", groups is not None
-        require(needs_groups == has_groups, ".groups", groups, f"does not go with kind={kind}", remedy)
+        require(needs_groups == has_groups, f"does not go with kind={kind}", remedy, ".groups", groups)
         self.kind, self.groups = kind, groups or 0  # 0 is never used
         if "generator" in self.players:
             self.claims = frozenset({Capability.GENERATOR_NORM})
@@ -58,10 +58,10 @@ class Normalisation(PlayerTrick):
         if is_vector and self.kind == "instance":
             reason = "has nothing to average over in a fully connected layer"
             raise ConfigError(reason, "choose layer", ".kind", self.kind)
-        require(channels % groups == 0, ".groups", groups, f"does not divide {channels} channels")
+        require(channels % groups == 0, f"does not divide {channels} channels", key=".groups", value=groups)
         too_small = is_vector and self.kind == "group" and channels // groups < 3
         reason = f"leaves fewer than 3 of {channels} features in a group, which reduces them to their signs"
-        require(not too_small, ".groups", groups, reason, "choose fewer groups")
+        require(not too_small, reason, "choose fewer groups", ".groups", groups)
         replacement = nn.GroupNorm(groups, channels, norm.eps)
         replacement.weight, replacement.bias = norm.weight, norm.bias
         return replacement

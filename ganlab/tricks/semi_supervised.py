@@ -15,7 +15,12 @@ class SemiSupervised(Trick):
     """
 
     needs = frozenset(
-        {Capability.DISCRIMINATOR, Capability.SCORES, Capability.LABELLED_BATCH, Capability.SINGLE_SAMPLES}
+        {
+            Capability.DISCRIMINATOR,
+            Capability.LOSS_ON_LOGITS,
+            Capability.LABELLED_BATCH,
+            Capability.SINGLE_SAMPLES,
+        }
     )
     claims = frozenset({Capability.LABELS})
     players = ("discriminator",)

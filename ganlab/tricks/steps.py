@@ -36,7 +36,7 @@ class CriticSteps(Trick):
     def __init__(self, n: TwoOrMore, burst: Burst | None):
         super().__init__()
         useful, reason = burst is None or burst.n != n, f"has no effect together with n={n}"
-        require(useful, ".burst.n", n, reason, "set a different number, or burst=null")
+        require(useful, reason, "set a different number, or burst=null", ".burst.n", n)
         self.n, self.burst = n, burst
         # The steps in which the generator is updated, as far as they were computed.
         self.generator_steps: set[int] = set()

@@ -1,5 +1,5 @@
 from ganlab.core.distributed import all_gather_with_grad, local_rows
-from ganlab.core.errors import UNSET, require
+from ganlab.core.errors import require
 from ganlab.core.schedules import ScheduleLike, as_schedule
 from ganlab.core.turn import Capability, Turn, at_least_float32
 from ganlab.tricks.base import Compute, Terms, Trick
@@ -17,14 +17,19 @@ class TopK(Trick):
     """
 
     needs = frozenset(
-        {Capability.DISCRIMINATOR, Capability.SCORES, Capability.FAKE_COSTS, Capability.GENERATOR_TERM}
+        {
+            Capability.DISCRIMINATOR,
+            Capability.LOSS_ON_LOGITS,
+            Capability.LOSS_PER_FAKE,
+            Capability.GENERATOR_TERM,
+        }
     )
 
     def __init__(self, share: ScheduleLike):
         super().__init__()
         self.share = as_schedule(".share", share, "(0, 1]")
         minimum = min(self.share.start, self.share.end)
-        require(minimum < 1, ".share", 1, "has no effect", "set a smaller one, or remove the trick")
+        require(minimum < 1, "has no effect", "set a smaller one, or remove the trick", ".share", 1)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
@@ -33,7 +38,7 @@ class TopK(Trick):
         logits = at_least_float32(turn.on_fake.logits.detach())
         scores = all_gather_with_grad(logits.reshape(len(logits), -1).mean(1))  # means over patches
         n = len(scores)
-        require(n > 1, "data.batch_size", UNSET, "leaves top_k one fake to choose from", "set a larger one")
+        require(n > 1, "leaves top_k one fake to choose from", "set a larger one", "data.batch_size")
         k = max(1, int(self.share(turn.step) * n + 1e-6))  # 0.29 * 100 is slightly less than 29
         # The k fakes get the weight n / k, and all others 0. The game takes the mean over the n fakes, which
         # is then the mean over the k fakes.

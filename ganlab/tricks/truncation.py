@@ -18,7 +18,7 @@ class Truncation(Trick):
     threshold gives samples of higher quality and lower diversity. Training is unchanged.
     """
 
-    order = Order.PRESENT
+    order = Order.LAST
 
     def __init__(self, threshold: Positive):
         super().__init__()

@@ -43,10 +43,10 @@ def check_options(cfg: DictConfig, given: Mapping[str, Any]) -> None:
     """
     unused = ALL_OPTIONS - USED_OPTIONS[cfg.what]
     for key, value in given.items():
-        require(key not in unused, key, value, f"has no effect with what={cfg.what}", "remove it")
+        require(key not in unused, f"has no effect with what={cfg.what}", "remove it", key, value)
     for key in ("plus", "minus"):
         reason = f"must be indices of samples in a grid of n={cfg.n}, from 0 to {cfg.n - 1}"
-        require(all(i < cfg.n for i in cfg[key]), key, [*cfg[key]], reason)
+        require(all(i < cfg.n for i in cfg[key]), reason, key=key, value=[*cfg[key]])
 
 
 def parse_views(views: str | Sequence[Any], *, of_images: bool) -> list[DictConfig]:
@@ -67,11 +67,11 @@ def parse_views(views: str | Sequence[Any], *, of_images: bool) -> list[DictConf
         with prefixing_all_keys(f"views[{i}]", separator="."):
             for key, value in given.items():
                 is_option = key in ("what", *ALL_OPTIONS - SAMPLE_ONLY)
-                require(is_option, key, value, "has no effect at the end of a run", "remove it")
+                require(is_option, "has no effect at the end of a run", "remove it", key, value)
                 cfg[key] = value
             check_options(validated_settings(cfg), given)
             fits = of_images or cfg.what in ("grid", "animate")
-            require(fits, "what", cfg.what, "is for images, but this data set has none", "remove this view")
+            require(fits, "is for images, but this data set has none", "remove this view", "what", cfg.what)
         parsed.append(cfg)
     return parsed
 
@@ -88,14 +88,19 @@ def complete_options(cfg: DictConfig, game: Game, names: Sequence[str], typed: s
     pixels = max(cfg.n, cfg.columns) * prod(max(side, 32) for side in game.shape[-2:])
     fits = cfg.what == "animate" or pixels <= MAX_PIXELS[cfg.format]
     reason = f"samples of shape {[*game.shape]} do not fit into memory, with columns={cfg.columns}"
-    require(fits, "n", cfg.n, reason, "lower n or columns")
+    require(fits, reason, "lower n or columns", "n", cfg.n)
     label, num_classes = cfg["class"], game.generator.num_classes
     if num_classes is not None and not (label is None and typed is None):
         # The number of a name; a text that is both a name and a number is taken as the name.
         label = next((names.index(text) for text in (typed, str(label)) if text in names), label)
         exists = label is None or (is_whole_number(label) and 0 <= label < num_classes)
         by_name = f", or one of {', '.join(names)}" if names else ""
-        require(exists, "class", typed or label, f"must be a number from 0 to {num_classes - 1}{by_name}")
+        require(
+            exists,
+            f"must be a number from 0 to {num_classes - 1}{by_name}",
+            key="class",
+            value=typed or label,
+        )
     game.labels(1, label)  # refuses a class of a game without classes
     cfg["class"] = label
 
@@ -112,7 +117,7 @@ def check_output(path: Path, cfg: DictConfig) -> None:
         wanted = f"a file that ends in {ending}, and not an image of training"
         is_training_image = re.search(r"samples/\d+\.png$", path.as_posix())
         fits = suffix == ending and not path.is_dir() and not is_training_image
-    require(fits, "output", path, f"must be {wanted}", "choose another")
+    require(fits, f"must be {wanted}", "choose another", "output", path)
 
 
 def file_name(cfg: DictConfig, step: int, names: Sequence[str]) -> str:

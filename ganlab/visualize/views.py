@@ -127,7 +127,7 @@ def training_view(options: Any, run: RunDirectory, game: Game, data: Data | None
     """
     paths = [path for path in sorted(run.samples.glob("*.png")) if path.stem.isdigit()]
     few = f"an animation needs two images of training, and {run.samples} has {len(paths)}"
-    require(len(paths) > 1, "what", "animate", few, "train a run with a lower sample_every")
+    require(len(paths) > 1, few, "train a run with a lower sample_every", "what", "animate")
     frames = [read_image(path) for path in paths]
     # A different version of ganlab may have written images of a different size.
     frames = [ImageOps.pad(frame, frames[-1].size) for frame in frames]

@@ -92,7 +92,7 @@ class FinalImages(Callback):
                 if view.what == "animate":
                     has_earlier_image = any(times.is_due(k, cfg.sample_every) for k in range(1, times.total))
                     reason = f"an animation needs two images, and sample_every={cfg.sample_every} makes one"
-                    require(has_earlier_image, "what", "animate", reason, "lower sample_every")
+                    require(has_earlier_image, reason, "lower sample_every", "what", "animate")
 
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         game = module.game

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import WandbLogger
 
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import UNSET, ConfigError, error_message, require
+from ganlab.core.errors import ConfigError, error_message, require
 
 # The values that WANDB_MODE may have, or None if it is not set. dryrun and run are old names of modes.
 MODES = (None, "online", "offline", "disabled", "shared", "dryrun", "run")
@@ -91,7 +91,7 @@ def refuse_foreign_settings(directory: RunDirectory) -> None:
     for path in ("wandb/settings", ".wandb/settings"):
         allowed = directory.signed_by_user or not os.path.exists(path)
         reason = f"{path} would tell W&B where to send your key"
-        require(allowed, "", UNSET, reason, "remove it, or set logger=csv")
+        require(allowed, reason, "remove it, or set logger=csv")
 
 
 def environment_mode() -> str | None:
@@ -105,7 +105,7 @@ def check_wandb_mode(cfg: DictConfig) -> None:
     mode = environment_mode()
     allowed = "wandb" not in cfg.logger or mode in MODES
     reason, remedy = "must be online, offline or disabled", "correct it, or set logger=csv"
-    require(allowed, "WANDB_MODE", mode, reason, remedy)
+    require(allowed, reason, remedy, "WANDB_MODE", mode)
 
 
 def resolve_mode(mode: str) -> str:
