@@ -47,10 +47,11 @@ def all_reduce_mean_(gradients: list[Tensor]) -> None:
     """Replaces gradients by their means over processes, in one collective."""
     if not is_distributed() or not gradients:
         return
-    means = mean_over_ranks(torch.cat([gradient.flatten() for gradient in gradients]))
-    sizes = [gradient.numel() for gradient in gradients]
-    for gradient, mean in zip(gradients, means.split(sizes), strict=True):
-        gradient.copy_(mean.view_as(gradient))
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    parts = (flat / dist.get_world_size()).split([gradient.numel() for gradient in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
 
 
 def broadcast_(tensors: Iterable[Tensor]) -> None:
@@ -63,6 +64,8 @@ def broadcast_(tensors: Iterable[Tensor]) -> None:
 def make_in_parallel(make: Callable[[slice], Tensor], first: int, last: int) -> Tensor:
     """Makes rows, a part on each process, and returns all of them on every process, [last - first, ...].
 
+    The result carries no gradient.
+
     Args:
         make: makes the rows in a slice. The slices of the last processes may be shorter, or empty.
         first: the first row.
@@ -71,12 +74,18 @@ def make_in_parallel(make: Callable[[slice], Tensor], first: int, last: int) -> 
     if not is_distributed():
         return make(slice(first, last))
     rows_per_process = math.ceil((last - first) / dist.get_world_size())
-    start = first + dist.get_rank() * rows_per_process
-    part = make(slice(start, min(start + rows_per_process, last)))
-    padding = part.new_zeros(rows_per_process - len(part), *part.shape[1:])
-    return all_gather_with_grad(torch.cat([part, padding]))[: last - first]
+    offset = dist.get_rank() * rows_per_process
+    part = make(slice(first + offset, min(first + offset + rows_per_process, last)))
+    rows = part.new_zeros(rows_per_process * dist.get_world_size(), *part.shape[1:])
+    rows[offset : offset + len(part)] = part
+    dist.all_reduce(rows)
+    return rows[: last - first]
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:
     """Whether the flag is set on any process; the collective runs on `device`."""
-    return bool(mean_over_ranks(torch.tensor(float(flag), device=device))) if is_distributed() else flag
+    if not is_distributed():
+        return flag
+    num_set = torch.tensor(int(flag), device=device)
+    dist.all_reduce(num_set)
+    return bool(num_set)
