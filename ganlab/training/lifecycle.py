@@ -72,7 +72,10 @@ def fit(session: Session) -> None:
     device, rank, world_size = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
     seed, stages = session.cfg.seed, session.times.budgets
     stream = session.data.stream(seed, lambda: module.game.step, device, rank, world_size, stages)
+    if world_size > 1:
+        session.stop.catch_sigterm()
     trainer.fit(module, stream, ckpt_path=session.checkpoint, weights_only=True)
+    session.stop.release_sigterm()
 
 
 def final_metrics(session: Session) -> dict[str, float]:
@@ -106,6 +109,7 @@ def close(session: Session, outcome: str) -> None:
 
     If the run failed before its first step, the files in the directory are removed.
     """
+    session.stop.release_sigterm()
     session.local_ranks.ended.set()  # from here on, the end of a process is no error
     for logger in session.trainer.loggers:
         try:

@@ -25,6 +25,23 @@ class Stop(Callback):
     def __init__(self, steps: int):
         self.steps = steps
         self.signal: str | None = None
+        self._outer_handler: Any = (
+            None  # the handler of SIGTERM outside of `fit`, once `catch_sigterm` was called
+        )
+
+    def catch_sigterm(self) -> None:
+        """Notes SIGTERM until `release_sigterm` is called; to be called before `fit`.
+
+        If a process of a run dies, torchrun sends SIGTERM to the others. At the end of `fit`, Lightning
+        restores the handler from before it. The default handler would end this process, perhaps before it has
+        reported the error.
+        """
+        self._outer_handler = set_handler(signal.SIGTERM, self._on_signal)
+
+    def release_sigterm(self) -> None:
+        """Restores the handler of SIGTERM that `catch_sigterm` has replaced, if it was called."""
+        if self._outer_handler is not None:
+            set_handler(signal.SIGTERM, self._outer_handler)
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         # Lightning installs its handlers before this hook, so these replace them.
@@ -49,7 +66,8 @@ class Stop(Callback):
 
     def ignore_sigterm(self) -> None:
         """Ignores SIGTERM from now on, because torchrun would cut off the last messages with it."""
-        set_handler(signal.SIGTERM, signal.SIG_IGN)
+        self._outer_handler = signal.SIG_IGN
+        self.release_sigterm()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number).name
