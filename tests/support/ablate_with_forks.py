@@ -25,6 +25,7 @@ def fork(arguments: Sequence[str], lock: TextIO, threads: int, log: TextIO) -> F
 
 if __name__ == "__main__":
     child.start = fork
-    from ganlab.ablate import main
+    from ganlab.ablate import ablate
+    from ganlab.cli import launch
 
-    main()
+    launch("ablate", ablate)
