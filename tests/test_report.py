@@ -441,8 +441,9 @@ def test_a_report_needs_a_suite_and_no_torch(tmp_path: Path) -> None:
         report(compose(config_name="report"))
     folder = insert_config_hashes(write_results(tmp_path, {"plain": PLAIN, "wide": LESS}))
     code = (
-        "import sys; from ganlab.cli import launch; from ganlab.report import report; sys.argv[0] = 'report'; "
-        "launch('report', report); assert not {'torch', 'pytorch_lightning'} & set(sys.modules)"
+        "import sys; from ganlab.cli import launch; from ganlab.report import report; "
+        "sys.argv[0] = 'report'; launch('report', report); "
+        "assert not {'torch', 'pytorch_lightning'} & set(sys.modules)"
     )
     command = [sys.executable, "-c", code, f"suite={folder}"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=tmp_path)
