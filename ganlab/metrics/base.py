@@ -13,7 +13,7 @@ from ganlab.core.randomness import seeded_generator
 from ganlab.data.base import Data, Split
 from ganlab.game import Game
 from ganlab.metrics.extractors import classifier
-from ganlab.metrics.features import Extractor, ProtocolFields, cached_extractor
+from ganlab.metrics.features import Extractor, ProtocolFields, shared_extractor
 
 
 class SampleMetric(ABC):
@@ -136,7 +136,7 @@ class FeatureMetric(SampleMetric):
     settings: Mapping[str, int | str] = {}  # the settings that belong to the protocol, by their names in it
 
     def __init__(self, extractor: str | Extractor, *references: Split):
-        self.extractor = cached_extractor(classifier(extractor) if isinstance(extractor, str) else extractor)
+        self.extractor = shared_extractor(classifier(extractor) if isinstance(extractor, str) else extractor)
         self.references = references
         self.subsampled_split = references[0] if references else None
         # Test images give the floor. If they are the only reference, training images do.

@@ -282,7 +282,7 @@ class Errors(DownstreamMetric):
 
     def measure(self, game: Game, seed: int) -> float:
         assert game.discriminator is not None
-        tricks = game.tricks.names_of("classifier", game.discriminator)
+        tricks = game.tricks.names_replacing(game.discriminator, hook="classifier")
         self._network_name = "+".join(tricks) or "discriminator"
         return float(self.count_errors(lambda x: game.classify(x).argmax(1), next(game.parameters()).device))
 

@@ -20,8 +20,8 @@ from ganlab.core.turn import Sample
 from ganlab.filesystem import read_regular_file
 from ganlab.metrics.features import Features
 
-WEIGHTS = Path(__file__).parent / "weights"  # the files of the classifiers
-WEIGHTS_REMEDY = "give torch-fidelity's file, or choose another extractor, such as extractor=mnist"
+CLASSIFIER_FOLDER = Path(__file__).parent / "weights"  # the files of the classifiers
+INCEPTION_REMEDY = "give torch-fidelity's file, or choose another extractor, such as extractor=mnist"
 
 
 class Classifier(nn.Module):
@@ -68,9 +68,9 @@ class Classifier(nn.Module):
         Raises:
             ConfigError: no classifier has this name.
         """
-        path = WEIGHTS / f"{name}.safetensors"
+        path = CLASSIFIER_FOLDER / f"{name}.safetensors"
         # A name that is not in this list is refused, so that it cannot be the path of a different file.
-        known = sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))
+        known = sorted(file.stem for file in CLASSIFIER_FOLDER.glob("*.safetensors"))
         require(name in known, "unknown classifier", f"choose one of {', '.join(known)}", "extractor", name)
         with safe_open(path, framework="pt") as file:
             architecture = json.loads(file.metadata()["architecture"])
@@ -199,7 +199,7 @@ class Inception:
             network = FeatureExtractorInceptionV3("inception", outputs, io.BytesIO(content))
         except (RuntimeError, TypeError, AttributeError) as error:
             reason = f"not the weights of Inception: {error_message(error)}"
-            raise ConfigError(reason, WEIGHTS_REMEDY, "metric.weights", path) from error
+            raise ConfigError(reason, INCEPTION_REMEDY, "metric.weights", path) from error
         network = network.to(memory_format=torch.channels_last)
         return network, hashlib.sha256(content).hexdigest()
 
@@ -221,7 +221,7 @@ def validated_weights(path: Path) -> bytes:
         return content
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = f"cannot be read as weights: {error_message(error)}"
-        raise ConfigError(reason, WEIGHTS_REMEDY, "metric.weights", path) from error
+        raise ConfigError(reason, INCEPTION_REMEDY, "metric.weights", path) from error
 
 
 def downloaded_weights() -> Path:

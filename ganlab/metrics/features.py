@@ -104,7 +104,7 @@ class CachedExtractor:
         }
 
 
-cached_extractor = cache(CachedExtractor)  # returns the same object in every call with the same network
+shared_extractor = cache(CachedExtractor)  # returns the same object in every call with the same network
 
 
 def digest(features: Features) -> str:

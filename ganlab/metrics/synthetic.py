@@ -23,7 +23,7 @@ MAX_DEVIATIONS = 3.0  # the largest distance of samples of high quality, in stan
 NUM_DIGITS = 10
 
 
-def high_quality_modes(x: Tensor, mixture: Mixture) -> Tensor:
+def modes_of_good_samples(x: Tensor, mixture: Mixture) -> Tensor:
     """The nearest mode of each sample of high quality among samples x [N, D]: int64 [n], n <= N."""
     deviations, modes = mixture.mahalanobis(x).min(1)  # [N], [N]
     return modes[deviations < MAX_DEVIATIONS]
@@ -46,7 +46,7 @@ class ModeMetric(SampleMetric):
     @torch.no_grad()
     def update(self, x: Tensor, split: Split | None = None) -> None:
         if split is None:  # generated samples
-            modes = high_quality_modes(x, self._mixture).cpu()
+            modes = modes_of_good_samples(x, self._mixture).cpu()
             self._histogram += modes.bincount(minlength=len(self._histogram))
             self._n_fake += len(x)
 
