@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ganlab.metrics.extractors import WEIGHTS, Classifier
+from ganlab.metrics.extractors import CLASSIFIER_FOLDER, Classifier
 from ganlab.metrics.features import round_to_256_levels
 
 
@@ -133,7 +133,7 @@ def main() -> None:
     train(classifier, data, RECIPES[options.name])
 
     # The metadata have a single key, because safetensors writes several keys in a random order.
-    path = WEIGHTS / f"{options.name}.safetensors"
+    path = CLASSIFIER_FOLDER / f"{options.name}.safetensors"
     save_file(classifier.state_dict(), path, metadata={"architecture": json.dumps(architecture)})
     test_accuracy = accuracy(classifier, data.test, data.test_classes)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

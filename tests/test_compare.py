@@ -35,7 +35,7 @@ def test_common_values_are_in_one_table(tmp_path: Path, capsys) -> None:
     out = capsys.readouterr().out
     assert "17.250" in out
     assert "9.500" in out
-    assert f"not common to all: kid of {one}" in out
+    assert f"not common to all: kid in {one}" in out
     assert "step" in out
 
 
@@ -77,7 +77,7 @@ def test_values_of_different_protocols_are_refused_unless_the_difference_is_igno
     with refuses("fid", reason=".*one and .*two are not comparable: sampler is generator and ema"):
         run_compare(f"of=[{one},{two}]")
     run_compare(f"of=[{one},{two}]", "ignore=[sampler]")
-    assert f"fid: sampler is generator of {one} and ema of {two}" in capsys.readouterr().out
+    assert f"fid: sampler is generator in {one} and ema in {two}" in capsys.readouterr().out
     three = run(tmp_path / "three", fid={"value": 9.5, **HOW, "sampler": "ema", "n_fake": 50})
     with refuses("fid", reason="n_fake is 1000 and 50"):
         run_compare(f"of=[{one},{three}]", "ignore=[sampler]")

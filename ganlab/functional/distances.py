@@ -61,16 +61,22 @@ def _linear_time_mmd2(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
 
 
 class MMDEstimator:
-    """An estimator of the squared MMD, or of its root if `take_root`: x [N, D] and y [N, D] -> a scalar.
+    """An estimator of the squared MMD, or of its root: x [N, D] and y [N, D] -> a scalar.
+
+    Args:
+        kernel: the kernel of the MMD.
+        estimator: as in `mmd2`.
+        take_root: whether the square root is taken: the setting `root` of an objective.
 
     Raises:
         ConfigError: the root is taken of an estimate that can be negative.
     """
 
     def __init__(self, kernel: Kernel, estimator: BatchEstimator, *, take_root: bool):
+        # The message begins with the setting: "root=true: cannot be taken of ...".
         reason = f"cannot be taken of the {estimator} estimate, which can be negative"
-        valid = estimator == "biased" or not take_root
-        require(valid, reason, "choose the biased estimator", ".root", take_root)
+        can_compute = estimator == "biased" or not take_root
+        require(can_compute, reason, "choose the biased estimator", ".root", take_root)
         self.kernel, self.estimator, self.take_root = kernel, estimator, take_root
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
@@ -91,7 +97,7 @@ def median_distance(x: Tensor) -> Tensor:
     squared = squared_distances(centred, centred)
     above_diagonal = torch.ones_like(squared, dtype=torch.bool).triu(1)  # the pairs with i < j
     median = squared[above_diagonal].median().sqrt()
-    require(median != 0, "the median distance of the samples is 0", "set the widths in data units")
+    require(median != 0, "the median distance of the samples is 0", "set the kernel's widths in data units")
     return median
 
 
@@ -117,10 +123,13 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: Tensor, p: int) -> Tens
 
 def require_equal_sizes(x: Tensor, y: Tensor, estimate: str) -> None:
     """Raises `ConfigError` if x and y have different numbers of samples; the message names the estimate."""
-    reason = f"{estimate} needs as many samples on both sides, not {len(x)} and {len(y)}"
-    require(len(x) == len(y), reason)
+    require(len(x) == len(y), f"{estimate} needs as many samples on both sides, not {len(x)} and {len(y)}")
 
 
 def require_two_samples(n: int, estimate: str) -> None:
-    """Raises `ConfigError` if there are fewer than two samples; the message names the estimate."""
+    """Raises `ConfigError` if there are fewer than two samples; the message names the estimate.
+
+    It also names `data.batch_size`, because only a batch can be so small: a metric refuses such a number of
+    samples itself.
+    """
     require(n >= 2, f"{estimate} needs at least two samples", key="data.batch_size", value=n)

@@ -222,7 +222,8 @@ class Energy(Radial):
     """-|x - y|. The squared kernel distance of this kernel is the energy distance.
 
     The energy distance is 2 E|x - y| - E|x - x'| - E|y - y'| (Szekely & Rizzo 2013, definition 2.1). The
-    kernel is conditionally positive definite, so the biased estimate is never negative and has a root.
+    kernel is conditionally positive definite. So the biased estimate is never negative, and its square root
+    can be taken.
     """
 
     has_scale = False

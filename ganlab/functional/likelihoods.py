@@ -30,7 +30,9 @@ class Gaussian:
 
 
 class Bernoulli:
-    """The sum over elements of the negative cross-entropy between the element and its mean, scaled to [0, 1].
+    """Independent Bernoulli distributions of all elements, whose means are given.
+
+    log p is minus the sum of the cross-entropies between the elements and their means, both scaled to [0, 1].
 
     Args:
         value_range: the range of the data and of the means, which is mapped to [0, 1].

@@ -1,4 +1,4 @@
-"""Base classes of metrics of generated samples, and of metrics of the features of images."""
+"""Base classes of metrics: of all metrics, and of those that compare the features of images."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -13,28 +13,32 @@ from ganlab.core.randomness import seeded_generator
 from ganlab.data.base import Data, Split
 from ganlab.game import Game
 from ganlab.metrics.extractors import classifier
-from ganlab.metrics.features import Extractor, ProtocolFields, cached_extractor
+from ganlab.metrics.features import Extractor, ProtocolFields, shared_extractor
+
+GENERATED = None  # stands for generated samples, wherever real samples are given by their split
 
 
 class SampleMetric(ABC):
-    """Base class of metrics of generated samples. Most metrics compare these with real samples.
+    """Base class of all metrics. Most metrics compare generated samples with real samples.
+
+    A few metrics measure the game itself, in `observe_game`, and ignore the samples in `update`.
 
     The methods are called in this order: `setup`, and `update` with all real samples, once in a run; then, in
     each evaluation, `update` with the generated samples, `observe_game`, `compute`, and `reset`. In a
-    distributed run, one process makes all calls, so a metric must not wait for the others.
+    distributed run, one process makes all calls, so a metric must not wait for the other processes.
 
-    Errors have keys relative to the metric, such as ".k", or no key. `Evaluation` completes them to
-    `metric.<name>.k` and `metric=<name>`.
+    The errors of a metric have a relative key, such as ".k", or no key. `Evaluation` gives them the full key
+    `metric.<name>.k`, or the setting `metric=<name>`.
     """
 
     names: tuple[str, ...]  # the keys of `compute`, such as "fid/digits_train_1k"; final after `setup`
     higher_is_better: bool
     references: tuple[Split, ...] = ("train",)  # the splits whose real samples are passed to `update`
-    subsampled_split: Split | None = None  # the reference of which at most `evaluation.n_real` are passed
-    floor_split: Split = "test"  # the split whose samples are passed like generated ones, to get the floor
+    subsampled_split: Split | None = None  # of this reference, at most `evaluation.n_real` samples are passed
+    floor_split: Split = "test"  # the split whose samples replace generated ones to measure the floor
     input_kind: ClassVar[Literal["images", "points"]] = "images"  # `update` receives images scaled to [0, 1]
     needs_game: ClassVar[bool] = False  # whether the metric measures the game itself, in `observe_game`
-    uses_samples: ClassVar[bool] = True  # whether generated samples influence the values
+    depends_on_sampling: ClassVar[bool] = True  # whether the values depend on how samples are generated
     extras: Mapping[str, float] = {}  # further results of the last `compute`, such as a standard deviation
 
     def is_higher_better(self, name: str) -> bool:
@@ -43,7 +47,12 @@ class SampleMetric(ABC):
 
     @abstractmethod
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
-        """Prepares the metric for the data, and for these numbers of generated and real samples.
+        """Prepares the metric for the data and the numbers of samples.
+
+        Args:
+            data: the data of the run.
+            n_fake: the number of generated samples.
+            n_real: the number of real samples of `subsampled_split`; ignored if there is no such split.
 
         Raises:
             ConfigError: the metric cannot measure these data, or there are too few samples.
@@ -57,12 +66,12 @@ class SampleMetric(ABC):
         """
 
     @abstractmethod
-    def update(self, x: Tensor, split: Split | None = None) -> None:
+    def update(self, x: Tensor, split: Split | None = GENERATED) -> None:
         """Adds samples.
 
         Args:
             x: samples [N, *shape] on any device; images lie in [0, 1].
-            split: the split of the real samples, one of `references`; None: the samples are generated.
+            split: the split of the real samples, one of `references`; or `GENERATED`.
 
         Raises:
             ConfigError: the metric cannot measure samples of this shape, type or range.
@@ -105,16 +114,18 @@ def short_number(n: int) -> str:
     return f"{n // 1000}k" if n and n % 1000 == 0 else str(n)
 
 
-def require_enough(n: int, reason: str, remedy: str, key: str = "", value: Any = UNSET, **sizes: int) -> None:
+def require_enough(
+    n: int, sizes: Mapping[str, int], reason: str, remedy: str, key: str = "", value: Any = UNSET
+) -> None:
     """Raises a `ConfigError` if there are too few samples.
 
     Args:
-        n: the number of samples that are needed.
+        n: the number of samples that are needed of each kind.
+        sizes: the number of samples of each kind, by the adjective for the kind: "real" or "generated".
         reason: why so many samples are needed.
         remedy: an alternative to more samples.
         key: the key of the setting that is to blame; empty if there is no such setting.
         value: the value of that setting.
-        sizes: the number of `real` samples, of `generated` samples, or of both.
     """
     for adjective, size in sizes.items():
         message = f"{reason}, and there are {size} {adjective} ones"
@@ -122,9 +133,9 @@ def require_enough(n: int, reason: str, remedy: str, key: str = "", value: Any =
 
 
 class FeatureMetric(SampleMetric):
-    """Base class of metrics of the features of images, which an extractor computes.
+    """Base class of metrics that compare the features of images. An extractor computes the features.
 
-    Values are named prefix/extractor_split_n, such as "fid/inception_train_10k". The split is the first
+    A value is named prefix/extractor_split_n, such as "fid/inception_train_10k". The split is the first
     reference, and n is the number of generated samples.
 
     Args:
@@ -132,39 +143,41 @@ class FeatureMetric(SampleMetric):
         references: the splits of the real images; `evaluation.n_real` limits the size of the first one.
     """
 
-    prefixes: ClassVar[tuple[str, ...]]  # the first parts of the names of the values, such as "fid"
-    settings: Mapping[str, int | str] = {}  # the settings that belong to the protocol, by their names in it
+    # The beginnings of the names of the values, such as "fid". `values` gives one value for each.
+    name_prefixes: ClassVar[tuple[str, ...]]
+    protocol_fields: Mapping[str, int | str] = {}  # entries that a subclass adds to `protocol`
 
     def __init__(self, extractor: str | Extractor, *references: Split):
-        self.extractor = cached_extractor(classifier(extractor) if isinstance(extractor, str) else extractor)
+        self.extractor = shared_extractor(classifier(extractor) if isinstance(extractor, str) else extractor)
         self.references = references
         self.subsampled_split = references[0] if references else None
         # Test images give the floor. If they are the only reference, training images do.
         self.floor_split = "train" if references == ("test",) else "test"
-        self.num_samples: Counter[Split | None] = Counter()  # by split; None: the number of generated samples
+        self.num_samples: Counter[Split | None] = Counter()  # by split, or `GENERATED`
         self._set_names()
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
         self._set_names(f"_{short_number(n_fake)}")
         self.check_sample_size(n_fake, n_real)  # raises most errors before a network is loaded
         self.represent(torch.zeros(1, *data.shape))  # raises an error if the shape is unsuitable
-        self.check_sample_size(n_fake, n_real)  # again, now that the number of classes is known
+        # Again, because the Inception Score needs as many samples as there are classes, and learns the number
+        # of classes in `represent`.
+        self.check_sample_size(n_fake, n_real)
 
-    def update(self, x: Tensor, split: Split | None = None) -> None:
+    def update(self, x: Tensor, split: Split | None = GENERATED) -> None:
         self.add(self.represent(x), split)
         self.num_samples[split] += len(x)
 
     def compute(self) -> dict[str, float]:
-        self.check_sample_size(self.num_samples[None], self.n_real)
+        self.check_sample_size(self.num_samples[GENERATED], self.n_real)
         return dict(zip(self.names, self.values(), strict=True))
 
     def reset(self) -> None:
-        del self.num_samples[None]
-        self.drop_generated()
+        del self.num_samples[GENERATED]
 
     def protocol(self) -> ProtocolFields:
-        sizes = {"n_real": self.n_real, "n_fake": self.num_samples[None]}
-        return {**self.extractor.protocol(), **sizes, **self.settings}
+        sizes = {"n_real": self.n_real, "n_fake": self.num_samples[GENERATED]}
+        return {**self.extractor.protocol(), **sizes, **self.protocol_fields}
 
     @property
     def n_real(self) -> int:
@@ -172,51 +185,50 @@ class FeatureMetric(SampleMetric):
         return self.num_samples[self.references[0]] if self.references else 0
 
     def represent(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The representations by which the metric compares images [N, C, H, W], on the CPU.
+        """What the metric compares instead of images [N, C, H, W], on the CPU; by default their features.
 
         Returns:
-            One or more tensors with N rows each; by default only the features [N, F].
+            One or more tensors with N rows each.
         """
         return (self.extractor.extract(x).features,)
 
     @abstractmethod
     def add(self, representations: tuple[Tensor, ...], split: Split | None) -> None:
-        """Adds the representations of real samples of a split, or of generated samples (None)."""
-
-    @abstractmethod
-    def drop_generated(self) -> None:
-        """Drops the representations of generated samples."""
+        """Adds the result of `represent` for real samples of a split, or for generated samples."""
 
     @abstractmethod
     def values(self) -> tuple[float, ...]:
-        """The values, one for each of `prefixes`."""
+        """The values, one for each of `name_prefixes`, in this order."""
 
     def _set_names(self, size: str = "") -> None:
-        """Sets `names`, which end in `size`, the number of generated samples, once that is known."""
+        """Sets `names`, which end in `size`, such as "_10k". Before `setup`, the size is not known: empty."""
         split = f"_{self.subsampled_split}" if self.subsampled_split else ""
-        self.names = tuple(f"{prefix}/{self.extractor.network.name}{split}{size}" for prefix in self.prefixes)
+        ending = f"{self.extractor.network.name}{split}{size}"
+        self.names = tuple(f"{prefix}/{ending}" for prefix in self.name_prefixes)
 
 
-class ReservoirMetric(FeatureMetric):
-    """Base class of metrics that need the representations of all samples, or of a random subset, at once."""
+class StoringMetric(FeatureMetric):
+    """Base class of metrics that store samples, as represented by `represent`, until `values` is called."""
 
-    limit: int | None = None  # the size of the subset of each split and of the generated samples; None: all
+    # The largest number of stored samples of each split, and of generated ones. If there are more, a random
+    # subset is stored. None: all samples are stored.
+    limit: int | None = None
 
     def __init__(self, extractor: str | Extractor, *references: Split):
         super().__init__(extractor, *references)
-        # By split, with None for generated samples, and by the index of the representation.
+        # By the split, or `GENERATED`, and by the index of a tensor in the result of `represent`.
         self._reservoirs: dict[tuple[Split | None, int], Reservoir] = {}
 
     def add(self, representations: tuple[Tensor, ...], split: Split | None) -> None:
         for index, rows in enumerate(representations):
             self._reservoirs.setdefault((split, index), Reservoir(self.limit)).add(rows)
 
-    def drop_generated(self) -> None:
-        # Keeps the reservoirs of splits, whose keys do not contain None.
-        self._reservoirs = {key: store for key, store in self._reservoirs.items() if None not in key}
+    def reset(self) -> None:
+        super().reset()
+        self._reservoirs = {key: rows for key, rows in self._reservoirs.items() if key[0] is not GENERATED}
 
     def rows(self, split: Split | None, index: int = 0) -> Tensor:
-        """The stored rows [N, F] of the representation with this index in the result of `represent`."""
+        """The stored rows [N, F] of the tensor with this index in the result of `represent`."""
         return self._reservoirs[split, index].rows
 
 

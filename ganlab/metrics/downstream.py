@@ -14,34 +14,30 @@ from ganlab.core.validation import Count, Positive
 from ganlab.data.base import Data, Split
 from ganlab.data.sources import Samples
 from ganlab.game import Game
-from ganlab.metrics.base import SampleMetric, short_number
+from ganlab.metrics.base import GENERATED, SampleMetric, short_number
 from ganlab.metrics.extractors import Classifier
 from ganlab.metrics.features import ProtocolFields, round_to_256_levels, to_unit_range
 from ganlab.networks.activations import hidden_activations
 from ganlab.networks.base import evaluating
 
-CHUNK = 1000  # test images that are classified at a time
+CHUNK = 1000  # images that are classified at a time
 BATCH = 128  # the batch size of a classifier's training
 SEED = 0  # the seed of a classifier's weights, dropout and batches
 TOLERANCE = 0.01  # the stopping tolerance of LinearSVC; smaller values would hardly change the error
-VALUE_UNIT = "share of the test images"  # the unit of most values, for protocols
+UNIT = "share of the test images"  # the unit of most values, for protocols
 OTHER_METRIC = "choose another metric"  # a remedy
 
 
 class DownstreamMetric(SampleMetric):
     """Base class of metrics that count how many test images a classifier gets right or wrong.
 
-    The classifier comes from the game, so the samples that are passed to `update` are not used. A value is
+    A metric takes what it needs from the game in `observe_game`, so `update` ignores the samples. A value is
     named prefix/test_n if the metric trains the classifier on n samples, otherwise prefix/test.
     """
 
     references = ("test",)
     needs_game = True
-    prefix: ClassVar[str]  # the first part of the name of the value, such as "1nn_error"
-    size_key: ClassVar[str] = ""  # the setting that limits the number of training samples
-    # The largest number of real training samples; None: the classifier is trained on `evaluation.n` generated
-    # samples; 0: the metric does not train it.
-    n_train: int | None = None
+    name_prefix: ClassVar[str]  # the first part of the name of the value, such as "1nn_error"
     _value: float | None = None  # None: no game was measured
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
@@ -49,13 +45,21 @@ class DownstreamMetric(SampleMetric):
         reason = "measures classification, and these data do not have two classes or more"
         require(classes > 1, reason, OTHER_METRIC)
         self.check_data(data)
-        self._data, self._n = data, n_fake if self.n_train is None else min(self.n_train, len(data))
+        self._data = data
+        self._n, key = self.training_size_and_key(data, n_fake)
         self._num_test = len(data.sources["test"])
-        self.names = (f"{self.prefix}/test",)
+        self.names = (f"{self.name_prefix}/test",)
         if self._n:
             reason = f"cannot learn {classes} classes from {self._n} samples"
-            require(self._n >= classes, reason, f"set it to {classes} or more", self.size_key, self._n)
-            self.names = (f"{self.prefix}/test_{short_number(self._n)}",)
+            require(self._n >= classes, reason, f"set it to {classes} or more", key, self._n)
+            self.names = (f"{self.name_prefix}/test_{short_number(self._n)}",)
+
+    def training_size_and_key(self, data: Data, n_fake: int) -> tuple[int, str]:
+        """The number of samples that train the classifier, and the key of the setting that limits the number.
+
+        The number is 0 if the classifier is a part of the game.
+        """
+        return 0, ""
 
     def check_data(self, data: Data) -> None:  # noqa: B027, a hook
         """Checks that the classifier can be trained on these data.
@@ -71,11 +75,11 @@ class DownstreamMetric(SampleMetric):
     def observe_game(self, game: Game, seed: int) -> None:
         self._value = self.measure(game, seed)
 
-    def update(self, x: Tensor, split: Split | None = None) -> None:
-        """Does nothing, because the metric needs the game itself."""
+    def update(self, x: Tensor, split: Split | None = GENERATED) -> None:
+        """Does nothing, because the metric measures the game itself."""
 
     def compute(self) -> dict[str, float]:
-        """The value of the observed game; no value without a game, so that there is no floor."""
+        """The value of the observed game. The floor has no game, and so no value."""
         return {} if self._value is None else {self.names[0]: self._value}
 
     def reset(self) -> None:
@@ -88,12 +92,13 @@ class DownstreamMetric(SampleMetric):
 
 
 class ConditionalMetric(DownstreamMetric):
-    """Base class of metrics whose classifier is trained on samples of requested classes.
+    """Base class of metrics whose classifier is trained on generated samples of requested classes.
 
-    The number of samples is `evaluation.n`. Their classes are as frequent as in the training data.
+    There are `evaluation.n` training samples. Their classes are as frequent as in the training data.
     """
 
-    size_key = "evaluation.n"
+    def training_size_and_key(self, data: Data, n_fake: int) -> tuple[int, str]:
+        return n_fake, "evaluation.n"
 
     def check_game(self, game: Game) -> None:
         remedy = f"add trick=label_conditioning, or {OTHER_METRIC}"
@@ -112,7 +117,7 @@ class NearestNeighbourError(ConditionalMetric):
     The classifier gives an image the class of the generated sample at the smallest Euclidean distance.
     """
 
-    prefix = "1nn_error"
+    name_prefix = "1nn_error"
     higher_is_better = False
 
     def measure(self, game: Game, seed: int) -> float:
@@ -125,7 +130,7 @@ class NearestNeighbourError(ConditionalMetric):
         return self.count_errors(nearest_class, samples.device) / self._num_test
 
     def protocol(self) -> ProtocolFields:
-        return {"unit": VALUE_UNIT, "n_fake": self._n, "distance": "pixels"}
+        return {"unit": UNIT, "n_fake": self._n, "distance": "pixels"}
 
 
 class ClassificationAccuracy(ConditionalMetric):
@@ -140,7 +145,7 @@ class ClassificationAccuracy(ConditionalMetric):
         lr: the maximum learning rate.
     """
 
-    prefix = "classification_accuracy"
+    name_prefix = "classification_accuracy"
     higher_is_better = True
 
     def __init__(self, epochs: Count, lr: Positive):
@@ -158,8 +163,8 @@ class ClassificationAccuracy(ConditionalMetric):
         return self._accuracy(*self.samples(game, seed))
 
     def protocol(self) -> ProtocolFields:
-        settings: ProtocolFields = {"classifier": "three convolutions, 48 features", "epochs": self.epochs}
-        return {"unit": VALUE_UNIT, "n_fake": self._n, **settings, "lr": self.lr}
+        network = "three convolutions, 48 features"
+        return {"unit": UNIT, "n_fake": self._n, "classifier": network, "epochs": self.epochs, "lr": self.lr}
 
     def _accuracy(self, x: Tensor, labels: Tensor) -> float:
         """The test accuracy of a classifier trained on images [N, C, H, W] with labels [N]."""
@@ -185,7 +190,7 @@ class ClassificationAccuracy(ConditionalMetric):
         return Classifier(data.shape, data.num_classes or 0, width=24, num_features=48)
 
     def _preprocess(self, x: Tensor) -> Tensor:
-        """Samples in the data's range as inputs of a classifier: [0, 1], rounded to 256 levels, float32."""
+        """Samples in the data's range, scaled to [0, 1] and rounded to 256 levels, as float32."""
         return round_to_256_levels(to_unit_range(x, self._data.value_range or (0.0, 1.0))).float()
 
 
@@ -204,17 +209,18 @@ class LinearProbe(DownstreamMetric):
         cost: the weight of the errors relative to the squared norm of the weights: C of scikit-learn.
     """
 
-    prefix = "linear_probe"
-    size_key = ".n_train"
+    name_prefix = "linear_probe"
     higher_is_better = False
-    uses_samples = False
+    depends_on_sampling = False
 
     def __init__(self, n_train: Count, cost: Positive):
         self.n_train, self.cost = n_train, cost
 
+    def training_size_and_key(self, data: Data, n_fake: int) -> tuple[int, str]:
+        return min(self.n_train, len(data)), ".n_train"
+
     def check_game(self, game: Game) -> None:
-        reason = "needs a discriminator, and this game has none"
-        require(game.discriminator is not None, reason, OTHER_METRIC)
+        require(game.discriminator is not None, "needs a discriminator, and this game has none", OTHER_METRIC)
         blank_image = torch.zeros(1, *game.shape, device=next(game.parameters()).device)
         try:
             activations = self._activations(game, blank_image)
@@ -250,7 +256,7 @@ class LinearProbe(DownstreamMetric):
 
     def protocol(self) -> ProtocolFields:
         return {
-            "unit": VALUE_UNIT,
+            "unit": UNIT,
             "n_train": self._n,
             "cost": self.cost,
             "tolerance": TOLERANCE,
@@ -261,15 +267,14 @@ class LinearProbe(DownstreamMetric):
 
 
 class Errors(DownstreamMetric):
-    """The number of test images that the game's own classifier gets wrong; 0 is best.
+    """The metric `errors`: how many test images the game's own classifier gets wrong; 0 is best.
 
     The classifier is the discriminator with its class head, or a trick's average of it, in evaluation mode.
     """
 
-    prefix = "errors"
+    name_prefix = "errors"
     higher_is_better = False
-    uses_samples = False
-    n_train = 0
+    depends_on_sampling = False
     _network_name = ""
 
     def check_game(self, game: Game) -> None:
@@ -282,8 +287,8 @@ class Errors(DownstreamMetric):
 
     def measure(self, game: Game, seed: int) -> float:
         assert game.discriminator is not None
-        tricks = game.tricks.names_of("classifier", game.discriminator)
-        self._network_name = "+".join(tricks) or "discriminator"
+        tricks = game.tricks.names_replacing(game.discriminator, hook="classifier")
+        self._network_name = "+".join(tricks) or "discriminator"  # such as "ema"
         return float(self.count_errors(lambda x: game.classify(x).argmax(1), next(game.parameters()).device))
 
     def protocol(self) -> ProtocolFields:

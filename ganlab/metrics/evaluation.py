@@ -16,12 +16,12 @@ from ganlab.core.distributed import is_main_process
 from ganlab.core.errors import ConfigError, Diverged, completing_relative_keys, require
 from ganlab.data.base import Data, Split
 from ganlab.game import Game
-from ganlab.metrics.base import SampleMetric
+from ganlab.metrics.base import GENERATED, SampleMetric
 from ganlab.metrics.features import USES_DISK, to_unit_range
 from ganlab.metrics.protocols import MetricRecords
 
-# The type of functions such as `progress_bar` in ganlab.training.callbacks.progress. They take a text and a
-# total, and open a progress bar. The context that they return gives a function that advances it by a number.
+# The type of functions such as `progress_bar` in ganlab.training.callbacks.progress. `open(text, total)` is a
+# context manager, within which a progress bar is shown. Its value is a function `advance(number)`.
 OpenProgressBar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 CHUNK = 1000  # samples that are generated at a time
 BATCH = 100  # samples that are passed to metrics at a time; values do not depend on it
@@ -29,16 +29,17 @@ BATCH = 100  # samples that are passed to metrics at a time; values do not depen
 
 @dataclass(eq=False)
 class Evaluation:
-    """Computes the metrics of a game, and their floors: the values that real samples have.
+    """Computes the metrics of a game, and their floors: the values of real samples.
 
-    Each metric compares with the splits in its `references`. Its `subsampled_split` is limited to a random
-    subset of `n_real` samples, the same in every run. To measure the floor, at most `n` real samples of the
-    metric's `floor_split` are passed like generated ones. If that is too few for a metric, it has no floor.
+    Each metric compares generated samples with the splits in its `references`. Of its `subsampled_split`, at
+    most `n_real` random samples are used, the same ones in every run. To measure the floor, at most `n` real
+    samples of the metric's `floor_split` replace the generated ones. If these are too few for a metric, it
+    has no floor.
 
     Samples are generated and passed to the metrics in chunks, so only metrics that store samples need more
     memory for more samples. A conditional generator is given classes in the proportions of the reference, as
-    in the code of Karras et al. 2020, because a difference of proportions would be measured as well. If the
-    data have no labels, it is given all classes in turn.
+    in the code of Karras et al. 2020, because metrics would also measure a difference of the proportions. If
+    the data have no labels, the generator is given all classes in turn.
 
     Args:
         metrics: the metrics, by their names in the config.
@@ -57,10 +58,10 @@ class Evaluation:
     n: int
     n_real: int | None
     seed: int
-    open_progress_bar: OpenProgressBar = lambda what, total: nullcontext(lambda more: None)
+    open_progress_bar: OpenProgressBar = lambda text, total: nullcontext(lambda number: None)
 
     def __post_init__(self) -> None:
-        self.higher_is_better: dict[str, bool] = {}  # whether higher is better, by the name of the value
+        self.higher_is_better: dict[str, bool] = {}  # whether higher is better, by value name
         for name, metric in self.metrics.items():
             with _completing_error_keys(name):
                 suitable = metric.input_kind == "points" or self.data.value_range is not None
@@ -68,21 +69,23 @@ class Evaluation:
                 require(suitable, reason, "choose metric=none", "metric", name)
                 for split in metric.references:
                     self.data.split(split, "cpu", BATCH)  # raises an error if the split does not exist
+                # Without a subsampled split, the metric ignores the number of real samples.
                 metric.setup(self.data, self.n, self._num_real(metric, metric.subsampled_split or "train"))
             self.higher_is_better |= {value: metric.is_higher_better(value) for value in metric.names}
-        # A metric with several references, such as `Memorisation`, does not decide on the classes of samples.
+        # The proportions of classes come from these splits: each is the only reference of a metric.
         single = [metric for metric in self.metrics.values() if len(metric.references) == 1]
         splits = [metric.subsampled_split for metric in single if metric.subsampled_split] or ["train"]
         self._classes_by_split = {split: self.data.proportional_labels(self.n, split) for split in splits}
-        # The classes [n] of generated samples; None: the data have no labels.
+        # The classes [n] of generated samples; None: the data have no labels. The first split decides,
+        # because `check_game` refuses a conditional game if the splits have different proportions.
         self.classes = next(iter(self._classes_by_split.values()))
-        self.floors: dict[str, dict[str, Any]] = {}  # the entries of a record on the floor, by value name
-        self._protocols: dict[str, dict[str, Any]] = {}  # the protocols, by the name of the value
-        self._hashes: dict[tuple[Split, int], str] = {}  # the hashes of real samples, by split and number
+        self.floors: dict[str, dict[str, Any]] = {}  # what `records` says about the floor, by value name
+        self._protocols: dict[str, dict[str, Any]] = {}  # the protocols, by value name
+        self._hashes: dict[tuple[Split, int], str] = {}  # of real samples, by split and number
         self._is_prepared = False
 
     def __call__(self, game: Game) -> dict[str, float]:
-        """The values by name on the main process; {} on the others, which only generate samples.
+        """The values by name on the main process; {} on the other processes, which only generate samples.
 
         The game's weights and torch's default generators stay as they are.
         """
@@ -104,8 +107,8 @@ class Evaluation:
             device: the device of the samples.
             game: the game that generated the samples; None: they are images from files.
         """
-        copy_context().run(self._prepare, device)
-        self._pass_samples(samples, self.metrics, split=None, text="samples", total=self.n)
+        copy_context().run(self._prepare, device)  # a copy, because `_prepare` sets `USES_DISK`
+        self._pass_samples(samples, self.metrics, split=GENERATED, text="samples", total=self.n)
         return self._compute_and_reset(self.metrics, game)
 
     def check_game(self, game: Game) -> None:
@@ -117,8 +120,7 @@ class Evaluation:
         for name, metric in self.metrics.items():
             with _completing_error_keys(name):
                 metric.check_game(game)
-        classes = self._classes_by_split.values()
-        distinct = {None if labels is None else tuple(labels.tolist()) for labels in classes}
+        distinct = {None if y is None else tuple(y.tolist()) for y in self._classes_by_split.values()}
         if game.generator.num_classes and len(distinct) > 1:
             splits = " and ".join(self._classes_by_split)
             reason = f"the splits {splits} have different proportions of classes"
@@ -148,15 +150,16 @@ class Evaluation:
             values: the values by name.
             game: the game whose samples were measured; None: images from files.
         """
-        sampled = {name for metric in self.metrics.values() if metric.uses_samples for name in metric.names}
-        how = {"sampler": "images from files"} if game is None else {"batch_norm": "evaluation mode"}
+        sampled = {name for m in self.metrics.values() if m.depends_on_sampling for name in m.names}
+        # Where samples come from. Samples of a game are generated in evaluation mode.
+        origin = {"sampler": "images from files"} if game is None else {"batch_norm": "evaluation mode"}
         return {
             name: {
                 "value": value,
                 "better": "higher" if self.higher_is_better[name] else "lower",
                 "step": None if game is None else game.step,
                 **self._protocols[name],
-                **how,
+                **origin,
                 **(self._sampling(game) if game is not None and name in sampled else {}),
                 **self.floors.get(name, {}),
             }
@@ -164,11 +167,11 @@ class Evaluation:
         }
 
     def _sampling(self, game: Game) -> dict[str, Any]:
-        """How the samples of a game are generated."""
+        """What a record says about how the samples of a game are generated."""
         classes = "in turn" if self.classes is None else "as the reference"
         threshold = getattr(game.sampler.prior, "threshold", None)  # only a truncated prior has a threshold
         return {
-            "sampler": "+".join(game.tricks.names_of("sampler", game.generator)) or "generator",
+            "sampler": "+".join(game.tricks.names_replacing(game.generator, hook="sampler")) or "generator",
             **({} if threshold is None else {"truncation": threshold}),
             "classes": classes if game.generator.num_classes else "none",
             "latent_seed": self.seed,
@@ -185,14 +188,14 @@ class Evaluation:
             yield samples
 
     def _prepare(self, device: torch.device) -> None:
-        """Passes the real samples to the metrics, and measures the floors, at the first call.
+        """At the first call, passes the real samples to the metrics, and measures the floors.
 
-        Must be called in a context of its own, in which it sets `USES_DISK`.
+        It sets `USES_DISK`, and must be called in a copy of the context, which confines the setting.
         """
         if self._is_prepared:
             return
         self._is_prepared = True
-        # The names of the metrics that use real samples, by the split and the number of these.
+        # The names of metrics, by the split and the number of the real samples that they get.
         by_reference, by_floor = defaultdict(list), defaultdict(list)
         for name, metric in self.metrics.items():
             for split in metric.references:
@@ -203,15 +206,15 @@ class Evaluation:
                     metric.check_sample_size(n, n)
                     by_floor[metric.floor_split, n].append(name)
         USES_DISK.set(True)
-        for (split, n), names in by_reference.items():
+        for (split, n), metric_names in by_reference.items():
             samples = self._hashed_subset(split, n, device)
-            self._pass_samples(samples, names, split=split, text=f"real {split} images", total=n)
-        for (split, n), names in by_floor.items():
+            self._pass_samples(samples, metric_names, split=split, text=f"real {split} images", total=n)
+        for (split, n), metric_names in by_floor.items():
             samples = (x for x, _ in self.data.subset(split, n, device, BATCH))
             text = f"real {split} images as samples"
-            self._pass_samples(samples, names, split=None, text=text, total=n)
-            values, source = self._compute_and_reset(names), {"floor_n": n, "floor_split": split}
-            self.floors |= {name: {"floor": value, **source} for name, value in values.items()}
+            self._pass_samples(samples, metric_names, split=GENERATED, text=text, total=n)
+            for value_name, value in self._compute_and_reset(metric_names).items():
+                self.floors[value_name] = {"floor": value, "floor_n": n, "floor_split": split}
 
     def _num_real(self, metric: SampleMetric, split: Split) -> int:
         """The number of real samples of a split with which a metric compares."""
@@ -230,30 +233,29 @@ class Evaluation:
     def _pass_samples(
         self, samples: Iterable[Tensor], names: Collection[str], *, split: Split | None, text: str, total: int
     ) -> None:
-        """Passes generated samples (split None), or real samples of a split, to the metrics of these names.
+        """Passes generated samples, or real samples of a split, to metrics.
 
-        Each batch is passed to all metrics before the next one, so that metrics with the same extractor
-        extract its features once.
+        Each batch is passed to all metrics before the next batch, so that metrics with the same extractor
+        extract the features of a batch once.
 
         Args:
             samples: the samples, in chunks [N, *shape].
             names: the names of the metrics.
-            split: the split of the real samples; None: the samples are generated.
+            split: the split of the real samples, or `GENERATED`.
             text: the text of the progress bar.
             total: the number of all samples, for the progress bar.
         """
-        value_range = self.data.value_range
         with self.open_progress_bar(text, total) as advance:
-            for points in (batch for chunk in samples for batch in torch.split(chunk, BATCH)):
-                images = points if value_range is None else to_unit_range(points, value_range)
+            for x in (x for chunk in samples for x in torch.split(chunk, BATCH)):
+                images = x if self.data.value_range is None else to_unit_range(x, self.data.value_range)
                 for name in names:
                     metric = self.metrics[name]
                     with _completing_error_keys(name):
-                        metric.update(points if metric.input_kind == "points" else images, split)
-                advance(len(points))
+                        metric.update(x if metric.input_kind == "points" else images, split)
+                advance(len(x))
 
     def _compute_and_reset(self, names: Collection[str], game: Game | None = None) -> dict[str, float]:
-        """The values of the metrics of these names, whose generated samples are dropped afterwards."""
+        """The values by name of the metrics with these names, which then drop the generated samples."""
         values: dict[str, float] = {}
         with self.open_progress_bar("metrics", len(names)) as advance:
             for name in names:
@@ -269,7 +271,7 @@ class Evaluation:
         return values
 
     def _protocol(self, metric: SampleMetric) -> dict[str, Any]:
-        """The protocol of the last values of a metric, with their further results."""
+        """The protocol of the last values of a metric, and the metric's `extras` under the key "beside"."""
         hashes = [self._hashes[split, self._num_real(metric, split)] for split in metric.references]
         return {
             "split": "+".join(metric.references) or "none",
@@ -283,7 +285,10 @@ class Evaluation:
 
 @contextmanager
 def _completing_error_keys(name: str) -> Iterator[None]:
-    """Completes the keys of a metric's errors with its name in the config; see `SampleMetric`."""
+    """Completes the keys of a metric's errors: for the name "prdc", ".k" becomes "metric.prdc.k".
+
+    An error without a key gets the key "metric" with the value `name`.
+    """
     try:
         with completing_relative_keys(f"metric.{name}"):
             yield

@@ -1,13 +1,13 @@
 """Extractors of features: Inception, and small classifiers that replace it for small grey images."""
 
-import hashlib
 import io
 import json
 import pickle
 from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
+from hashlib import sha256
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 from urllib.error import URLError
 
 import torch
@@ -20,15 +20,16 @@ from ganlab.core.turn import Sample
 from ganlab.filesystem import read_regular_file
 from ganlab.metrics.features import Features
 
-WEIGHTS = Path(__file__).parent / "weights"  # the files of the classifiers
-WEIGHTS_REMEDY = "give torch-fidelity's file, or choose another extractor, such as extractor=mnist"
+CLASSIFIER_FOLDER = Path(__file__).parent / "weights"  # has one file for each trained classifier
+INCEPTION_REMEDY = "give torch-fidelity's file, or choose another extractor, such as extractor=mnist"
 
 
 class Classifier(nn.Module):
     """Three convolutions, a layer of features and a linear head, for images of at least 8 x 8 pixels.
 
-    Inception's features are not meaningful for small grey images. A classifier trained on the data set itself
-    is the usual replacement. Its name is part of the names of the values.
+    It implements `ganlab.metrics.features.Extractor`. Inception's features are not meaningful for small grey
+    images. A classifier trained on the data set itself is the usual replacement. The names of the metrics'
+    values contain the name of the classifier, as in fid/mnist_train_10k.
 
     Args:
         shape: the shape (C, H, W) of an image.
@@ -68,16 +69,16 @@ class Classifier(nn.Module):
         Raises:
             ConfigError: no classifier has this name.
         """
-        path = WEIGHTS / f"{name}.safetensors"
+        path = CLASSIFIER_FOLDER / f"{name}.safetensors"
         # A name that is not in this list is refused, so that it cannot be the path of a different file.
-        known = sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))
+        known = sorted(file.stem for file in CLASSIFIER_FOLDER.glob("*.safetensors"))
         require(name in known, "unknown classifier", f"choose one of {', '.join(known)}", "extractor", name)
         with safe_open(path, framework="pt") as file:
             architecture = json.loads(file.metadata()["architecture"])
         with torch.device("meta"):  # draws no random weights, so the random numbers of the run do not change
             network = cls(**architecture)
         network.load_state_dict(load_file(path), assign=True)
-        network.name, network.sha256 = name, hashlib.sha256(path.read_bytes()).hexdigest()
+        network.name, network.sha256 = name, sha256(path.read_bytes()).hexdigest()
         return network.eval().requires_grad_(False)
 
     def features(self, x: Tensor) -> Tensor:
@@ -111,9 +112,10 @@ classifier = cache(Classifier.load)  # returns the same object in every call wit
 
 
 class ClassifierFeatures(nn.Module):
-    """The features that a classifier computes of samples, sample -> [B, F]. None is negative.
+    """A classifier's features of samples, sample -> [B, F]. No feature is negative.
 
-    The classifier is frozen and always in evaluation mode.
+    This is not an extractor for metrics. Objectives such as MMD compare samples by these features, if
+    `objective/space` selects them. The classifier is frozen and always in evaluation mode.
 
     Args:
         extractor: the name of a classifier in `ganlab/metrics/weights`.
@@ -129,8 +131,9 @@ class ClassifierFeatures(nn.Module):
         self.classifier = Classifier.load(extractor)
         expected, shape = list(self.classifier.shape), list(shape)
         reason = f"takes images of shape {expected}, and these data have the shape {shape}"
-        require(value_range and shape == expected, reason, "choose another space", ".extractor", extractor)
-        self.low, self.high = value_range or (0.0, 1.0)  # not None, or refused above
+        # ".extractor" becomes objective.space.extractor. The setting `extractor` is that of the metrics.
+        require(value_range and shape == expected, reason, "change objective/space", ".extractor", extractor)
+        self.low, self.high = value_range or (0.0, 1.0)  # None was refused above
 
     def forward(self, sample: Sample) -> Tensor:
         return self.classifier.features((sample.x - self.low) / (self.high - self.low))
@@ -140,11 +143,19 @@ class ClassifierFeatures(nn.Module):
         return super().train(mode=False)
 
 
+class LoadedNetwork(NamedTuple):
+    """A network, and the SHA-256 of the file of its weights."""
+
+    network: nn.Module
+    sha256: str
+
+
 class Inception:
     """torch-fidelity's Inception v3 with the weights of TensorFlow, 2015-12-05 (Heusel et al. 2017).
 
-    Images of any size are resized to 299 x 299 as TensorFlow 1 did; grey ones are repeated to three channels.
-    The weights, 96 MB, are loaded at the first use.
+    It implements `ganlab.metrics.features.Extractor`. Images of any size are resized to 299 x 299 as
+    TensorFlow 1 did. The channel of a grey image is repeated three times. The weights, 96 MB, are loaded at
+    the first use.
 
     Args:
         weights: the path of a file with torch-fidelity's weights; None: the file is downloaded once.
@@ -164,11 +175,11 @@ class Inception:
     @property
     def sha256(self) -> str:
         """The SHA-256 of the file of the weights."""
-        return self._network_and_sha256[1]
+        return self._loaded.sha256
 
     def to(self, device: torch.device, dtype: torch.dtype) -> None:
         """Moves the network, in place."""
-        self._network_and_sha256[0].to(device=device, dtype=dtype)
+        self._loaded.network.to(device=device, dtype=dtype)
 
     def extract(self, x: Tensor) -> Features:
         """The features [N, F] and class logits [N, K = 1008] of images [N, 1 or 3, H, W] in [0, 1].
@@ -184,24 +195,23 @@ class Inception:
         levels = (x * 255).round().byte().expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
         # TF32 is disabled, because `dtype` promises float32.
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            features, *logits = self._network_and_sha256[0](levels)
+            features, *logits = self._loaded.network(levels)
         return Features(features, logits[0] if logits else features.new_empty(len(x), 0))
 
     @cached_property
-    def _network_and_sha256(self) -> tuple[nn.Module, str]:
-        """The network, which is loaded at the first use, and the SHA-256 of the file of its weights."""
+    def _loaded(self) -> LoadedNetwork:
+        """The network, loaded at the first use."""
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
         outputs = ["2048", "logits_unbiased"] if self.num_features == 2048 else [str(self.num_features)]
         path = self._path or downloaded_weights()
         content = validated_weights(path)
-        try:  # the network gets the bytes that were checked, because the file may have changed since
+        try:  # The network gets the checked bytes, because the file may have changed since the check.
             network = FeatureExtractorInceptionV3("inception", outputs, io.BytesIO(content))
         except (RuntimeError, TypeError, AttributeError) as error:
             reason = f"not the weights of Inception: {error_message(error)}"
-            raise ConfigError(reason, WEIGHTS_REMEDY, "metric.weights", path) from error
-        network = network.to(memory_format=torch.channels_last)
-        return network, hashlib.sha256(content).hexdigest()
+            raise ConfigError(reason, INCEPTION_REMEDY, "metric.weights", path) from error
+        return LoadedNetwork(network.to(memory_format=torch.channels_last), sha256(content).hexdigest())
 
 
 inception = cache(Inception)  # returns the same object in every call with the same arguments
@@ -221,7 +231,7 @@ def validated_weights(path: Path) -> bytes:
         return content
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = f"cannot be read as weights: {error_message(error)}"
-        raise ConfigError(reason, WEIGHTS_REMEDY, "metric.weights", path) from error
+        raise ConfigError(reason, INCEPTION_REMEDY, "metric.weights", path) from error
 
 
 def downloaded_weights() -> Path:

@@ -1,12 +1,12 @@
 """Feature extraction: the interface of extractors, caches of their output, and rounding to 256 levels."""
 
+import typing
 from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
-from typing import NamedTuple, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,26 +16,26 @@ from torch import Tensor
 from ganlab.core.errors import require
 from ganlab.filesystem import atomic_writer, cache_directory
 
-ProtocolFields = dict[str, str | int | float]  # entries of a protocol, by their names in a record
-# Whether features are read from the cache on disk, and written to it: only those of real samples, because an
-# evaluation has the same real samples in every run.
+ProtocolFields = dict[str, str | int | float]  # how a metric is measured: the entries of its protocol
+# Whether features are read from the cache on disk, and written to it. `Evaluation` sets it only for real
+# samples, which are the same in every run.
 USES_DISK: ContextVar[bool] = ContextVar("features_on_disk", default=False)
 
 
-class Features(NamedTuple):
+class Features(typing.NamedTuple):
     """The output of an extractor on images."""
 
     features: Tensor  # [N, F]
     logits: Tensor  # class logits [N, K]; K = 0 for an extractor without classes
 
 
-class Extractor(Hashable, Protocol):
+class Extractor(Hashable, typing.Protocol):
     """The interface of networks that compute features and class logits, such as `Inception`."""
 
     name: str
     sha256: str  # the hash of the weights
     num_features: int
-    preprocessing: Mapping[str, str]  # the entries of the protocol on how images are resized
+    preprocessing: Mapping[str, str]  # how images are resized, for the protocol of a metric
     libraries: tuple[str, ...]  # the libraries whose versions may change the output
     dtype: torch.dtype  # the type of the weights when features are extracted
 
@@ -47,7 +47,7 @@ class Extractor(Hashable, Protocol):
 
 
 class CachedExtractor:
-    """An extractor that remembers its last output, so that several metrics extract each batch once."""
+    """An extractor that remembers its last output, so that it extracts a batch once for all metrics."""
 
     def __init__(self, network: Extractor):
         self.network = network
@@ -93,7 +93,7 @@ class CachedExtractor:
         return computed
 
     def protocol(self) -> ProtocolFields:
-        """The entries of the protocol that tell how features are computed from images."""
+        """How features are computed from images, as entries of a protocol."""
         return {
             "extractor": self.network.name,
             "weights_sha256": self.network.sha256,
@@ -104,7 +104,8 @@ class CachedExtractor:
         }
 
 
-cached_extractor = cache(CachedExtractor)  # returns the same object in every call with the same network
+# Returns the same object in every call with the same network. So metrics share its last output.
+shared_extractor = cache(CachedExtractor)
 
 
 def digest(features: Features) -> str:

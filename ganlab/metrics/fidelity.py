@@ -11,11 +11,11 @@ from ganlab.core.validation import Count, TwoOrMore
 from ganlab.data.base import Split
 from ganlab.functional.distances import mmd2
 from ganlab.functional.kernels import Polynomial
-from ganlab.metrics.base import FeatureMetric, ReservoirMetric, require_enough
+from ganlab.metrics.base import GENERATED, FeatureMetric, StoringMetric, require_enough
 from ganlab.metrics.features import Extractor
 
-# The number of samples in a part of the Inception Score that is enough for any number of classes. A part of m
-# samples scores at most m, and even the images of ImageNet score only about half of this number.
+# A part of the Inception Score with this many samples does not limit the score: a part of m samples scores at
+# most m, and the real images of ImageNet score about 250.
 ENOUGH_IN_A_PART = 500
 SEED = 2020  # torch-fidelity's seed for the subsets of KID, and for the order of the samples of IS
 KERNEL = Polynomial(degree=3, offset=1.0)  # the kernel of KID
@@ -35,7 +35,7 @@ class FrechetDistance(FeatureMetric):
         split: the split of the real images.
     """
 
-    prefixes = ("fid",)
+    name_prefixes = ("fid",)
     higher_is_better = False
 
     def __init__(self, extractor: str | Extractor, split: Split):
@@ -43,7 +43,7 @@ class FrechetDistance(FeatureMetric):
         from torchmetrics.image.fid import FrechetInceptionDistance
 
         super().__init__(extractor, split)
-        self.settings = {"torchmetrics": version("torchmetrics")}
+        self.protocol_fields = {"torchmetrics": version("torchmetrics")}
         identity = nn.Identity()  # replaces torchmetrics' network, because `update` receives features
         identity.num_features = self.extractor.network.num_features  # type: ignore[assignment]
         # With sync_on_compute torchmetrics would wait for the other ranks, which may not be evaluating.
@@ -53,22 +53,23 @@ class FrechetDistance(FeatureMetric):
         """Checks that there are more samples than features, because otherwise the covariance is singular."""
         n = self.extractor.network.num_features
         reason = f"the covariance of {n} features needs {n + 1} samples"
-        kid_setting = f"metric.kid.subset_size={min(n_real, n_fake)}"
-        remedy = f"choose metric=kid with {kid_setting}, or an extractor of fewer features"
-        require_enough(n + 1, reason, remedy, real=n_real, generated=n_fake)
+        kid = f"metric=kid with metric.kid.subset_size={min(n_real, n_fake)}"
+        remedy = f"choose {kid}, or an extractor of fewer features"
+        require_enough(n + 1, {"real": n_real, "generated": n_fake}, reason, remedy)
 
     def add(self, representations: tuple[Tensor, ...], split: Split | None) -> None:
         (features,) = representations
-        self._distance.update(features, real=split is not None)
+        self._distance.update(features, real=split is not GENERATED)
 
-    def drop_generated(self) -> None:
+    def reset(self) -> None:
+        super().reset()
         self._distance.reset()
 
     def values(self) -> tuple[float, ...]:
         return (max(float(self._distance.compute()), 0.0),)  # rounding may leave a negative value
 
 
-class KernelDistance(ReservoirMetric):
+class KernelDistance(StoringMetric):
     """KID: the squared MMD of features with a cubic kernel (Binkowski et al. 2018, section 4).
 
     The kernel is (x . y / F + 1)^3 for F features. KID is the mean over random subsets of the real and the
@@ -88,7 +89,7 @@ class KernelDistance(ReservoirMetric):
             negative); see `ganlab.functional.distances.mmd2`.
     """
 
-    prefixes = ("kid",)
+    name_prefixes = ("kid",)
     higher_is_better = False
 
     def __init__(
@@ -101,13 +102,13 @@ class KernelDistance(ReservoirMetric):
     ):
         super().__init__(extractor, split)
         self.subsets, self.subset_size, self.estimator = subsets, subset_size, estimator
-        self.settings = {"subsets": subsets, "subset_size": subset_size, "estimator": estimator}
+        self.protocol_fields = {"subsets": subsets, "subset_size": subset_size, "estimator": estimator}
         self.limit = subsets * subset_size  # all subsets together use at most this number of samples
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
-        size, remedy = self.subset_size, f"lower it to {min(n_real, n_fake)}"
-        reason = "a subset has as many samples of each kind"
-        require_enough(size, reason, remedy, ".subset_size", size, real=n_real, generated=n_fake)
+        size, sizes = self.subset_size, {"real": n_real, "generated": n_fake}
+        reason, remedy = "a subset has as many samples of each kind", f"lower it to {min(n_real, n_fake)}"
+        require_enough(size, sizes, reason, remedy, ".subset_size", size)
 
     def values(self) -> tuple[float, ...]:
         rng = np.random.RandomState(SEED)
@@ -115,16 +116,16 @@ class KernelDistance(ReservoirMetric):
         def draw(rows: Tensor) -> Tensor:
             return rows[rng.choice(len(rows), self.subset_size, replace=False)].double()
 
-        fake, real = self.rows(None), self.rows(self.references[0])
+        fake, real = self.rows(GENERATED), self.rows(self.references[0])
         # Generated samples are drawn first, as in torch-fidelity.
         distances = [float(mmd2(draw(fake), draw(real), KERNEL, self.estimator)) for _ in range(self.subsets)]
-        every_subset_has_all_fakes = self.subset_size == self.num_samples[None]
+        every_subset_has_all_fakes = self.subset_size == self.num_samples[GENERATED]
         name = "std_over_subsets_of_reals_alone" if every_subset_has_all_fakes else "std_over_subsets"
         self.extras = {name: float(np.std(distances))}
         return (float(np.mean(distances)),)
 
 
-class InceptionScore(ReservoirMetric):
+class InceptionScore(StoringMetric):
     """Inception Score: exp of the mean divergence KL(p(y|x) || p(y)) over classes (Salimans et al. 2016).
 
     It lies between 1 and the number of classes of the extractor. It reaches the maximum if the class of every
@@ -138,35 +139,34 @@ class InceptionScore(ReservoirMetric):
         splits: the number of parts.
     """
 
-    prefixes = ("is",)
+    name_prefixes = ("is",)
     higher_is_better = True
 
     def __init__(self, extractor: str | Extractor, splits: Count):
         super().__init__(extractor)
-        self.splits, self.settings = splits, {"splits": splits}
+        self.splits, self.protocol_fields = splits, {"splits": splits}
         self.num_classes = 0  # the number of classes of the extractor; 0: not known before `represent`
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
-        if self.num_classes:
+        if self.num_classes:  # `setup` calls this method again when the number is known
             needed_in_a_part = min(self.num_classes, ENOUGH_IN_A_PART)
             needed = self.splits * needed_in_a_part
             reason = f"a split scores at most its size, so that {needed} samples are needed"
             possible_splits = n_fake // needed_in_a_part
             remedy = f"lower it to {possible_splits}" if possible_splits else "remove the metric"
-            require_enough(needed, reason, remedy, ".splits", self.splits, generated=n_fake)
+            require_enough(needed, {"generated": n_fake}, reason, remedy, ".splits", self.splits)
 
     def represent(self, x: Tensor) -> tuple[Tensor, ...]:
         logits = self.extractor.extract(x).logits
         self.num_classes = logits.shape[1]
-        reason = "this layer of the extractor has no class logits"
-        require(self.num_classes, reason, "choose its last layer")
+        require(self.num_classes, "this layer of the extractor has no class logits", "choose its last layer")
         return (logits,)
 
     def values(self) -> tuple[float, ...]:
         # torchmetrics' class is not used: it warns whenever it is built, shuffles with the global generator
         # and may use fewer parts. Its scores and those of torch-fidelity are NaN if a class has probability 0
         # in all samples. The order and the parts are the same as in torch-fidelity.
-        logits = self.rows(None).double()  # [N, K]
+        logits = self.rows(GENERATED).double()  # [N, K]
         n = len(logits)
         logits = logits[np.random.RandomState(SEED).permutation(n)]
         bounds = [i * n // self.splits for i in range(self.splits + 1)]

@@ -8,15 +8,16 @@ from torch import Tensor
 from ganlab.core.errors import require
 from ganlab.core.validation import Count
 from ganlab.data.base import Split
-from ganlab.metrics.base import ReservoirMetric, require_enough
+from ganlab.metrics.base import GENERATED, StoringMetric, require_enough
 from ganlab.metrics.features import Extractor, to_levels
 
 CHUNK = 1000  # rows of the distance matrix that are computed at a time
-# Rows are copies up to this distance, relative to their norm, because networks round in float32.
+# Two rows count as copies if their distance is at most this fraction of their norm. It is not 0, because
+# networks round in float32.
 TOLERANCE = 1e-5
 
 
-class PRDC(ReservoirMetric):
+class PRDC(StoringMetric):
     """Precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020).
 
     Each real sample has a ball around it, whose radius is the distance to its k-th nearest neighbour among
@@ -42,22 +43,22 @@ class PRDC(ReservoirMetric):
         k: the number of neighbours that give the radius of a ball.
     """
 
-    prefixes = ("precision", "recall", "density", "coverage")
+    name_prefixes = ("precision", "recall", "density", "coverage")
     higher_is_better = True
 
     def __init__(self, extractor: str | Extractor, split: Split, k: Count):
         super().__init__(extractor, split)
-        self.k, self.settings = k, {"k": k}
+        self.k, self.protocol_fields = k, {"k": k}
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
         reason = f"a sample needs {self.k} other samples of its kind"
-        require_enough(self.k + 1, reason, "lower it", ".k", self.k, real=n_real, generated=n_fake)
+        require_enough(self.k + 1, {"real": n_real, "generated": n_fake}, reason, "lower it", ".k", self.k)
 
     def values(self) -> tuple[float, ...]:
-        return prdc(self.rows(self.references[0]).double(), self.rows(None).double(), self.k)
+        return prdc(self.rows(self.references[0]).double(), self.rows(GENERATED).double(), self.k)
 
 
-class Memorisation(ReservoirMetric):
+class Memorisation(StoringMetric):
     """The probability that a sample is closer to the training set than a test image is, in [0, 1].
 
     P(d(G(z)) < d(x)) + P(d(G(z)) = d(x)) / 2 over all pairs of a generated sample G(z) and a test image x,
@@ -67,7 +68,7 @@ class Memorisation(ReservoirMetric):
     images are, 1 if they are copies of training images, and 0 if they are far from all data.
     """
 
-    prefixes = ("memorisation", "memorisation_pixels")
+    name_prefixes = ("memorisation", "memorisation_pixels")
     higher_is_better = False
 
     def __init__(self, extractor: str | Extractor):
@@ -78,11 +79,12 @@ class Memorisation(ReservoirMetric):
         return self.extractor.extract(x).features, to_levels(x).flatten(1).cpu()
 
     def values(self) -> tuple[float, ...]:
-        self.settings = {"n_held_out": self.num_samples["test"]}
-        return self._probability(representation=0), self._probability(representation=1)
+        self.protocol_fields = {"n_held_out": self.num_samples["test"]}  # images not trained on
+        return self._probability(index=0), self._probability(index=1)
 
-    def _probability(self, representation: int) -> float:
-        train, test, fake = (self.rows(split, representation).double() for split in ("train", "test", None))
+    def _probability(self, index: int) -> float:
+        """The probability for the tensor with this index in the result of `represent`: features or pixels."""
+        train, test, fake = (self.rows(split, index).double() for split in ("train", "test", GENERATED))
         # [generated, test]: positive if the generated sample is closer to the training set.
         gaps = nearest_distances(test, train) - nearest_distances(fake, train)[:, None]
         return float((1 + gaps.sign()).mean() / 2)  # the sign is 0 for equal distances, which count 1/2

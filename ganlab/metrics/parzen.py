@@ -10,7 +10,7 @@ from ganlab.core.errors import require
 from ganlab.core.validation import NonEmpty, Positive, TwoOrMore
 from ganlab.data.base import Data, Split
 from ganlab.functional.kernels import squared_distances
-from ganlab.metrics.base import SampleMetric
+from ganlab.metrics.base import GENERATED, SampleMetric
 from ganlab.metrics.features import ProtocolFields
 
 CHUNK = 500  # real images at a time, because their distances to all generated samples are held in memory
@@ -24,8 +24,8 @@ class Parzen(SampleMetric):
     for an image x of D pixels, generated samples s_j, and the standard deviation w of the Gaussians, which
     the papers call their width (Breuleux et al. 2011; Goodfellow et al. 2014). The width is the one that is
     best on validation images. One value is measured on all test images, a second one on the validation images
-    that chose the width. Pixels lie in [0, 1] and are not dequantised. The standard error in `extras` is over
-    images only, not over seeds or generated samples.
+    that chose the width. Pixels lie in [0, 1], because `Evaluation` rescales images, and are not dequantised.
+    The standard errors in `extras` are over images only, not over seeds or generated samples.
 
     Higher values are better only up to the value of real images. Blurred images, such as the centroids of
     k-means, have even higher values, so the metric is a poor measure of sample quality (Theis et al. 2016).
@@ -44,19 +44,18 @@ class Parzen(SampleMetric):
     def __init__(self, widths: NonEmpty[Positive], num_validation: TwoOrMore | None):
         self._widths = [float(width) for width in widths]
         self._num_validation = num_validation
-        # Batches of flattened samples by split, with None for the generated samples.
-        self._samples: dict[Split | None, list[Tensor]] = {"validation": [], "test": [], None: []}
+        # Batches of flattened samples.
+        self._samples: dict[Split | None, list[Tensor]] = {"validation": [], "test": [], GENERATED: []}
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
         """Nothing to check or prepare."""
 
-    def update(self, x: Tensor, split: Split | None = None) -> None:
+    def update(self, x: Tensor, split: Split | None = GENERATED) -> None:
         self._samples[split].append(x.detach().flatten(1).float())
 
     def compute(self) -> dict[str, float]:
-        reason = "needs generated samples, and images of validation and test"
-        require(all(self._samples.values()), reason)
-        fake = torch.cat(self._samples[None])
+        require(all(self._samples.values()), "needs generated samples, and images of validation and test")
+        fake = torch.cat(self._samples[GENERATED])
         densities_by_width = log_densities(self.validation_images, fake, self._widths)  # [W, N]
         best = int(densities_by_width.mean(1).argmax())
         validation_densities, width = densities_by_width[best], self._widths[best]
@@ -75,7 +74,7 @@ class Parzen(SampleMetric):
         return torch.cat(self._samples["validation"])[: self._num_validation]
 
     def reset(self) -> None:
-        self._samples[None] = []
+        self._samples[GENERATED] = []
 
     def protocol(self) -> ProtocolFields:
         return {
@@ -84,7 +83,7 @@ class Parzen(SampleMetric):
             "widths": " ".join(f"{width:g}" for width in self._widths),
             "n_validation": len(self.validation_images),
             "n_test": sum(map(len, self._samples["test"])),
-            "n_fake": sum(map(len, self._samples[None])),
+            "n_fake": sum(map(len, self._samples[GENERATED])),
             "dtype": "float32",
             "torch": str(torch.__version__),
         }

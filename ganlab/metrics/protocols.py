@@ -12,7 +12,8 @@ from ganlab.filesystem import read_regular_file
 MetricRecord = Mapping[str, Any]  # a value together with its protocol
 MetricRecords = dict[str, dict[str, Any]]  # records by the names of values
 MAX_VALUE = 1e308  # the largest absolute value of a metric, because infinity is no measurement
-# The keys of a record that are not part of the protocol. "beside" has further results, such as a deviation.
+# The keys of a record that are not part of the protocol. "beside" has the `extras` of the metric, such as a
+# standard deviation.
 RESULTS = {"value", "better", "step", "beside", "floor", "floor_n", "floor_split"}
 MAX_BYTES = 1 << 20  # the largest size of a file of records
 
@@ -49,19 +50,21 @@ def read_records(path: Path) -> MetricRecords:
     Raises:
         ConfigError: there are no records.
     """
-    remedy, is_run = "give a finished run, or a file of ganlab.evaluate", path.is_dir()
+    remedy = "give a finished run, or a file of ganlab.evaluate"
     try:
-        content = json.loads(read_regular_file(path / "summary.json" if is_run else path, MAX_BYTES))
-        records = content.get("metrics", {}) if is_run else content
+        content = json.loads(read_regular_file(path / "summary.json" if path.is_dir() else path, MAX_BYTES))
+        records = content.get("metrics", {}) if path.is_dir() else content
         if records and all(_is_metric_value(record["value"]) for record in records.values()):
             return dict(records)
     except (KeyError, OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        # "of" is the setting of ganlab.compare that lists the runs and files.
         raise ConfigError("cannot be read", remedy, "of", path) from error
     raise ConfigError("has no metric values", remedy, "of", path)
 
 
 def _is_metric_value(value: object) -> bool:
-    """Whether a value from a file is a number of at most `MAX_VALUE`, or NaN, which no number exceeds."""
+    """Whether a value from a file is a number of at most `MAX_VALUE`, or NaN: a metric may be undefined."""
+    # Unlike `abs(value) <= MAX_VALUE`, the negated `>` admits NaN.
     return isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) > MAX_VALUE
 
 
@@ -83,10 +86,10 @@ def common_values_and_remarks(
         require_same_protocol(name, {source: records[name] for source, records in sources.items()}, ignored)
         for source, records in others:
             for key, (value_first, value) in differences(records_first[name], records[name]).items():
-                remarks.append(f"{name}: {key} is {value_first} of {first} and {value} of {source}")
+                remarks.append(f"{name}: {key} is {value_first} in {first} and {value} in {source}")
     for source, records in sources.items():
         if not_common := [name for name in records if name not in names]:
-            remarks.append(f"not common to all: {', '.join(not_common)} of {source}")
+            remarks.append(f"not common to all: {', '.join(not_common)} in {source}")
     values = {name: {source: float(sources[source][name]["value"]) for source in sources} for name in names}
     return values, remarks
 

@@ -16,15 +16,15 @@ from torch import Tensor
 from ganlab.core.errors import ConfigError, require
 from ganlab.data.base import Data, Split
 from ganlab.data.densities import Mixture
-from ganlab.metrics.base import ReservoirMetric, SampleMetric
+from ganlab.metrics.base import GENERATED, SampleMetric, StoringMetric
 from ganlab.metrics.features import ProtocolFields
 
 MAX_DEVIATIONS = 3.0  # the largest distance of samples of high quality, in standard deviations
 NUM_DIGITS = 10
 
 
-def high_quality_modes(x: Tensor, mixture: Mixture) -> Tensor:
-    """The nearest mode of each sample of high quality among samples x [N, D]: int64 [n], n <= N."""
+def modes_of_good_samples(x: Tensor, mixture: Mixture) -> Tensor:
+    """The nearest mode of each sample of high quality, int64 [n], for samples x [N, D] of any quality."""
     deviations, modes = mixture.mahalanobis(x).min(1)  # [N], [N]
     return modes[deviations < MAX_DEVIATIONS]
 
@@ -44,16 +44,15 @@ class ModeMetric(SampleMetric):
         self.reset()
 
     @torch.no_grad()
-    def update(self, x: Tensor, split: Split | None = None) -> None:
-        if split is None:  # generated samples
-            modes = high_quality_modes(x, self._mixture).cpu()
+    def update(self, x: Tensor, split: Split | None = GENERATED) -> None:
+        if split is GENERATED:
+            modes = modes_of_good_samples(x, self._mixture).cpu()
             self._histogram += modes.bincount(minlength=len(self._histogram))
-            self._n_fake += len(x)
+            self._n += len(x)
 
     def compute(self) -> dict[str, float]:
-        reason = f"{self.names[0]} is undefined without samples"
-        require(self._n_fake, reason, "set evaluation.n to 1 or more")
-        return {self.names[0]: self.value(self._histogram.double(), self._n_fake)}
+        require(self._n, f"{self.names[0]} is undefined without samples", "set evaluation.n to 1 or more")
+        return {self.names[0]: self.value(self._histogram.double(), self._n)}
 
     @abstractmethod
     def value(self, histogram: Tensor, n: int) -> float:
@@ -61,11 +60,11 @@ class ModeMetric(SampleMetric):
 
         Args:
             histogram: the number of samples of high quality at each mode, float64 [M].
-            n: the number of all samples.
+            n: the number of all samples, including those of low quality.
         """
 
-    def reset(self) -> None:
-        self._n_fake = 0
+    def reset(self) -> None:  # no real samples are stored
+        self._n = 0  # the number of generated samples
         self._histogram = torch.zeros(len(self._mixture.stds), dtype=torch.long)
 
     def protocol(self) -> ProtocolFields:
@@ -73,7 +72,7 @@ class ModeMetric(SampleMetric):
             "num_modes": len(self._histogram),
             "high_quality_within_std": MAX_DEVIATIONS,
             "n_real": 0,
-            "n_fake": self._n_fake,
+            "n_fake": self._n,
             "dtype": "float64",
             "torch": str(torch.__version__),
         }
@@ -119,7 +118,7 @@ class ReverseKL(ModeMetric):
         return float((q.xlogy(q) - q.xlogy(p)).sum())
 
 
-class StackedModes(ReservoirMetric):
+class StackedModes(StoringMetric):
     """The number of modes that samples cover, and their reverse KL in nats (Srivastava et al. 2017).
 
     The classifier recognises the digit in each channel. The digits, read as one number, are the mode. The
@@ -128,7 +127,7 @@ class StackedModes(ReservoirMetric):
     not used, because their modes are equally likely.
     """
 
-    prefixes = ("modes", "reverse_kl")
+    name_prefixes = ("modes", "reverse_kl")
     higher_is_better = True
     _num_modes = 0  # K in the formula, which is known after `represent`
 
@@ -150,7 +149,7 @@ class StackedModes(ReservoirMetric):
         return (modes,)
 
     def values(self) -> tuple[float, ...]:
-        counts = self.rows(None).bincount().double()
+        counts = self.rows(GENERATED).bincount().double()
         q = counts[counts > 0] / counts.sum()
         reverse_kl = float((q * q.log()).sum()) + math.log(self._num_modes)  # because q sums to 1
         return float(len(q)), reverse_kl
@@ -174,8 +173,8 @@ class Wasserstein(SampleMetric):
         reason = f"measures samples of shape [1], not {list(data.shape)}"
         require(data.shape == (1,), reason, "choose metric=none")
 
-    def update(self, x: Tensor, split: Split | None = None) -> None:
-        (self._real if split else self._fake).append(x.detach().flatten().double().cpu())
+    def update(self, x: Tensor, split: Split | None = GENERATED) -> None:
+        (self._fake if split is GENERATED else self._real).append(x.detach().flatten().double().cpu())
 
     def compute(self) -> dict[str, float]:
         from scipy.stats import wasserstein_distance  # imported here because it takes half a second
@@ -183,7 +182,7 @@ class Wasserstein(SampleMetric):
         require(self._real and self._fake, "needs real and generated samples")
         return {"wasserstein": float(wasserstein_distance(torch.cat(self._real), torch.cat(self._fake)))}
 
-    def reset(self) -> None:
+    def reset(self) -> None:  # keeps the real samples, which are passed only once in a run
         self._fake = []
 
     def protocol(self) -> ProtocolFields:

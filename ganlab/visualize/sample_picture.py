@@ -14,7 +14,7 @@ from ganlab.core.randomness import seeded_generator
 from ganlab.data.base import Data, ValueRange
 from ganlab.data.densities import Mixture
 from ganlab.game import Game
-from ganlab.metrics.synthetic import high_quality_modes
+from ganlab.metrics.synthetic import modes_of_good_samples
 from ganlab.visualize.grid import FAKE_COLOUR, REAL_COLOUR, grid, new_figure, render, stack_rows
 
 MAX_NAMED = 20  # the largest number of classes whose names are shown
@@ -97,7 +97,7 @@ def describe_coverage(samples: Tensor, distribution: Mixture | None) -> str:
     """
     if distribution is None:
         return ""
-    modes = high_quality_modes(samples, distribution)  # the mode of each high-quality sample
+    modes = modes_of_good_samples(samples, distribution)  # the mode of each high-quality sample
     covered = f"modes {len(modes.unique())} of {len(distribution.centres)}"
     return f"{covered}, high quality {len(modes) / len(samples):.0%}"
 

@@ -18,7 +18,7 @@ from ganlab.core.errors import ConfigError, require
 from ganlab.data.base import Data, ValueRange
 from ganlab.data.image import Unreadable, open_image
 from ganlab.game import Game
-from ganlab.metrics.features import cached_extractor, to_unit_range
+from ganlab.metrics.features import shared_extractor, to_unit_range
 from ganlab.visualize.grid import grid, save_gif, save_png, to_images
 from ganlab.visualize.options import slug
 from ganlab.visualize.sample_picture import sample_picture
@@ -171,7 +171,7 @@ def feature_embedding(config: Any, data: Data) -> tuple[Embedding, str]:
     extractor_config, value_range = config.get("extractor"), data.value_range
     if extractor_config is None or value_range is None:
         raise ConfigError("this run has no extractor of images", "choose space=pixels", "space", "features")
-    extractor = cached_extractor(instantiate(extractor_config))
+    extractor = shared_extractor(instantiate(extractor_config))
     try:
         extractor.extract(torch.zeros(1, *data.shape))  # raises if the shape does not suit the network
     except ConfigError as error:

@@ -12,7 +12,7 @@ from support.refusals import refuses
 from torch import Tensor
 
 from ganlab.data.vision import NUM_TRAIN
-from ganlab.metrics.extractors import WEIGHTS, Classifier
+from ganlab.metrics.extractors import CLASSIFIER_FOLDER, Classifier
 from ganlab.metrics.features import round_to_256_levels
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -51,9 +51,9 @@ def test_accuracy(name: str, folder: str, least: float) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_file_is_small_and_documented(name: str) -> None:
-    path = WEIGHTS / f"{name}.safetensors"
+    path = CLASSIFIER_FOLDER / f"{name}.safetensors"
     assert path.stat().st_size < 1_000_000
-    readme = (WEIGHTS / "README.md").read_text()
+    readme = (CLASSIFIER_FOLDER / "README.md").read_text()
     row = next(line for line in readme.splitlines() if line.startswith(f"| `{path.name}`"))
     assert re.findall(r"[0-9a-f]{64}", row) == [Classifier.load(name).sha256]
 
