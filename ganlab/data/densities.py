@@ -23,7 +23,7 @@ class Mixture:
         self.weights = torch.tensor(weights, dtype=torch.float64) / sum(weights)  # [M]
 
     @classmethod
-    def equal(cls, centres: Sequence[Sequence[float]], std: float) -> Self:
+    def with_equal_weights(cls, centres: Sequence[Sequence[float]], std: float) -> Self:
         """A mixture of equally likely Gaussians with one standard deviation."""
         return cls(centres, [std] * len(centres), [1.0] * len(centres))
 

@@ -76,7 +76,7 @@ class InMemory(Source):
         """The samples [b, *shape] in the given rows [b], augmented by random numbers [b, 3] on the CPU."""
 
 
-class Memory(InMemory):
+class SameSizeSamples(InMemory):
     """Samples of one size.
 
     Args:
@@ -161,8 +161,8 @@ def hold_out(x: Tensor, labels: Tensor, validation: int, choice: HeldOut, flip: 
     if choice == "random":
         order = torch.randperm(len(x), generator=seeded_generator("validation"))
     num_train = len(x) - validation
-    split_rows = {"train": order[:num_train].sort().values, "validation": order[num_train:]}
-    return {split: Memory(x[rows], labels[rows], flip) for split, rows in split_rows.items() if len(rows)}
+    splits = {"train": order[:num_train].sort().values, "validation": order[num_train:]}  # rows of x
+    return {name: SameSizeSamples(x[rows], labels[rows], flip) for name, rows in splits.items() if len(rows)}
 
 
 def copy_to_device(x: Tensor, device: torch.device) -> Tensor:

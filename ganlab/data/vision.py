@@ -15,7 +15,7 @@ from ganlab.core.errors import ConfigError, require
 from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import Count, Whole
 from ganlab.data.base import Data, DataSettings, check_image_settings, check_settings
-from ganlab.data.sources import HeldOut, InMemory, Memory, hold_out
+from ganlab.data.sources import HeldOut, InMemory, SameSizeSamples, hold_out
 
 # The folder of torchvision for each data set.
 FOLDERS = {"MNIST": "MNIST", "FashionMNIST": "FashionMNIST", "CIFAR10": "cifar-10-batches-py"}
@@ -62,8 +62,8 @@ class Digits(Data):
         labels = torch.from_numpy(digits.target).long()
         check_image_settings(settings, shape=pixels.shape[1:], num_classes=10)
         sources = hold_out(pixels[:NUM_TRAIN], labels[:NUM_TRAIN], validation, validation_choice, flip=False)
-        test = Memory(pixels[NUM_TRAIN:], labels[NUM_TRAIN:], flip=False)
-        super().__init__(**settings, sources=sources | {"test": test}, labelled=labelled)
+        sources["test"] = SameSizeSamples(pixels[NUM_TRAIN:], labels[NUM_TRAIN:], flip=False)
+        super().__init__(**settings, sources=sources, labelled=labelled)
 
 
 class Vision(Data):
@@ -96,7 +96,8 @@ class Vision(Data):
         check_settings(settings, num_classes=10)  # so that a wrong setting is refused before a download
         train, test = load_splits(dataset, root)
         check_image_settings(settings, shape=train[0].shape[1:], num_classes=10)
-        sources = hold_out(*train, validation, validation_choice, flip) | {"test": Memory(*test, flip=False)}
+        sources = hold_out(*train, validation, validation_choice, flip)
+        sources["test"] = SameSizeSamples(*test, flip=False)
         super().__init__(**settings, sources=sources, labelled=labelled)
         self.class_names = tuple(CLASS_NAMES[dataset].split(",")) if dataset in CLASS_NAMES else None
 

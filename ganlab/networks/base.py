@@ -93,8 +93,8 @@ class Discriminator(nn.Module):
         self.inputs = InputTransforms()
         self.body: nn.Module = body
         self.num_features = num_features
-        self.head = partial(make_head, num_features)  # builds a layer from its number of outputs
-        self.score: nn.Module = self.head(1)  # features -> [B, 1]
+        self.make_head = partial(make_head, num_features)  # builds a layer from its number of outputs
+        self.score: nn.Module = self.make_head(1)  # features -> [B, 1]
         self.scores = nn.ModuleList()  # further scores, (features, condition) -> [B]
         self.classes: nn.Module | None = None  # features -> class logits [B, K]
         self.decoder: nn.Module | None = None  # features -> samples; verdicts do not depend on it

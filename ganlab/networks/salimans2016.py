@@ -45,12 +45,12 @@ class NormalisedLinear(nn.Linear):
         nn.init.zeros_(self.bias)
         ones = torch.ones(num_outputs)
         self.scale = nn.Parameter(ones) if learn_scale else nn.Buffer(ones)
-        self.uninitialised = initialise
+        self.initialise_at_next_batch = initialise
 
     def forward(self, x: Tensor) -> Tensor:
         projection = linear(x, self.weight) / self.weight.norm(dim=1)  # (v_j . x) / |v_j|, [B, num_outputs]
-        if self.uninitialised and self.training:
-            self.uninitialised = False
+        if self.initialise_at_next_batch and self.training:
+            self.initialise_at_next_batch = False
             with torch.no_grad():
                 mean = mean_over_ranks(projection.mean(0))  # [num_outputs]
                 std = mean_over_ranks((projection - mean).square().mean(0)).sqrt()
@@ -59,10 +59,10 @@ class NormalisedLinear(nn.Linear):
         return projection * self.scale + self.bias
 
     def get_extra_state(self) -> dict[str, bool]:
-        return {"waits": self.uninitialised}  # existing checkpoints have this key
+        return {"waits": self.initialise_at_next_batch}  # existing checkpoints have this key
 
     def set_extra_state(self, state: dict[str, bool]) -> None:
-        self.uninitialised = state["waits"]
+        self.initialise_at_next_batch = state["waits"]
 
 
 class KPlusOneLogit(nn.Module):

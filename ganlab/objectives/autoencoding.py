@@ -28,7 +28,7 @@ class Reconstruction(Autoencoding):
     later game can generate these latents instead of data: see the setting `code_of`.
     """
 
-    num_statistics = 1  # the latent
+    outputs_per_latent = 1  # the latent
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
         reconstruction = turn.decode(turn.generator.encode(turn.real.x))
@@ -45,7 +45,7 @@ class VAE(Autoencoding):
         beta: the weight of the divergence (Higgins et al. 2017); with 1 the loss is the bound.
     """
 
-    num_statistics = 2  # the mean and the log-variance
+    outputs_per_latent = 2  # the mean and the log-variance
 
     def __init__(self, likelihood: Likelihood, beta: ScheduleLike, weight: LossWeights):
         super().__init__(likelihood, weight)

@@ -28,7 +28,7 @@ class Objective(nn.Module, ABC):
     """
 
     players: ClassVar[tuple[Player, ...]] = ("discriminator", "generator")
-    num_statistics: ClassVar[int] = 0  # number of encoder outputs for each latent element; 0: no encoder
+    outputs_per_latent: ClassVar[int] = 0  # number of encoder outputs for each latent element; 0: no encoder
     provides: frozenset[str]  # capabilities that tricks may need
     needs: frozenset[str] = frozenset()  # capabilities that the settings must provide: second derivatives
 
@@ -41,7 +41,7 @@ class Objective(nn.Module, ABC):
     @classmethod
     def has_encoder(cls) -> bool:
         """Whether an encoder is trained together with the generator."""
-        return cls.num_statistics > 0
+        return cls.outputs_per_latent > 0
 
     def forward(self, turn: Turn) -> dict[str, Tensor]:
         weight = self.weights[turn.player](turn.step)

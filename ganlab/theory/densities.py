@@ -83,7 +83,7 @@ def draw_intuition(settings: Overrides, reach: AxisLimits, steps: Count, seed: i
     left.fill_between(x, p, q, where=q < p, color=style.SKY, alpha=0.45, label="generated too rarely")
     left.set_ylim(0, 1.15 * float(torch.maximum(p, q).max()))
     _plot_densities(left, run, q, linestyle="--")
-    accuracy = run.compare_densities(oracle_accuracy, q)
+    accuracy = run.apply_to_densities(oracle_accuracy, q)
     right.plot(x, accuracy, color=style.BLACK, linewidth=1.5, linestyle=":", label="max(p, q) / (p + q)")
     right.set(ylabel="probability that the oracle is right", ylim=(0.48, 1.075))
     style.tidy(left)
@@ -109,7 +109,7 @@ def _adversarial_frame(run: DensityRun, step: int) -> Image.Image:
     with torch.no_grad():
         verdict = run.game.networks.required_discriminator(x.float()[:, None])
     right.plot(x, verdict.logits.sigmoid(), color=style.DISCRIMINATOR, linewidth=1.5, label="D(x)")
-    optimum = run.compare_densities(optimal_discriminator, q)
+    optimum = run.apply_to_densities(optimal_discriminator, q)
     right.plot(x, optimum, color=style.OPTIMUM, linewidth=1.8, linestyle="--", label="D*(x) = p / (p + q)")
     right.set(ylabel="probability of being real", ylim=(0, 1.02))
     style.tidy(left)

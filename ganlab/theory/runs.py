@@ -86,7 +86,7 @@ class DensityRun(SteppedRun):
         cumulative = fractions @ levels.diff()  # the probability below each edge, [NUM_BINS + 1]
         return cumulative.diff() / self.edges.diff()
 
-    def compare_densities(self, function: Callable[[Tensor, Tensor], Tensor], q: Tensor) -> Tensor:
+    def apply_to_densities(self, function: Callable[[Tensor, Tensor], Tensor], q: Tensor) -> Tensor:
         """The values function(log p, log q), [NUM_BINS]; NaN where both densities are too low to compare."""
         return function(self.log_p, q.log()).where(torch.maximum(self.p, q) > MIN_DENSITY, torch.nan)
 
