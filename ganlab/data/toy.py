@@ -70,8 +70,7 @@ class Mixture1D(Toy):
         **args: Unpack[ToyArgs],
     ):
         reason = f"means, stds and weights have {len(means)}, {len(stds)} and {len(weights)} elements"
-        equally_many = len(means) == len(stds) == len(weights) >= 1
-        require(equally_many, reason, "give one of each for every Gaussian")
+        require(len(means) == len(stds) == len(weights) >= 1, reason, "give one of each for every Gaussian")
         super().__init__(Mixture([[mean] for mean in means], stds, weights), **args)
 
 
