@@ -120,7 +120,7 @@ def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | No
             networks = {player: build_network(cfg, player, data) for player in objective.players}
             if objective.has_encoder():
                 generator = networks["generator"]
-                num_outputs = objective.num_statistics * generator.latent_dim
+                num_outputs = objective.outputs_per_latent * generator.latent_dim
                 generator.encoder = build_network(cfg, "encoder", data, num_outputs=num_outputs)
             networks["generator"].class_counts = None if data is None else data.class_counts()
             torch.default_generator.manual_seed(derive_seed(cfg.seed, "tricks"))

@@ -14,8 +14,9 @@ from torch import Tensor
 from ganlab.core.errors import format_value, require
 from ganlab.core.randomness import derive_seed, proportional_classes, seeded_generator
 from ganlab.core.validation import Count
+from ganlab.data.augmentation import NOT_AUGMENTED
 from ganlab.data.densities import Mixture
-from ganlab.data.sampler import NOT_AUGMENTED, BatchIndices, LabelledSubset, epoch_batches, sequential_batches
+from ganlab.data.sampler import BatchIndices, LabelledSubset, epoch_batches, sequential_batches
 from ganlab.data.sources import LabelledBatch, Samples, Source, copy_to_device
 
 Split = Literal["train", "validation", "test"]
@@ -82,7 +83,7 @@ class Data:
         return len(self.sources["train"])
 
     def fingerprint(self) -> str:
-        """The SHA-256 hash of the contents of all splits; see `ImageFiles.contents` for images in files."""
+        """The SHA-256 hash of the contents of all splits; of image files, only a part is hashed."""
         digest = sha256()
         for split, source in sorted(self.fingerprint_sources.items()):
             for part in (split, *source.contents()):
@@ -94,10 +95,10 @@ class Data:
 
     def check_batch_size(self, world_size: int, batch_size: int) -> None:
         """Raises `ConfigError` if a global batch is too large, or cannot be divided among the processes."""
-        too_large = f"exceeds the {len(self)} training samples"
-        require(batch_size <= len(self), too_large, "lower it", ".batch_size", batch_size)
-        uneven, remedy = f"cannot be divided among {world_size} processes", f"set a multiple of {world_size}"
-        require(batch_size % world_size == 0, uneven, remedy, ".batch_size", batch_size)
+        reason = f"exceeds the {len(self)} training samples"
+        require(batch_size <= len(self), reason, "lower it", ".batch_size", batch_size)
+        reason, remedy = f"cannot be divided among {world_size} processes", f"set a multiple of {world_size}"
+        require(batch_size % world_size == 0, reason, remedy, ".batch_size", batch_size)
 
     def class_counts(self, split: Split = "train") -> list[int] | None:
         """The number of samples of each class in a split; None if there are no classes, or no such split."""
@@ -132,15 +133,16 @@ class Data:
 
         Args:
             start: returns the number of the first batch, which is the current step of the game. Each `iter`
-                calls it. The number of fetched batches can be higher, because they are fetched ahead.
-            budgets: the steps and the global batch size of each stage, then of the main game. Empty: there
-                are no stages, and the batch size is `self.batch_size`.
+                of the stream calls it. Counting fetched batches would not do, because some are fetched ahead.
+            budgets: the number of steps and the global batch size of each stage, then those of the main game.
+                Empty: there are no stages, and the batch size is `self.batch_size`.
 
         Raises:
             ConfigError: as in `check_batch_size`.
         """
         source, device = self.sources["train"], torch.device(device)
-        budgets = budgets or [(0, self.batch_size)]  # the stream never uses the steps of the main game
+        # By default there is only the main game. Its number of steps can be 0, because it is never used.
+        budgets = budgets or [(0, self.batch_size)]
         for _, batch_size in budgets:
             self.check_batch_size(world_size, batch_size)
         source.move(device)
@@ -148,7 +150,7 @@ class Data:
 
         def batches_from(global_rows: Callable[[int, int], Tensor], augment_seed: int) -> Iterator[Samples]:
             def local_part(k: int) -> BatchIndices:
-                _, size = budgets[bisect_right(stage_ends, k)]  # of the stage, or the main game, with step k
+                _, size = budgets[bisect_right(stage_ends, k)]  # the batch size of the game that has step k
                 rows = slice(rank * size // world_size, (rank + 1) * size // world_size)
                 random_numbers = NOT_AUGMENTED.expand(size, 3)
                 if source.augments:
@@ -156,7 +158,8 @@ class Data:
                     random_numbers = torch.rand(size, 3, generator=generator)
                 return BatchIndices(global_rows(k, size)[rows], random_numbers[rows])
 
-            return self._prepare(source.batches(map(local_part, count(start()))), device)
+            batches = source.batches(map(local_part, count(start())))  # of steps start(), start() + 1, ...
+            return self._prepare(batches, device)
 
         def begin() -> Iterator[Samples | LabelledBatch]:
             training_batches = batches_from(epoch_batches(seed, len(source)), seed)
@@ -174,7 +177,7 @@ class Data:
         Raises:
             ConfigError: there is no such split, or the batch size is below 1.
         """
-        # The key is that of the argument; ".batch_size" would be the setting of the data.
+        # The key has no dot at its start, because it is this argument, not the data's setting `batch_size`.
         require(batch_size >= 1, "must be at least 1", key="batch_size", value=batch_size)
         suggestion = ", or hold some samples out with data.validation" if name == "validation" else ""
         remedy = f"choose from {', '.join(self.sources)}{suggestion}"
@@ -235,7 +238,7 @@ def check_image_settings(settings: DataSettings, shape: Sequence[int], num_class
 
 
 def scale(x: Tensor, value_range: ValueRange) -> Tensor:
-    """Scales uint8 samples to float32: 0 and 255 become exactly the ends of the value range.
+    """Scales uint8 samples to float32, such that 0 and 255 become exactly the ends of the value range.
 
     Without a value range, samples stay as they are.
     """

@@ -14,7 +14,7 @@ class Mixture:
     Args:
         centres: the means of the Gaussians, [M, D], in the units of the data.
         stds: the standard deviation of each Gaussian along every axis, [M]; positive.
-        weights: the probabilities of the Gaussians up to a common factor, [M]; not negative.
+        weights: the probabilities of the Gaussians, up to a common factor, [M]; not negative.
     """
 
     def __init__(self, centres: Sequence[Sequence[float]], stds: Sequence[float], weights: Sequence[float]):
@@ -23,7 +23,7 @@ class Mixture:
         self.weights = torch.tensor(weights, dtype=torch.float64) / sum(weights)  # [M]
 
     @classmethod
-    def equal(cls, centres: Sequence[Sequence[float]], std: float) -> Self:
+    def with_equal_weights(cls, centres: Sequence[Sequence[float]], std: float) -> Self:
         """A mixture of equally likely Gaussians with one standard deviation."""
         return cls(centres, [std] * len(centres), [1.0] * len(centres))
 
@@ -55,9 +55,9 @@ def optimal_discriminator(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 
 def oracle_accuracy(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """max(p, q) / (p + q): the accuracy, at each point, of the best possible choice between data and fakes.
+    """max(p, q) / (p + q): how often the best possible guess, "data" or "fake", is right at each point.
 
-    Data and fakes are equally likely, so the best choice is the larger density. The accuracy is 1/2 where the
-    densities are equal, and 1 where one of them is zero.
+    Data and fakes are equally likely, so the best guess is the one with the larger density. The accuracy is
+    1/2 where the densities are equal, and 1 where one of them is zero.
     """
     return (log_p - log_q).abs().sigmoid()

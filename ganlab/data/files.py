@@ -20,7 +20,7 @@ from torch import Tensor
 from ganlab.core.errors import ConfigError, ProcessLost, escape_unprintable
 from ganlab.data.image import ImageSpec, Unreadable, crop_image, decode_image, resource_error
 from ganlab.data.sampler import BatchIndices
-from ganlab.data.sources import Memory, Samples, Source, VariableSizeImages, labels_at
+from ganlab.data.sources import SameSizeSamples, Samples, Source, VariableSizeImages, labels_at
 
 # Limits on what a fingerprint hashes: bytes of one file, number of files, bytes of all files.
 MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES = 2**20, 10_000, 2**26
@@ -31,9 +31,9 @@ WORKER_DIED = (
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-# Arrays, because tensors would be sent through shared memory, of which a container has little.
+# Arrays, not tensors: tensors would be sent through shared memory, of which a container has little.
 Images = TypeVar("Images", np.ndarray, list[np.ndarray])  # [b, C, H, W], or b images of several sizes
-ReadResult = tuple[Images, list[int], list[int]]  # images, the positions of their files and of skipped files
+ReadResult = tuple[Images, list[int], list[int]]  # images, positions of their files, of skipped files
 
 
 @dataclass(eq=False)
@@ -46,9 +46,9 @@ class ImageFiles(Source):
         spec: the channels, the size and the crop of the samples.
         num_workers: the number of reading processes; 0: this process reads the files.
         skipped: a list to which the path of each unreadable file is appended, with unprintable characters
-            escaped. The next readable file replaces it; the first file follows the last. None: an unreadable
-            file is refused when it is read.
-        remedy: the remedy of the error about an unreadable file.
+            escaped. The next readable file replaces an unreadable one; after the last file, the search for it
+            goes on at the first. None: an unreadable file is refused when it is read.
+        remedy: what the user should do about an unreadable file, for the error that refuses it.
     """
 
     files: list[Path]
@@ -60,7 +60,8 @@ class ImageFiles(Source):
 
     def __post_init__(self) -> None:
         self.augments = self.spec.flip or self.spec.crop == "random"
-        self._warnings: dict[str, str] = {}  # as collected by `decode_image`, by subject
+        # The text of one warning about each subject, such as "dark", as `decode_image` collects them.
+        self._warnings: dict[str, str] = {}
         self._printed: set[str] = set()  # the subjects of the warnings that have been printed
 
     def __len__(self) -> int:
@@ -113,14 +114,14 @@ class ImageFiles(Source):
         samples = ((i, image if uncropped else crop_image(image, spec)) for i, image in self.images())
         positions, images = map(list, zip(*samples, strict=True))
         readable = torch.tensor(positions)  # [M], increasing
-        # Sample i is that of file i if it is readable, otherwise that of the next readable file. The modulus
-        # lets the first readable file follow the last one.
+        # Sample i comes from file i if this file is readable, otherwise from the next readable file. The
+        # modulus makes the first readable file the next one after the last.
         indices = torch.searchsorted(readable, torch.arange(len(self))) % len(readable)  # [N] in `readable`
         images = [images[index] for index in indices.tolist()]
         labels = labels_at(self.labels, readable[indices])
         if uncropped:
             return VariableSizeImages(images, labels, spec.shape, spec.flip, distinct_rows=readable)
-        return Memory(torch.stack(images), labels, spec.flip, distinct_rows=readable)
+        return SameSizeSamples(torch.stack(images), labels, spec.flip, distinct_rows=readable)
 
     def _read(
         self, read: Callable[[Item], ReadResult[Images]], items: Iterable[Item]
@@ -129,7 +130,7 @@ class ImageFiles(Source):
 
         Prints the first warning about each subject, and records skipped files.
         """
-        # With each result, a worker sends the warnings that its copy of this source has collected so far.
+        # Each worker has its own copy of this source, and sends the warnings of that copy with each result.
         results = parallel_map(lambda item: (read(item), self._warnings), items, self.num_workers)
         try:
             for (images, positions, skipped), warnings in results:
@@ -144,7 +145,7 @@ class ImageFiles(Source):
             raise ConfigError(error.reason, self.remedy) from error
 
     def _read_chunk(self, positions: Tensor) -> ReadResult[list[np.ndarray]]:
-        """The images of many files, in one result: sending a result takes longer than reading a file."""
+        """The images of many files, in one result: to send a result takes longer than to read a file."""
         skipped: list[int] = []
         decoded = dict(self._decode(positions.tolist(), skipped))
         return list(decoded.values()), list(decoded), skipped
@@ -153,7 +154,8 @@ class ImageFiles(Source):
         """The crops of a batch, in which the next readable file replaces each unreadable file."""
         crops, positions, skipped = list[Tensor](), list[int](), list[int]()
         for row, random_numbers in zip(indices.rows.tolist(), indices.random_numbers, strict=True):
-            candidates = chain(range(row, len(self)), range(row))  # file `row`, and those that can replace it
+            # File number `row`, then the files that can replace it, in their order.
+            candidates = chain(range(row, len(self)), range(row))
             first_readable = next(self._decode(candidates, skipped), None)
             if first_readable is None:
                 raise self._none_readable_error()
@@ -180,9 +182,10 @@ class ImageFiles(Source):
 def parallel_map(func: Callable[[Item], Result], items: Iterable[Item], num_workers: int) -> Iterator[Result]:
     """Yields func(item) for every item, in order. Worker w of W computes results w, w + W, w + 2 W, ....
 
-    Each worker is at least one result ahead. Results travel through pipes, because containers have little
-    shared memory. A worker marks the end of its results with None, so no result may be None. If this process
-    dies, a worker's next write to its pipe fails and ends the worker.
+    While this process waits for one worker, the others already compute their next results. Results travel
+    through pipes, because containers have little shared memory. A worker marks the end of its results with
+    None, so no result may be None. If this process dies, a worker's next write to its pipe fails and ends the
+    worker.
 
     Args:
         num_workers: the number of processes; 0: this process computes the results.
@@ -198,8 +201,8 @@ def parallel_map(func: Callable[[Item], Result], items: Iterable[Item], num_work
     creator = os.getpid()
     try:
         for worker in range(num_workers):
-            # A fork copies the state of `items`, so each worker iterates over all of them, also if they are
-            # an iterator, and picks its own.
+            # A fork copies the state of `items`, even if they are an iterator. So each worker iterates over
+            # all items, and computes every W-th of them.
             workers.append(_start_worker(func, islice(items, worker, None, num_workers)))
         for _, pipe in cycle(workers):
             result = pipe.recv()
@@ -209,11 +212,14 @@ def parallel_map(func: Callable[[Item], Result], items: Iterable[Item], num_work
                 return
             yield result
     except (EOFError, OSError) as error:
-        # If a worker died, recv raises an EOFError, or an OSError without errno in the middle of a result.
+        # If a worker died, recv raises an EOFError between two results, and an OSError without errno in the
+        # middle of a result.
         died = isinstance(error, EOFError) or error.errno is None
         raise (ProcessLost(WORKER_DIED) if died else resource_error("images", error)) from error
     finally:
-        if os.getpid() == creator:  # not a forked process, which drops its copy of this generator
+        # A forked process also runs this block, when it discards its copy of this generator, but it must not
+        # end the workers.
+        if os.getpid() == creator:
             for process, pipe in workers:
                 pipe.close()
                 os.kill(process, signal.SIGKILL)
@@ -227,7 +233,7 @@ def _start_worker(func: Callable[[Item], Result], items: Iterable[Item]) -> tupl
         sender.close()
         return process, receiver
     try:
-        for signal_number in (signal.SIGINT, signal.SIGTERM):  # the parent ends the run and its workers
+        for signal_number in (signal.SIGINT, signal.SIGTERM):  # the parent handles them, and ends its workers
             signal.signal(signal_number, signal.SIG_IGN)
         # Close all other files: the locks and sockets of a killed parent must not stay open in its workers.
         last_descriptor = max(map(int, os.listdir("/dev/fd")))

@@ -26,15 +26,15 @@ SPLIT_NAME = re.compile(
     r"(?P<suffix>[_ .-]?(?:\d+(?:px)?|[ab]|set|split|data|images?|imgs?)?)",
     re.IGNORECASE,
 )
-Listing = tuple[list[Path], Tensor | None]  # N image files, and their labels [N] int64 if there are classes
+Listing = tuple[list[Path], Tensor | None]  # N image files, and their labels [N] int64; None: no classes
 
 
 class Folder(Data):
     """Images of any size in a folder.
 
-    If the folder contains a training folder and a test folder with any usual names (`SPLIT_NAME`), they are
-    the splits. The sub-folders of a split are the classes, sorted by name, or by number if all names are
-    numbers. Their images may be at any depth. A split that contains only images has no labels. Hidden files
+    If the folder contains a training folder and a test folder under usual names (`SPLIT_NAME`), they are the
+    splits. The sub-folders of a split are the classes, sorted by name, or by number if all names are numbers.
+    The images of a class may be at any depth. A split that contains only images has no labels. Hidden files
     are ignored. Links to folders are followed, and every folder is read once.
 
     Args:
@@ -48,9 +48,10 @@ class Folder(Data):
         flip: whether half of the training images are mirrored.
         background: the colour behind transparent pixels, a name or #rrggbb.
         white: the value that is white in files of more than 8 bits.
-        on_corrupt: `error` refuses an unreadable file by name. `skip` replaces it by the next readable file,
-            and appends its path to `skipped` when it is read. A file without the suffix of an image is not
-            replaced, and is appended at once.
+        on_corrupt: `error` refuses unreadable files by name. `skip` uses the next readable file instead of an
+            unreadable one, and appends the path of the unreadable one to `skipped` when it is read. With
+            `skip`, files without the suffix of an image are ignored, and their paths are appended when the
+            folder is listed.
         in_memory: whether images are held in memory; this changes no batch. `auto` holds them if they take at
             most `memory_limit` bytes.
         memory_limit: the limit of `in_memory=auto` in bytes, for all splits together.
@@ -86,6 +87,7 @@ class Folder(Data):
             settings["num_classes"] = len(classes) or None
         check_image_settings(settings, (channels, height, width), len(classes) or None)
         self.skipped: list[str] = []
+        # Whether files are skipped is passed on by this list too: None means that they are refused.
         skipped = self.skipped if on_corrupt == "skip" else None
         remedy = "repair or remove it, or set data.on_corrupt=skip"
         files = {
@@ -103,21 +105,20 @@ class Folder(Data):
 
 
 def require_opaque(colour: str) -> None:
-    """Raises `ConfigError` unless a text is an opaque colour, as a name or as #rrggbb."""
+    """Raises `ConfigError` unless `colour` is the name of an opaque colour, or #rrggbb."""
     is_opaque = False
     with suppress(ValueError, TypeError):
-        is_opaque = len(ImageColor.getrgb(colour)) == 3  # 4 values if there is an alpha
+        is_opaque = len(ImageColor.getrgb(colour)) == 3  # with an alpha channel, there are 4 values
     require(is_opaque, "is not an opaque colour", "choose one, such as white", ".background", colour)
 
 
 class EvaluationFolder(Data):
     """Images of one size that are evaluated, not resized. All of them are in the split `train`.
 
-    The images may be at any depth. Files without the suffix of an image are skipped.
-
     Args:
         key: the key of the setting whose value is `root`, for errors.
-        root: the folder.
+        root: the folder. It contains either images, or sub-folders with images at any depth. Files without
+            the suffix of an image are skipped.
         channels: the number of channels, 1 for grey or 3 for colour; None: 3 if any image has colours,
             otherwise 1. With 3, a grey image gets three equal channels. An image with three equal channels
             counts as grey.
@@ -129,6 +130,7 @@ class EvaluationFolder(Data):
 
     def __init__(self, key: str, root: str, channels: int | None = None):
         folder = existing_folder(key, root)
+        # Listed as for training, with sub-folders as classes. The list of skipped paths is not used further.
         files, labels = list_images(folder, list_classes(folder), skipped=[])
         headers = {file: read_header(file) for file in files}
         (first, (height, width, _)), *others = headers.items()
@@ -171,11 +173,13 @@ def find_splits(root: str, test_root: str | None) -> dict[str, Path]:
         reason = f"root={root} also has a test split, {name_of_role['test']}/"
         require(test_root is None, reason, "set it to null", ".test_root", test_root)
         return {split: parent / name_of_role[split] for split in ("train", "test")}
-    only_splits = len(splits) == len(folders) > 0
-    # Names with prefixes are classes if all have one role, such as blood_test and urine_test.
+    # Any other splits must not be used as classes: a model would learn to distinguish training images from
+    # validation images. So two cases are refused. First: all sub-folders have names of splits, unless these
+    # names have prefixes and one common role, and so are classes, such as blood_test and urine_test. Second:
+    # a training split and a different split are among other folders.
+    only_splits = len(folders) > 0 and len(splits) == len(folders)
     are_classes = len(name_of_role) == 1 and all(match["prefix"] for match in splits.values())
     if (only_splits and not are_classes) or ("train" in name_of_role and len(name_of_role) > 1):
-        # As classes, they would teach a model to distinguish training images from validation images.
         reason = f"contains {'only the' if only_splits else 'the'} splits {', '.join(sorted(splits))}"
         raise ConfigError(reason, "set it to one of them, and test_root to another or to null", ".root", root)
     for folder in folders:
@@ -189,7 +193,10 @@ def find_splits(root: str, test_root: str | None) -> dict[str, Path]:
 
 
 def split_role(name: re.Match[str]) -> str:
-    """The role of a split: `train`, or the first four letters of its word, such as `test` or `vali`."""
+    """The role of a split: `train`, `test`, or four letters of another word, such as `vali`.
+
+    Only `train` and `test` have a meaning. The four letters tell whether two names have the same role.
+    """
     word = name["word"].lower()
     return "train" if word.startswith("train") else word[:4]
 
@@ -198,7 +205,8 @@ def existing_folder(key: str, folder: str) -> Path:
     """The path of a folder, which must exist.
 
     Args:
-        key: the key of the setting whose value is the folder, for the error.
+        key: the key of the setting whose value is the folder, for the error. A key with a dot at its start,
+            such as ".root", is a setting of the data.
 
     Raises:
         ConfigError: there is no such folder.
@@ -211,8 +219,8 @@ def existing_folder(key: str, folder: str) -> Path:
 def list_folder(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
     """The sub-folders, the images and the other files in a folder, each sorted.
 
-    Hidden files, such as .DS_Store, are left out. So are links to this folder or a folder that contains it,
-    because they would be followed without end.
+    Hidden files, such as .DS_Store, are left out. Links to this folder, or to a folder that contains it, are
+    left out too, because they would be followed without end.
     """
     try:
         paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
@@ -247,7 +255,7 @@ def list_images(folder: Path, classes: list[str], skipped: list[str] | None) -> 
         folder: the folder of the split.
         classes: the classes of the training split, in the order of their labels.
         skipped: a list to which the paths of files without the suffix of an image are appended, with
-            unprintable characters escaped; None: such files are refused.
+            unprintable characters escaped. None: such files are refused.
 
     Raises:
         ConfigError: the classes differ from those of training, a folder contains no images, or a file is
@@ -257,10 +265,12 @@ def list_images(folder: Path, classes: list[str], skipped: list[str] | None) -> 
     if not set(names) <= set(classes) or (classes and not names):
         raise ConfigError(f"the classes of {folder} differ from those of training", "make them equal")
     visited: set[Path] = set()
-    images = find_images(folder, visited, skipped, deep=False)  # empty if there are classes
+    # If there are classes, this list is empty, but the call still marks the folder as visited, and skips or
+    # refuses the files in it.
+    images = find_images(folder, visited, skipped, deep=False)
     groups = {folder / name: find_images(folder / name, visited, skipped) for name in names}
     for group, files in (groups or {folder: images}).items():
-        reason = f"{group} contains no images that no other folder contains ({' '.join(SUFFIXES)})"
+        reason = f"{group} contains no images ({' '.join(SUFFIXES)}), or only those of a different folder"
         require(files, reason, "add some, or remove the folder")
     if not names:
         return images, None

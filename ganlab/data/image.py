@@ -17,9 +17,10 @@ from PIL.Image import Transpose
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError, error_message, escape_unprintable
-from ganlab.data.sampler import NOT_AUGMENTED, crop_offset, is_mirrored
+from ganlab.data.augmentation import NOT_AUGMENTED, crop_offset, is_mirrored
 
-Image.MAX_IMAGE_PIXELS = 2**29  # Pillow refuses images of twice as many; its own limit refuses large scans
+# Pillow refuses images of more than twice as many pixels. Its default limit would exclude large scans.
+Image.MAX_IMAGE_PIXELS = 2**29
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # long texts in a file do no harm
 filterwarnings("ignore", module=r"PIL\.")  # Pillow warns about damaged metadata
 # Formats are recognised by content. Pillow's other formats are left out: to decode EPS, it runs a program.
@@ -62,7 +63,7 @@ def open_image(file: Path) -> Iterator[Image.Image]:
 
     Raises:
         Unreadable: the file is damaged or not an image. Damage may show only when the block reads pixels, so
-            any exception of the block is taken for damage.
+            any exception of the block is taken as a sign of damage.
         ConfigError: the file may be intact, but the system lacks memory or open files.
     """
     try:
@@ -91,7 +92,7 @@ def orientation(image: Image.Image) -> int:
 
 
 def read_header(file: Path) -> tuple[int, int, str]:
-    """The height and the width of an image held upright, and its Pillow mode; reads no pixels.
+    """The height and the width of an image in its upright orientation, and its Pillow mode; reads no pixels.
 
     Raises:
         Unreadable, ConfigError: as in `open_image`.
@@ -106,19 +107,20 @@ def decode_image(file: Path, spec: ImageSpec, warnings: dict[str, str]) -> np.nd
     """Decodes an image to uint8 [C, h, w]: the size of `spec`, or just covering it if it is cropped later.
 
     Args:
-        warnings: a dictionary to which warnings about the file are added, with the key `frames` or `dark`.
+        warnings: the warnings about all files so far, at most one with each key. Warnings about this file are
+            added, with the key `frames` or `dark`.
 
     Raises:
         Unreadable, ConfigError: as in `open_image`.
     """
     with open_image(file) as image:
-        # Counting frames is slow, so it ends with the first warning. The second frame of an MPO file, which
-        # phones write, is only a preview.
+        # Counting frames is slow. `warnings` is shared by many files, so after the first warning about frames
+        # they are no longer counted. The second frame of an MPO file, which phones write, is only a preview.
         frames = 1 if "frames" in warnings or image.format == "MPO" else getattr(image, "n_frames", 1)
         if frames > 1:
             warnings["frames"] = f"{file} has {frames} frames, of which the first is used"
-        # In these modes, Pillow keeps only the high byte of 16-bit values. Only the raw mode of the tiles of
-        # the file, such as RGB;16B, shows that the file has 16 bits.
+        # In these modes, Pillow keeps only the high byte of 16-bit values. That the file has 16 bits shows
+        # only in the raw mode of its tiles, such as RGB;16B.
         drops_low_byte = image.mode in ("RGB", "RGBA", "LA") and ";16" in str(getattr(image, "tile", ""))
         image.load()  # before EXIF is read, so that damaged pixels are reported
         transpose = UPRIGHT.get(orientation(image))
@@ -160,7 +162,7 @@ def _to_eight_bits(image: Image.Image, spec: ImageSpec, file: Path, warnings: di
 def _warn_if_dark(high: int, spec: ImageSpec, file: Path, warnings: dict[str, str]) -> None:
     """Adds a warning if the largest value of an image, `high`, is at most a quarter of white.
 
-    The suggested value of white is the largest number with as many bits as `high`.
+    The warning suggests a value of white, the largest number with as many bits as `high`.
     """
     if 0 < high <= spec.white // 4:
         warnings["dark"] = (
@@ -171,7 +173,7 @@ def _warn_if_dark(high: int, spec: ImageSpec, file: Path, warnings: dict[str, st
 
 
 def crop_image(image: Tensor, spec: ImageSpec, random_numbers: Tensor = NOT_AUGMENTED) -> Tensor:
-    """Crops a decoded image, [C, h, w] -> [C, H, W], and mirrors it or not, by its random numbers [3]."""
+    """Crops a decoded image, [C, h, w] -> [C, H, W], and mirrors it if its random numbers [3] say so."""
     _, top_number, left_number = random_numbers if spec.crop == "random" else NOT_AUGMENTED
     top = int(crop_offset(top_number, torch.tensor(image.shape[1] - spec.height)))
     left = int(crop_offset(left_number, torch.tensor(image.shape[2] - spec.width)))

@@ -9,12 +9,14 @@ from torch import Tensor
 
 from ganlab.core.errors import require
 from ganlab.core.randomness import seeded_generator
-from ganlab.data.sampler import BatchIndices, crop_offset, is_mirrored, sequential_batches
+from ganlab.data.augmentation import crop_offset, is_mirrored
+from ganlab.data.sampler import BatchIndices, sequential_batches
 
 HeldOut = Literal["last", "random"]  # which samples are held out for validation
 Labels = Tensor | None  # int64, one for each sample; None: the data have no classes
 Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32, and labels [b] int64
-# x and labels of a training batch, then those of a batch of the labelled subset.
+# What `Data.stream` yields if there is a labelled subset: x and labels of a training batch, then x and labels
+# of a batch of the subset.
 LabelledBatch = tuple[Tensor, Tensor | None, Tensor, Tensor | None]
 
 
@@ -30,7 +32,7 @@ class Source(ABC):
 
     @abstractmethod
     def move(self, device: torch.device) -> None:
-        """Moves samples that are held in memory to a device, so that no batch is copied there."""
+        """Moves samples that are held in memory to a device, so that their batches need no copy to it."""
 
     @abstractmethod
     def batches(self, indices: Iterator[BatchIndices]) -> Iterator[Samples]:
@@ -42,15 +44,15 @@ class Source(ABC):
 
     @abstractmethod
     def contents(self) -> Iterator[Tensor | str]:
-        """The data that the fingerprint of the samples is computed from; for files, only a part of them."""
+        """The data from which the fingerprint is computed; of files, they are only a part."""
 
 
 class InMemory(Source):
     """Samples that are held in memory. All attributes that are tensors move to the device of the game."""
 
     device = torch.device("cpu")
-    # The rows that `all_samples` reads; None: all rows. The other rows are those of unreadable files, which
-    # repeat the samples of the next readable files.
+    # The rows that `all_samples` reads; None: all rows. The other rows belong to unreadable files, and repeat
+    # the samples of the next readable files.
     distinct_rows: Tensor | None = None
 
     def move(self, device: torch.device) -> None:
@@ -76,7 +78,7 @@ class InMemory(Source):
         """The samples [b, *shape] in the given rows [b], augmented by random numbers [b, 3] on the CPU."""
 
 
-class Memory(InMemory):
+class SameSizeSamples(InMemory):
     """Samples of one size.
 
     Args:
@@ -126,20 +128,20 @@ class VariableSizeImages(InMemory):
         return len(self.sizes)
 
     def take(self, rows: Tensor, random_numbers: Tensor) -> Tensor:
-        # All crops are read from the flat pixels in one index operation, without a loop over images. In an
+        # All crops are read from `self.pixels` in one index operation, without a loop over images. In an
         # image of h x w pixels, pixel (channel, y, x) is element channel * h * w + y * w + x.
         channels, height, width = self.shape
         numbers = copy_to_device(random_numbers, self.device)
         _, top_numbers, left_numbers = numbers.T
         heights, widths = self.sizes[rows].T  # [b] each
-        # The rows y, [b, H], and the columns x, [b, W], of the crops in their images.
+        # Which rows y, [b, H], and which columns x, [b, W], of its image each crop consists of.
         y = crop_offset(top_numbers, heights - height)[:, None] + torch.arange(height, device=self.device)
         x = crop_offset(left_numbers, widths - width)[:, None] + torch.arange(width, device=self.device)
         if self.flip:
             x = torch.where(is_mirrored(numbers)[:, None], x.flip(1), x)
         within_channel = y[:, :, None] * widths[:, None, None] + x[:, None, :]  # [b, H, W]
         channel_starts = torch.arange(channels, device=self.device) * (heights * widths)[:, None]  # [b, C]
-        starts = self.starts[rows][:, None] + channel_starts  # [b, C]
+        starts = self.starts[rows][:, None] + channel_starts  # [b, C], the first pixel of each channel
         return self.pixels[starts[:, :, None, None] + within_channel[:, None]]
 
 
@@ -161,8 +163,8 @@ def hold_out(x: Tensor, labels: Tensor, validation: int, choice: HeldOut, flip: 
     if choice == "random":
         order = torch.randperm(len(x), generator=seeded_generator("validation"))
     num_train = len(x) - validation
-    split_rows = {"train": order[:num_train].sort().values, "validation": order[num_train:]}
-    return {split: Memory(x[rows], labels[rows], flip) for split, rows in split_rows.items() if len(rows)}
+    splits = {"train": order[:num_train].sort().values, "validation": order[num_train:]}  # rows of x
+    return {name: SameSizeSamples(x[rows], labels[rows], flip) for name, rows in splits.items() if len(rows)}
 
 
 def copy_to_device(x: Tensor, device: torch.device) -> Tensor:

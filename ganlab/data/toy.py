@@ -11,7 +11,7 @@ from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import Count, NonEmpty, NotNegative, Positive, TwoOrMore, Whole
 from ganlab.data.base import Data, DataSettings, check_settings
 from ganlab.data.densities import Mixture
-from ganlab.data.sources import Memory
+from ganlab.data.sources import SameSizeSamples
 
 
 class ToyArgs(DataSettings):
@@ -37,8 +37,8 @@ class Toy(Data):
         check_settings(settings, shape=tuple(centres.shape[1:]), num_classes=len(centres), range=None)
         self.distribution = distribution
 
-        def draw(split: str) -> Memory:
-            return Memory(*distribution.sample(size, seeded_generator(data_seed, split)), flip=False)
+        def draw(split: str) -> SameSizeSamples:
+            return SameSizeSamples(*distribution.sample(size, seeded_generator(data_seed, split)), flip=False)
 
         super().__init__(**settings, sources={"train": draw("train"), "test": draw("test")})
 
@@ -47,7 +47,7 @@ class Gaussian1D(Toy):
     """One Gaussian on the line."""
 
     def __init__(self, mean: float, std: Positive, **args: Unpack[ToyArgs]):
-        super().__init__(Mixture.equal([[mean]], std), **args)
+        super().__init__(Mixture.with_equal_weights([[mean]], std), **args)
 
 
 class Mixture1D(Toy):
@@ -70,8 +70,7 @@ class Mixture1D(Toy):
         **args: Unpack[ToyArgs],
     ):
         reason = f"means, stds and weights have {len(means)}, {len(stds)} and {len(weights)} elements"
-        equally_many = len(means) == len(stds) == len(weights) >= 1
-        require(equally_many, reason, "give one of each for every Gaussian")
+        require(len(means) == len(stds) == len(weights) >= 1, reason, "give one of each for every Gaussian")
         super().__init__(Mixture([[mean] for mean in means], stds, weights), **args)
 
 
@@ -84,7 +83,7 @@ class Ring(Toy):
     def __init__(self, modes: Count, radius: NotNegative, std: Positive, **args: Unpack[ToyArgs]):
         angles = 2 * np.pi * np.arange(modes) / modes
         centres = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)  # [modes, 2]
-        super().__init__(Mixture.equal(centres.tolist(), std), **args)
+        super().__init__(Mixture.with_equal_weights(centres.tolist(), std), **args)
 
 
 class Grid(Toy):
@@ -95,7 +94,7 @@ class Grid(Toy):
     """
 
     def __init__(self, coordinates: NonEmpty[float], std: Positive, **args: Unpack[ToyArgs]):
-        super().__init__(Mixture.equal(list(product(coordinates, repeat=2)), std), **args)
+        super().__init__(Mixture.with_equal_weights(list(product(coordinates, repeat=2)), std), **args)
 
 
 class Spiral(Toy):
@@ -120,4 +119,4 @@ class Spiral(Toy):
         angles = np.interp(np.linspace(0, lengths[-1], components), lengths, table_angles)  # [components]
         points = np.stack([np.cos(angles), np.sin(angles)], axis=1) * angles[:, None]  # [components, 2]
         centres = radius / table_angles[-1] * points  # the last one is at `radius`
-        super().__init__(Mixture.equal(centres.tolist(), std), **args)
+        super().__init__(Mixture.with_equal_weights(centres.tolist(), std), **args)

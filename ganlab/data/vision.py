@@ -15,9 +15,9 @@ from ganlab.core.errors import ConfigError, require
 from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import Count, Whole
 from ganlab.data.base import Data, DataSettings, check_image_settings, check_settings
-from ganlab.data.sources import HeldOut, InMemory, Memory, hold_out
+from ganlab.data.sources import HeldOut, InMemory, SameSizeSamples, hold_out
 
-# The folder of torchvision for each data set.
+# The folder in which torchvision stores each data set.
 FOLDERS = {"MNIST": "MNIST", "FashionMNIST": "FashionMNIST", "CIFAR10": "cifar-10-batches-py"}
 # The class names of torchvision. MNIST has none, because the names of its classes are their labels.
 CLASS_NAMES = {
@@ -34,8 +34,8 @@ class Digits(Data):
 
     The last fifth of the file is the test split. Images that are close together in the file look alike, as if
     one person had written them. So a test split of every fifth image would not measure generalisation to
-    other handwriting: its Frechet distance to the other images (the metric fid/digits) is only 1.5, and that
-    of the last fifth is 4 to 9.
+    other handwriting: the Frechet distance between every fifth image and the other images (by the metric
+    fid/digits) is only 1.5, while that between the last fifth and the other images is at least 4.
 
     Args:
         validation: the number of training images that are held out.
@@ -62,8 +62,8 @@ class Digits(Data):
         labels = torch.from_numpy(digits.target).long()
         check_image_settings(settings, shape=pixels.shape[1:], num_classes=10)
         sources = hold_out(pixels[:NUM_TRAIN], labels[:NUM_TRAIN], validation, validation_choice, flip=False)
-        test = Memory(pixels[NUM_TRAIN:], labels[NUM_TRAIN:], flip=False)
-        super().__init__(**settings, sources=sources | {"test": test}, labelled=labelled)
+        sources["test"] = SameSizeSamples(pixels[NUM_TRAIN:], labels[NUM_TRAIN:], flip=False)
+        super().__init__(**settings, sources=sources, labelled=labelled)
 
 
 class Vision(Data):
@@ -96,7 +96,8 @@ class Vision(Data):
         check_settings(settings, num_classes=10)  # so that a wrong setting is refused before a download
         train, test = load_splits(dataset, root)
         check_image_settings(settings, shape=train[0].shape[1:], num_classes=10)
-        sources = hold_out(*train, validation, validation_choice, flip) | {"test": Memory(*test, flip=False)}
+        sources = hold_out(*train, validation, validation_choice, flip)
+        sources["test"] = SameSizeSamples(*test, flip=False)
         super().__init__(**settings, sources=sources, labelled=labelled)
         self.class_names = tuple(CLASS_NAMES[dataset].split(",")) if dataset in CLASS_NAMES else None
 
@@ -135,7 +136,7 @@ class Stacks(InMemory):
         labels: the labels of the images, [N].
         n: the number of stacks.
         data_seed: the seed of the choice of images.
-        split: the split of the stacks. It also determines the choice, so that splits have different stacks.
+        split: the name of the split. The choice depends on it, so that splits have different stacks.
     """
 
     augments = False
@@ -185,15 +186,15 @@ def load_splits(dataset: str, root: str) -> list[tuple[Tensor, Tensor]]:
 
 
 def _download(dataset: str, root: Path) -> None:
-    """Downloads a data set into a temporary folder, and moves it into `root` when it is complete."""
+    """Downloads a data set into a temporary folder. When the download is complete, moves it into `root`."""
     from torchvision import datasets
 
     folder = FOLDERS[dataset]
     nearest_parent = next(parent for parent in (root, *root.absolute().parents) if parent.is_dir())
     previous_timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(20.0)  # seconds; torchvision sets none, and would wait forever
+    socket.setdefaulttimeout(20.0)  # seconds; torchvision sets no timeout, and would wait forever
     try:
-        # On the file system of `root`, because a rename works only within one.
+        # The temporary folder is on the file system of `root`, because a rename works only within one.
         with tempfile.TemporaryDirectory(dir=nearest_parent) as temporary:
             with redirect_stdout(io.StringIO()) as ignored, redirect_stderr(ignored):  # no progress bar
                 getattr(datasets, dataset)(temporary, download=True)
@@ -201,7 +202,8 @@ def _download(dataset: str, root: Path) -> None:
             try:
                 (Path(temporary) / folder).rename(root / folder)
             except OSError:
-                if not (root / folder).is_dir():  # otherwise a different process has downloaded the same data
+                # The folder exists if a different process has downloaded the same data in the meantime.
+                if not (root / folder).is_dir():
                     raise
     except (OSError, RuntimeError, EOFError, HTTPException) as error:
         cause = " ".join(str(error).split())[:200]

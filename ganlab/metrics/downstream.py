@@ -17,8 +17,8 @@ from ganlab.game import Game
 from ganlab.metrics.base import GENERATED, SampleMetric, short_number
 from ganlab.metrics.extractors import Classifier
 from ganlab.metrics.features import ProtocolFields, round_to_256_levels, to_unit_range
-from ganlab.networks.activations import hidden_activations
 from ganlab.networks.base import evaluating
+from ganlab.networks.hidden_activations import hidden_activations
 
 CHUNK = 1000  # images that are classified at a time
 BATCH = 128  # the batch size of a classifier's training

@@ -23,7 +23,7 @@ LayerFactory = Callable[[int, int], nn.Module]  # builds a layer from its number
 
 
 class Conditioned(nn.Module):
-    """Base class of layers that receive the condition, (x, condition) -> output. Others receive x alone."""
+    """Base class of layers that receive the condition, (x, condition) -> output. Others receive only x."""
 
 
 class InputTransform(nn.Module):
@@ -51,13 +51,13 @@ class ConditionalSequential(nn.Sequential, Conditioned):
 class Generator(nn.Module):
     """The generator: latents [B, latent_dim] and a condition -> samples [B, *shape].
 
-    Tricks change it before training: they append to `latents`, replace layers of `body`, and set
-    `num_classes`. An objective that infers latents from samples sets `encoder`.
+    Tricks change the generator before training: they append transforms to `latents`, replace layers of
+    `body`, and set `num_classes`. If the objective infers latents from samples, `encoder` is set.
     """
 
     def __init__(self, body: ConditionalSequential, latent_dim: int, shape: tuple[int, ...], prior: Prior):
         super().__init__()
-        self.latents = InputTransforms()
+        self.latents = InputTransforms()  # the transforms of latents, before `body`
         self.body: nn.Module = body
         self.latent_dim, self.shape, self.prior = latent_dim, shape, prior
         self.num_classes: int | None = None  # the number of classes of the condition; None: no condition
@@ -68,7 +68,7 @@ class Generator(nn.Module):
         return self.body(*self.latents(latent, condition))
 
     def encode(self, x: Tensor) -> Tensor:
-        """What the encoder infers about the latent of each sample: [B, *shape] -> [B, S latent_dim].
+        """What the encoder infers about the latent of each sample, [B, *shape] -> [B, S latent_dim].
 
         An autoencoder infers the latent itself (S = 1). A VAE infers a normal distribution of latents: its
         mean, followed by its log-variance (S = 2).
@@ -80,8 +80,9 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """The discriminator: samples [B, *shape] and a condition -> verdict.
 
-    The logits are the sum of `score` and all `scores`. Tricks change the network before training: they append
-    to `inputs` or `scores`, replace `score`, or set `classes` or `decoder`.
+    A logit is the sum of the main score, from the layer `score`, and of further scores, from the layers in
+    `scores`. Tricks change the network before training: they append transforms to `inputs` or layers to
+    `scores`, replace `score`, or set `classes` or `decoder`.
 
     Args:
         body: the layers that map samples and condition to features [B, num_features].
@@ -90,12 +91,12 @@ class Discriminator(nn.Module):
 
     def __init__(self, body: ConditionalSequential, num_features: int, make_head: LayerFactory = nn.Linear):
         super().__init__()
-        self.inputs = InputTransforms()
+        self.inputs = InputTransforms()  # the transforms of samples, before `body`
         self.body: nn.Module = body
         self.num_features = num_features
-        self.head = partial(make_head, num_features)  # builds a layer from its number of outputs
-        self.score: nn.Module = self.head(1)  # features -> [B, 1]
-        self.scores = nn.ModuleList()  # further scores, (features, condition) -> [B]
+        self.make_head = partial(make_head, num_features)  # number of outputs -> a layer on the features
+        self.score: nn.Module = self.make_head(1)  # features -> [B, 1]
+        self.scores = nn.ModuleList()  # layers of further scores, (features, condition) -> [B] each
         self.classes: nn.Module | None = None  # features -> class logits [B, K]
         self.decoder: nn.Module | None = None  # features -> samples; verdicts do not depend on it
 
@@ -119,7 +120,7 @@ def output_layer(value_range: ValueRange, key: str = "data.range") -> nn.Module:
         ConfigError: there is no layer for the range.
     """
     layers: dict[Any, type[nn.Module]] = {None: nn.Identity, (-1, 1): nn.Tanh, (0, 1): nn.Sigmoid}
-    limits = None if value_range is None else tuple(value_range)  # a config has a list
+    limits = None if value_range is None else tuple(value_range)  # in a config, the range is a list
     require(limits in layers, "must be [-1,1] or [0,1]", key=key, value=value_range)
     return layers[limits]()
 
@@ -151,7 +152,7 @@ def insert_between_layers(body: nn.Module, make: Callable[[int], nn.Module]) -> 
     def prepend(layer: nn.Module) -> nn.Module:
         return layer if layer is first else nn.Sequential(make(next(indices)), layer)
 
-    return replace_modules(body, WEIGHT_LAYERS, prepend) - 1  # the first layer was replaced by itself
+    return replace_modules(body, WEIGHT_LAYERS, prepend) - 1  # not counting the first layer, which stays
 
 
 def input_layer(root: nn.Module) -> nn.Linear | nn.Conv2d:
@@ -163,7 +164,7 @@ def input_layer(root: nn.Module) -> nn.Linear | nn.Conv2d:
     for layer in root.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
             return layer
-    raise ConfigError("the network has no linear or convolutional layer for a condition to enter")
+    raise ConfigError("the network has no linear or convolutional layer")
 
 
 def add_inputs(layer: nn.Linear | nn.Conv2d, num_inputs: int) -> None:

@@ -43,10 +43,10 @@ class EmbedLatent(EmbeddingTransform):
 
 
 class AppendPlanes(EmbeddingTransform):
-    """Appends planes that represent the class to images [B, C, H, W].
+    """Appends channels ("planes") that represent the class to images [B, C, H, W].
 
-    A learned vector has H W elements, and is one plane: the result is [B, C + 1, H, W]. Each element of a
-    one-hot vector is a constant plane: the result is [B, C + K, H, W].
+    A learned vector has H W elements, which form one plane: the result is [B, C + 1, H, W]. Each element of a
+    one-hot vector becomes a constant plane: the result is [B, C + K, H, W].
     """
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,7 +56,7 @@ class AppendPlanes(EmbeddingTransform):
 
 
 class AppendVector(EmbeddingTransform):
-    """Appends the vector of the class, of E elements, to latents or flattened samples, [B, D + E]."""
+    """Appends the vector of the class to latents or flattened samples, [B, D] -> [B, D + E]."""
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         return torch.cat([x.flatten(1), self.embedding(condition).to(x.dtype)], 1), condition
@@ -94,7 +94,7 @@ class Projection(Conditioned):
     def __init__(self, num_classes: int, num_features: int):
         super().__init__()
         self.embedding = nn.Embedding(num_classes, num_features)
-        # With the default standard deviation of 1, this score would be much larger than the other one.
+        # With the default standard deviation of 1, this score would be much larger than the main score.
         nn.init.normal_(self.embedding.weight, 0, num_features**-0.5)
 
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
     else:
         norms = (*BATCH_NORMS, VirtualNorm, nn.GroupNorm)
         replaced = replace_modules(generator.body, norms, lambda norm: ConditionalNorm(norm, num_classes))
-        remedy = "choose concat, embedding or model.generator.batch_norm=true without normalisation.kind=none"
+        remedy = "choose concat or embedding, or give it batch norm, without trick.normalisation.kind=none"
         require(replaced, "needs a generator with batch norm", remedy, ".generator", mode)
     generator.num_classes = num_classes
     return num_classes
@@ -131,8 +131,8 @@ def condition_discriminator(networks: Networks, mode: DiscriminatorMode) -> None
     """Conditions the discriminator on the classes of the data, in place.
 
     Args:
-        mode: "concat" appends one-hot planes or a one-hot vector to the sample, "embedding" appends a learned
-            plane or vector, and "projection" adds the score of a `Projection`.
+        mode: "concat" appends one-hot planes to an image, or a one-hot vector to a point. "embedding" appends
+            a learned plane or vector. "projection" adds the score of a `Projection` to the logits.
     """
     discriminator, num_classes = networks.required_discriminator, networks.num_classes
     assert num_classes is not None

@@ -24,19 +24,21 @@ def generator(
     value_range: ValueRange,
     prior: Prior,
 ) -> Generator:
-    """A generator: a linear layer to small planes, then transposed convolutions, batch norm and (leaky) ReLU.
+    """A generator: a linear layer to small feature maps, then transposed convolutions.
+
+    Batch norm and (leaky) ReLU follow each layer but the last.
 
     Args:
-        width: the number of channels of the planes of half the image's size. Planes of a quarter of the size
-            have twice as many channels, and so on.
+        width: the number of channels of the feature maps of half the image's size. Those of a quarter of the
+            size have twice as many channels, and so on.
         slope: the slope of leaky ReLU for negative inputs; 0: ReLU.
         value_range: the range of the images, [-1, 1] or [0, 1]; None: unbounded.
     """
-    plane = smallest_plane(shape)
-    channels = [width * 2**i for i in reversed(range(plane.halvings))]
+    smallest = smallest_size(shape)
+    channels = [width * 2**i for i in reversed(range(smallest.halvings))]
     layers: list[nn.Module] = [
-        nn.Linear(latent_dim, channels[0] * plane.height * plane.width, bias=False),
-        nn.Unflatten(1, (channels[0], plane.height, plane.width)),
+        nn.Linear(latent_dim, channels[0] * smallest.height * smallest.width, bias=False),
+        nn.Unflatten(1, (channels[0], smallest.height, smallest.width)),
         nn.BatchNorm2d(channels[0]),
         relu(slope),
     ]
@@ -51,64 +53,68 @@ def generator(
 def discriminator(
     width: Count, *, kernel: Kernel, slope: float, shape: Sequence[int], features: Count | None = None
 ) -> Discriminator:
-    """A discriminator: strided convolutions, batch norm after all but the first, leaky ReLU; a linear score.
+    """A discriminator: strided convolutions with leaky ReLU, and a linear score.
+
+    Batch norm follows each convolution but the first.
 
     Args:
-        width: the number of channels of the planes of half the image's size. Planes of a quarter of the size
-            have twice as many channels, and so on.
-        features: the size of a linear layer between the last plane and the score, as in MMD GANs (Li et al.
-            2017; Binkowski et al. 2018); None: the features are the elements of the last plane.
+        width: the number of channels of the feature maps of half the image's size. Those of a quarter of the
+            size have twice as many channels, and so on.
+        features: the size of a linear layer between the last feature maps and the score, as in MMD GANs (Li
+            et al. 2017; Binkowski et al. 2018). None: the features are the elements of the last feature maps.
     """
-    plane = smallest_plane(shape)
-    channels = [shape[0], *(width * 2**i for i in range(plane.halvings))]
+    smallest = smallest_size(shape)
+    channels = [shape[0], *(width * 2**i for i in range(smallest.halvings))]
     layers: list[nn.Module] = []
     for i, (num_inputs, num_outputs) in enumerate(pairwise(channels)):
         norm = [nn.BatchNorm2d(num_outputs)] if i > 0 else []
         padding = (kernel - 1) // 2
         convolution = nn.Conv2d(num_inputs, num_outputs, kernel, stride=2, padding=padding, bias=not norm)
         layers += [convolution, *norm, nn.LeakyReLU(slope)]
-    num_elements = channels[-1] * plane.height * plane.width
+    num_elements = channels[-1] * smallest.height * smallest.width
     layers += [nn.Flatten(), *([nn.Linear(num_elements, features)] if features else [])]
     return Discriminator(ConditionalSequential(*layers), features or num_elements).apply(initialise)
 
 
-class SmallestPlane(NamedTuple):
-    """The plane that is left when both sides of an image have been halved several times."""
+class SmallestSize(NamedTuple):
+    """The size of the smallest feature maps, which is reached by halving the image's sides several times."""
 
     halvings: int
     height: int
     width: int
 
     @property
-    def is_small(self) -> bool:
-        """Whether the plane, which a linear layer fills, is so small that mostly convolutions form the image.
+    def is_small_enough(self) -> bool:
+        """Whether most of the image is made by convolutions, not by the linear layer of the generator.
 
-        The limits of 16 and 32 are a choice.
+        The linear layer makes the smallest feature maps. Their shorter side must be below 16 after a single
+        halving, and below 32 after more. These limits are a choice.
         """
         return self.halvings > 0 and min(self.height, self.width) < (16 if self.halvings == 1 else 32)
 
 
-def smallest_plane(shape: Sequence[int]) -> SmallestPlane:
-    """The smallest plane of both players for images of a shape [C, H, W].
+def smallest_size(shape: Sequence[int]) -> SmallestSize:
+    """The size of the smallest feature maps of both players, for images of a shape [C, H, W].
 
     Raises:
-        ConfigError: the images are too small, or halving their sides ends at too large a plane.
+        ConfigError: the images are too small, or halving their sides ends at too large a size.
     """
     need = "model=dcgan needs images with even sides of at least 8"
     is_large = len(shape) == 3 and min(shape[1:]) >= 8
     require(is_large, need, "choose model=gan, or another image size", "data.shape", list(shape))
-    plane = halve(*shape[1:])
-    if not plane.is_small:
-        # Smaller sizes that would work are multiples of 2, 4, 8, ...; the first that works is the nearest.
+    smallest = halve_repeatedly(*shape[1:])
+    if not smallest.is_small_enough:
+        # Suggests a smaller size: both sides are rounded down to multiples of 2, then of 4, of 8, and so on,
+        # until the size works.
         rounded = ([side - side % 2**i for side in shape[1:]] for i in count(1))
-        good_height, good_width = next(sides for sides in rounded if halve(*sides).is_small)
-        reason = f"{need}, but halving this size ends at {plane.height}x{plane.width}"
+        good_height, good_width = next(sides for sides in rounded if halve_repeatedly(*sides).is_small_enough)
+        reason = f"{need}, but halving this size ends at {smallest.height}x{smallest.width}"
         remedy = f"crop or resize with data.height={good_height} data.width={good_width}, or choose model=gan"
         raise ConfigError(reason, remedy, "data.shape", list(shape))
-    return plane
+    return smallest
 
 
-def halve(height: int, width: int) -> SmallestPlane:
+def halve_repeatedly(height: int, width: int) -> SmallestSize:
     """Halves both sides of an image while both are even and the shorter one is at least 8.
 
     For the first two halvings a shorter side of 4 is enough, so that small images have two convolutions.
@@ -116,11 +122,11 @@ def halve(height: int, width: int) -> SmallestPlane:
     halvings = 0
     while height % 2 == width % 2 == 0 and min(height, width) >= (4 if halvings < 2 else 8):
         height, width, halvings = height // 2, width // 2, halvings + 1
-    return SmallestPlane(halvings, height, width)
+    return SmallestSize(halvings, height, width)
 
 
 def _upsample(num_inputs: int, num_outputs: int, kernel: int, *, bias: bool) -> nn.ConvTranspose2d:
-    """A transposed convolution that doubles the height and the width of planes."""
+    """A transposed convolution that doubles the height and the width of feature maps."""
     padding, output_padding = (kernel - 1) // 2, kernel % 2
     return nn.ConvTranspose2d(num_inputs, num_outputs, kernel, 2, padding, output_padding, bias=bias)
 

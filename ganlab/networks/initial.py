@@ -45,7 +45,7 @@ class Uniform(LayerInitialiser):
 class Normal(LayerInitialiser):
     """Draws weights from N(0, std^2).
 
-    An early version of the code of Li, Swersky & Zemel (2015) has std = 0.1.
+    An early version of the code of Li, Swersky & Zemel (2015) uses std = 0.1.
     """
 
     def __init__(self, std: Positive):
@@ -55,7 +55,7 @@ class Normal(LayerInitialiser):
 class FanIn(LayerInitialiser):
     """Draws weights from N(0, scale / n), where n is the number of inputs of each output.
 
-    The last version of the code of Li, Swersky & Zemel (2015) has scale = 0.1.
+    The last version of the code of Li, Swersky & Zemel (2015) uses scale = 0.1.
 
     Raises:
         ConfigError: at the call, if the network has transposed convolutions.
@@ -65,6 +65,7 @@ class FanIn(LayerInitialiser):
         def draw_weight(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
             if isinstance(layer, nn.ConvTranspose2d):
                 reason = "FanIn does not count the inputs of a transposed convolution"
+                # The key "." stands for this initialiser. The caller knows its key in the config.
                 raise ConfigError(reason, "choose ganlab.networks.initial.Uniform, or model=gan", key=".")
             num_inputs = layer.weight[0].numel()  # weights [outputs, inputs, ...]
             layer.weight.normal_(0, math.sqrt(scale / num_inputs))
@@ -73,13 +74,14 @@ class FanIn(LayerInitialiser):
 
 
 class OutputMean:
-    """Sets a generator's last bias such that, with last weights of zero, it would generate the mean sample.
+    """Sets the bias of a generator's last layer.
 
-    The bias would be infinite for a mean at an end of the output's range, [0, 1] or [-1, 1]. So the mean is
+    With this bias, the generator would generate the mean sample if the weights of the last layer were zero.
+    For a mean at an end of the output's range, [0, 1] or [-1, 1], the bias would be infinite. So the mean is
     first moved away from the ends.
 
     Args:
-        margin: the smallest distance of a mean from the ends; Goodfellow et al. (2014) have 1e-7.
+        margin: the smallest distance of a mean from the ends. Goodfellow et al. (2014) use 1e-7.
 
     Raises:
         ConfigError: at the call, if the generator does not end in a linear layer.
@@ -97,8 +99,9 @@ class OutputMean:
         bias = compute_mean().double().flatten()  # [D]
         if not isinstance(last_linear, nn.Linear) or last_linear.out_features != len(bias):
             reason = "OutputMean needs a last linear layer with one output for each element of a sample"
+            # The key "." stands for this initialiser. The caller knows its key in the config.
             raise ConfigError(reason, "remove it, or choose model=gan", key=".")
-        # The inverse of the output activation, unless the network ends in the linear layer.
+        # If an activation follows the last linear layer, its inverse is applied to the mean.
         if isinstance(layers[-1], nn.Sigmoid):
             bias = bias.clamp(self.margin, 1 - self.margin).logit()
         elif isinstance(layers[-1], nn.Tanh):

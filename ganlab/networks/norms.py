@@ -20,7 +20,7 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 def remove_batch_norm(root: nn.Module) -> int:
     """Removes every batch norm below `root`, and returns their number.
 
-    The layer before a removed batch norm gets a bias if it has none, to replace that of the batch norm.
+    The layer before a removed batch norm gets a bias if it has none, to replace the bias of the batch norm.
     """
     last = None  # the last layer with weights so far
     for layer in root.modules():
@@ -40,9 +40,9 @@ def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor |
     belong to the trained weights (Izmailov et al. 2018, section 3.2). Brock et al. (2019) call the result
     standing statistics.
 
-    The network is applied to each batch. Batch norms then normalise by the statistics of the batch, as in
-    training, while all other layers are in evaluation mode. Afterwards each batch norm has the mean and the
-    unbiased variance of its inputs over all batches.
+    The network is applied to each batch in evaluation mode, in which batch norms normalise by their running
+    statistics. Before each use of a batch norm, its running statistics are set to those of the batch, so that
+    it normalises as in training. In the end the running statistics are set to those of all batches.
 
     Args:
         batches: the positional arguments of the network for each batch; all batches have equally many rows.
@@ -50,6 +50,7 @@ def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor |
     statistics: dict[Any, list[tuple[Tensor, Tensor]]] = {}
 
     def use_batch_statistics(norm: Any, inputs: tuple[Tensor]) -> None:
+        """Sets the running statistics of a batch norm to those of its inputs, just before it uses them."""
         x = at_least_float32(inputs[0])
         dims = [0, *range(2, x.ndim)]
         variance, mean = torch.var_mean(x, dims, correction=0)  # [C]
@@ -65,9 +66,10 @@ def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor |
             hooks.enter_context(norm.register_forward_pre_hook(use_batch_statistics))
         for batch in batches:
             network(*batch)
-    for norm, of_batches in statistics.items():
-        means, variances = map(torch.stack, zip(*of_batches, strict=True))  # [batches, C]
-        # The variance over all batches is the mean variance within a batch plus the variance of the means.
+    for norm, batch_statistics in statistics.items():
+        means, variances = map(torch.stack, zip(*batch_statistics, strict=True))  # [batches, C]
+        # The variance over all batches is the mean of the unbiased variances within batches, plus the
+        # variance of the means.
         norm.running_mean.copy_(means.mean(0))
         norm.running_var.copy_(variances.mean(0) + means.var(0, correction=0))
 
@@ -75,8 +77,8 @@ def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor |
 class ElementaryNorm(_BatchNorm):
     """Batch norm in elementary operations, [B, C, ...] -> [B, C, ...].
 
-    It can be differentiated any number of times, torch's batch norm only twice. A gradient penalty in an
-    unrolled step needs a third derivative.
+    It can be differentiated any number of times, while torch's batch norm can be differentiated only twice. A
+    gradient penalty in an unrolled step needs a third derivative.
 
     Args:
         norm: the batch norm to replace; its parameters and buffers are used under the same names.
@@ -123,7 +125,7 @@ class ElementaryNorm(_BatchNorm):
             return
         count *= dist.get_world_size() if self.synchronised and is_distributed() else 1
         self.num_batches_tracked.add_(1)
-        # In torch, no momentum stands for the mean over all batches so far.
+        # In torch, momentum=None means that running statistics are the averages over all batches so far.
         momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         unbiased_variance = variance * count / (count - 1)
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
@@ -151,7 +153,8 @@ class VirtualNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         rows = at_least_float32(x).reshape(*x.shape[:2], -1)  # [R + B, C, S]
-        # Centring all rows changes nothing but the rounding: differences of large squares would lose digits.
+        # A common shift of all rows changes only how results are rounded. Without it, E x^2 - (E x)^2 would
+        # be a difference of large numbers, and lose digits.
         rows = rows - rows[: self.size].detach().mean((0, 2), keepdim=True)
         mean = self._include_reference(rows.mean(2))  # [R + B, C]
         mean_square = self._include_reference(rows.square().mean(2))  # [R + B, C]
@@ -160,7 +163,7 @@ class VirtualNorm(nn.Module):
         return (rows * scale.unsqueeze(2) + shift.unsqueeze(2)).to(x.dtype).view_as(x)
 
     def _include_reference(self, moment: Tensor) -> Tensor:
-        """The moments of single rows -> the moments by which each row is normalised, [R + B, C] each."""
+        """From the moments of each row to the moments by which the row is normalised, [R + B, C] each."""
         reference = moment[: self.size].mean(0)  # [C]
         with_reference = (self.size * reference + moment[self.size :]) / (self.size + 1)  # [B, C]
         return torch.cat([reference.expand(self.size, -1), with_reference])

@@ -24,8 +24,8 @@ class Normal:
 class TruncatedNormal:
     """Standard normal latents, under the condition that all elements lie in [-threshold, threshold].
 
-    They have the distribution of elements that are drawn again until they lie in the interval. If u is
-    uniform in (-P, P), where P is the probability of the interval, then sqrt(2) erfinv(u) is distributed so.
+    Drawing each element again and again until it lies in the interval gives the same distribution. If u is
+    uniform in (-P, P), where P is the probability of the interval, sqrt(2) erfinv(u) has this distribution.
     """
 
     def __init__(self, threshold: float):

@@ -29,28 +29,28 @@ class GaussianNoise(nn.Module):
 class NormalisedLinear(nn.Linear):
     """A linear layer with weight normalisation (Salimans & Kingma 2016).
 
-    The output j for an input x is s_j (v_j . x) / |v_j| + b_j, where v_j is a row of `weight`, s_j an element
+    Output j for an input x is s_j (v_j . x) / |v_j| + b_j, where v_j is a row of `weight`, s_j an element
     of `scale` and b_j an element of `bias`.
 
     Args:
-        initialise: whether the first training batch sets s and b such that the outputs have mean 0 and
+        initialise: whether s and b are set by the first training batch, such that the outputs have mean 0 and
             variance 1 over the rows of all processes (section 3). Otherwise s = 1 and b = 0 at first.
         learn_scale: whether s is trained.
     """
 
     def __init__(self, num_inputs: int, num_outputs: int, *, initialise: bool, learn_scale: bool):
         super().__init__(num_inputs, num_outputs)
-        # The output does not depend on the length of v_j, but a longer v_j turns more slowly in training.
+        # Outputs do not depend on the length of v_j, but the direction of a longer v_j changes more slowly.
         nn.init.normal_(self.weight, 0, 0.1)
         nn.init.zeros_(self.bias)
         ones = torch.ones(num_outputs)
         self.scale = nn.Parameter(ones) if learn_scale else nn.Buffer(ones)
-        self.uninitialised = initialise
+        self.initialise_at_next_batch = initialise
 
     def forward(self, x: Tensor) -> Tensor:
         projection = linear(x, self.weight) / self.weight.norm(dim=1)  # (v_j . x) / |v_j|, [B, num_outputs]
-        if self.uninitialised and self.training:
-            self.uninitialised = False
+        if self.initialise_at_next_batch and self.training:
+            self.initialise_at_next_batch = False
             with torch.no_grad():
                 mean = mean_over_ranks(projection.mean(0))  # [num_outputs]
                 std = mean_over_ranks((projection - mean).square().mean(0)).sqrt()
@@ -59,14 +59,14 @@ class NormalisedLinear(nn.Linear):
         return projection * self.scale + self.bias
 
     def get_extra_state(self) -> dict[str, bool]:
-        return {"waits": self.uninitialised}  # existing checkpoints have this key
+        return {"waits": self.initialise_at_next_batch}  # existing checkpoints have this key
 
     def set_extra_state(self, state: dict[str, bool]) -> None:
-        self.uninitialised = state["waits"]
+        self.initialise_at_next_batch = state["waits"]
 
 
 class KPlusOneLogit(nn.Module):
-    """The logit of a discriminator that is a classifier with K classes and one for generated samples.
+    """The logit of a discriminator that is a classifier of K classes of data and one class of fakes.
 
     Features [B, num_features] -> log Z [B, 1], where Z = sum_k exp(l_k) over the K class logits l_k. The
     logit of class K + 1, "generated", is 0. So the probability of being real is Z / (Z + 1) = sigmoid(log Z)
@@ -99,7 +99,7 @@ def generator(
         norm.weight.requires_grad_(False)
         layers += [dense, norm, nn.Softplus()]
     last = NormalisedLinear(widths[-1], prod(shape), initialise=False, learn_scale=True)
-    nn.init.xavier_uniform_(last.weight)  # the discriminator keeps N(0, 0.1^2)
+    nn.init.xavier_uniform_(last.weight)  # instead of N(0, 0.1^2), which the discriminator's layers keep
     layers += [last, output_layer(value_range), nn.Unflatten(1, tuple(shape))]
     return Generator(ConditionalSequential(*layers), latent_dim, tuple(shape), prior)
 

@@ -33,7 +33,7 @@ def parametrise(layer: nn.Module, register: Callable[..., object], **settings: A
         settings: further arguments of `register`.
 
     Raises:
-        ConfigError: the layer divides by the norm of its weights, so that the parametrisation has no effect.
+        ConfigError: the layer divides by the norm of its weights, so a parametrisation has no effect.
     """
     refuse_normalised(layer)
     register(layer, "weight", **settings)
@@ -48,6 +48,8 @@ def refuse_normalised(network: nn.Module) -> None:
         ConfigError: there is such a layer.
     """
     if any(isinstance(layer, NormalisedLinear) for layer in network.modules()):
+        # The message starts with the key of the trick, its subject. model=improved, which salimans2016.py
+        # builds, is the only model with such layers.
         reason = "has no effect on the layers of model=improved, which divide by the norm of their weights"
         raise ConfigError(reason, "remove the trick, or choose another model, such as model=gan")
 
@@ -87,7 +89,7 @@ def set_singular_vectors(network: nn.Module) -> None:
 
 def _leading_right_singular_vector(matrix: Tensor) -> Tensor:
     """The right singular vector of the largest singular value, [M, N] -> [N]; its length is arbitrary."""
-    # NaN and infinity are reported when the network is used.
+    # NaN and infinity become 0, for which `eigh` does not fail; they are reported when the network is used.
     exact = matrix.double().nan_to_num(0, 0, 0)
     if exact.shape[0] > exact.shape[1]:  # more rows than columns
         return torch.linalg.eigh(exact.T @ exact).eigenvectors[:, -1]  # eigh sorts from small to large

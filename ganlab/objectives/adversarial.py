@@ -41,6 +41,8 @@ class BinaryCrossEntropy(Adversarial):
     for fakes, unless a trick changes it.
     """
 
+    provides = Adversarial.provides | {Capability.SIGNED_LOGITS, Capability.TARGETS}
+
     def discriminator_loss(self, turn: Turn) -> Tensor:
         real = binary_cross_entropy_with_logits(turn.on_real.logits, turn.targets.real, reduction="none")
         fake = binary_cross_entropy_with_logits(turn.on_fake.logits, turn.targets.fake, reduction="none")
@@ -50,7 +52,7 @@ class BinaryCrossEntropy(Adversarial):
 class Minimax(BinaryCrossEntropy):
     """The zero-sum game (Goodfellow et al. 2014, equation 1): the generator minimises log(1 - D(G(z)))."""
 
-    provides = Adversarial.provides | {Capability.SIGNED_LOGITS, Capability.TARGETS, Capability.ZERO_SUM}
+    provides = BinaryCrossEntropy.provides | {Capability.ZERO_SUM}
 
     def generator_loss(self, turn: Turn) -> Tensor:
         return -softplus(turn.on_fake.logits)
@@ -59,11 +61,7 @@ class Minimax(BinaryCrossEntropy):
 class NonSaturating(BinaryCrossEntropy):
     """The game in which the generator minimises -log D(G(z)) (Goodfellow et al. 2014, section 3)."""
 
-    provides = Adversarial.provides | {
-        Capability.SIGNED_LOGITS,
-        Capability.TARGETS,
-        Capability.NON_NEGATIVE_LOSSES,
-    }
+    provides = BinaryCrossEntropy.provides | {Capability.NON_NEGATIVE_LOSSES}
 
     def generator_loss(self, turn: Turn) -> Tensor:
         return softplus(-turn.on_fake.logits)
@@ -73,14 +71,12 @@ class MaximumLikelihood(BinaryCrossEntropy):
     """The game in which the generator minimises -exp(l(G(z))) (Goodfellow 2016, section 3.2.4).
 
     Against the optimal discriminator, the expected gradient of this loss is that of KL(p_data || p_g). A few
-    samples contribute most of the gradient. Goodfellow 2016 multiplies all losses by 1/2, which `weight` can
-    do here.
+    samples contribute most of the gradient. Goodfellow (2016) multiplies all losses by 1/2; the setting
+    `weight` can do the same here.
 
     Args:
         max_logit: the logit above which the exponential is replaced by its tangent.
     """
-
-    provides = Adversarial.provides | {Capability.SIGNED_LOGITS, Capability.TARGETS}
 
     def __init__(self, max_logit: MaxLogit, weight: LossWeights):
         super().__init__(weight)
@@ -91,16 +87,16 @@ class MaximumLikelihood(BinaryCrossEntropy):
 
 
 def linearised_exp(x: Tensor, ceiling: float) -> Tensor:
-    """exp(x) for x <= ceiling; above, the tangent of exp at the ceiling.
+    """exp(x) for x <= ceiling; for larger x, the tangent of exp at the ceiling.
 
-    Clamping x instead would remove the gradient where the loss is steepest.
+    If x were clamped instead, there would be no gradient where the loss is steepest.
     """
     clamped = x.clamp(max=ceiling)
     return clamped.exp() * (1 + x - clamped)
 
 
 class AbsoluteError(Adversarial):
-    """The loss (1 - D(x)) / 2 + D(G(z)) / 2, minimised by the discriminator, maximised by the generator.
+    """The loss (1 - D(x)) / 2 + D(G(z)) / 2; the discriminator minimises it, the generator maximises it.
 
     The loss is the expected absolute error of a discriminator that judges real and generated samples equally
     often. The optimal discriminator has D = 1 where p_data > p_g and D = 0 elsewhere. Its probability of an

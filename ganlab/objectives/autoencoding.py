@@ -11,7 +11,7 @@ from ganlab.objectives.base import LossWeights, Objective
 
 
 class Autoencoding(Objective):
-    """Base class of objectives with a likelihood of the data given their reconstruction."""
+    """Base class of objectives with a term for the likelihood of the data given their reconstruction."""
 
     players = ("generator",)
     provides = frozenset()
@@ -24,11 +24,11 @@ class Autoencoding(Objective):
 class Reconstruction(Autoencoding):
     """The loss -log p(x | G(E(x))), [B], where E is the encoder.
 
-    The loss constrains G only at the latents of encoded data, so samples from the prior are meaningless. A
-    later game can generate these latents instead of data: see the setting `code_of`.
+    The loss constrains G only at the latents of encoded data, so what G makes of latents from the prior is
+    meaningless. A later game can generate latents of encoded data instead: see the setting `code_of`.
     """
 
-    num_statistics = 1  # the latent
+    outputs_per_latent = 1  # the encoder infers the latent itself
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
         reconstruction = turn.decode(turn.generator.encode(turn.real.x))
@@ -45,7 +45,7 @@ class VAE(Autoencoding):
         beta: the weight of the divergence (Higgins et al. 2017); with 1 the loss is the bound.
     """
 
-    num_statistics = 2  # the mean and the log-variance
+    outputs_per_latent = 2  # the encoder infers the mean and the log-variance of each element of the latent
 
     def __init__(self, likelihood: Likelihood, beta: ScheduleLike, weight: LossWeights):
         super().__init__(likelihood, weight)
@@ -55,6 +55,8 @@ class VAE(Autoencoding):
         prior = networks.generator.prior
         reason = f"must be normal for a VAE, whose divergence is from N(0, 1), not {type(prior).__name__}"
         remedy = "choose ganlab.networks.priors.Normal"
+        # This key is absolute, because the prior is a setting of the model. A key with a dot at its start,
+        # such as ".beta", is a setting of this objective.
         require(isinstance(prior, priors.Normal), reason, remedy, "model.generator.prior")
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:

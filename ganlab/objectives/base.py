@@ -14,7 +14,7 @@ LossWeights = Mapping[Player, ScheduleLike]  # for each player, the factor of it
 
 
 class Objective(nn.Module, ABC):
-    """The loss of each player: turn -> named terms, whose weighted sum the player on turn minimises.
+    """The loss of each player: turn -> named terms. The player whose turn it is minimises their weighted sum.
 
     A term is [B], [B, h, w] over patches, or a scalar. The game averages it after tricks have changed it. The
     first term is called "adversarial", "matching" or "reconstruction". Some tricks replace all adversarial
@@ -28,9 +28,11 @@ class Objective(nn.Module, ABC):
     """
 
     players: ClassVar[tuple[Player, ...]] = ("discriminator", "generator")
-    num_statistics: ClassVar[int] = 0  # number of encoder outputs for each latent element; 0: no encoder
-    provides: frozenset[str]  # capabilities that tricks may need
-    needs: frozenset[str] = frozenset()  # capabilities that the settings must provide: second derivatives
+    # The number of outputs of the encoder for each element of a latent; 0: there is no encoder.
+    outputs_per_latent: ClassVar[int] = 0
+    provides: frozenset[str]  # capabilities that tricks may need, see `Capability`
+    # Capabilities that networks, precision and other settings must not exclude, such as second derivatives.
+    needs: frozenset[str] = frozenset()
 
     def __init__(self, weight: LossWeights):
         super().__init__()
@@ -41,7 +43,7 @@ class Objective(nn.Module, ABC):
     @classmethod
     def has_encoder(cls) -> bool:
         """Whether an encoder is trained together with the generator."""
-        return cls.num_statistics > 0
+        return cls.outputs_per_latent > 0
 
     def forward(self, turn: Turn) -> dict[str, Tensor]:
         weight = self.weights[turn.player](turn.step)

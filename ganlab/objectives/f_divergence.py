@@ -23,7 +23,7 @@ GeneratorCost = Literal["bound", "output"]
 class Divergence(ABC):
     """Base class of divergences, which compute g(l) and f*(g(l)).
 
-    f*(g(l)) is simplified to one formula in l, because computing f* from the value of g(l) would often take
+    f*(g(l)) is simplified to one formula in l. To compute f* from the value of g(l) would often mean to take
     the exponential of a logarithm.
     """
 
@@ -38,8 +38,8 @@ class FDivergence(Adversarial):
     Args:
         generator_cost: the generator's loss. "bound" is -f*(g(l(G(z)))), as in the saddle point problem of
             equation 6, in which the generator minimises the divergence itself. "output" is -g(l(G(z)))
-            (section 3.2), which has the same fixed points. For bounded divergences, only "output" has a slope
-            where the discriminator is certain that a sample is fake.
+            (section 3.2), which has the same fixed points. For bounded divergences, only "output" has a
+            nonzero slope where the discriminator is certain that a sample is fake.
     """
 
     def __init__(self, divergence: Divergence, generator_cost: GeneratorCost, weight: LossWeights):
@@ -61,9 +61,9 @@ class ExponentialDivergence(Divergence):
     """Base class of divergences whose g(l) or f*(g(l)) is exponential in the logit.
 
     Where |l| > m, the exponential is replaced by its tangent at |l| = m, so its slope is bounded. For each
-    such l, either g(l) or f*(g(l)) is the tangent, and the other is computed from it, so that f* stays the
-    same. If both were tangents, some l would score more than the divergence, and the discriminator would
-    diverge towards it.
+    such l, either g(l) or f*(g(l)) is the tangent, and the other one is computed from it, so that f* stays
+    the same. If both were tangents, the bound would exceed the divergence for some l, and the discriminator
+    would push its logits there without limit.
 
     In the code, `below` and `above` are the distances of l below -m and above m, and zero in [-m, m]. So
     l - above = min(l, m) and l + below = max(l, -m). The tangent of exp(l) at m is exp(m) (1 + above), and
@@ -85,7 +85,7 @@ class KullbackLeibler(ExponentialDivergence):
 
     def __call__(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         above = relu(logits - self.max_logit)
-        activation = logits - above + above.log1p()
+        activation = logits - above + above.log1p()  # 1 + log f*(g(l))
         return activation, (logits - above - 1).exp() * (1 + above)
 
 
@@ -98,7 +98,7 @@ class ReverseKullbackLeibler(ExponentialDivergence):
     def __call__(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         below = relu(-self.max_logit - logits)
         activation = -(-logits - below).exp() * (1 + below)
-        return activation, logits + below - below.log1p() - 1
+        return activation, logits + below - below.log1p() - 1  # -1 - log(-g(l))
 
 
 class Pearson(Divergence):
@@ -134,6 +134,8 @@ class SquaredHellinger(ExponentialDivergence):
 
     def __call__(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         below, above = relu(-self.max_logit - logits), relu(logits - self.max_logit)
+        # For l <= m, 1 - g is exp(-l) or its tangent, and 1 + f* = 1 / (1 - g). For l > m, 1 + f* is the
+        # tangent of exp(l), and 1 - g = 1 / (1 + f*).
         activation = 1 - (above - below - logits).exp() * (1 + below) / (1 + above)
         return activation, (logits + below - above).exp() * (1 + above) / (1 + below) - 1
 
@@ -154,8 +156,9 @@ class JensenShannon(Divergence):
 class TotalVariation(Divergence):
     """Half the integral of |p - q|: f(u) = |u - 1| / 2, f*(t) = t for |t| <= 1/2, g(l) = tanh(l) / 2.
 
-    The optimal l is infinite. The game is that of AbsoluteError with D = sigmoid(2 l). tanh(l) / 2 is
-    computed as sigmoid(2 l) - 1/2, because rounding makes the slope of tanh zero at large negative l.
+    The optimal l is infinite. The losses are those of `adversarial.AbsoluteError` with D = sigmoid(2 l),
+    except for a factor 2 and a constant. tanh(l) / 2 is computed as sigmoid(2 l) - 1/2, because rounding
+    makes the slope of tanh zero at large negative l.
     """
 
     def __call__(self, logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -53,7 +53,7 @@ class LearnedMMD(Objective):
         verdicts = (turn.on_real, turn.on_fake)
         # The features of the samples of all W ranks, [W B, F].
         real, fake = (all_gather_with_grad(at_least_float32(verdict.features)) for verdict in verdicts)
-        sign = 1 if turn.player == "generator" else -1  # maximising is minimising the negative
+        sign = 1 if turn.player == "generator" else -1  # the discriminator maximises
         with torch.autocast(real.device.type, enabled=False):
             terms = {"adversarial": sign * self.mmd(fake, real)}
             if self.one_sided:
@@ -65,7 +65,11 @@ class LearnedMMD(Objective):
         return terms
 
     def _witness_slope(self, turn: Turn, real: Tensor, fake: Tensor) -> Tensor:
-        """|grad w|, [B], at a point between each real sample, or pack of samples, and the fake of its row."""
+        """|grad w|, [B], at a point between each real sample and the fake of the same row.
+
+        With the trick `packing`, a row is a pack of several samples, so there are fewer rows of features than
+        samples.
+        """
         points = interpolate_samples(turn, stream="between", n=len(turn.on_real.features))
         features = at_least_float32(turn.judge(points).features)
         with torch.autocast(real.device.type, enabled=False):

@@ -22,7 +22,7 @@ class Matching(Objective):
     """Base class of objectives that are a distance between generated and real samples of the global batch.
 
     Args:
-        space: the function from samples to the vectors that are compared.
+        space: the function that maps samples to the vectors that are compared.
     """
 
     players = ("generator",)
@@ -35,7 +35,7 @@ class Matching(Objective):
     def terms(self, turn: Turn) -> dict[str, Tensor]:
         # The vectors of all W ranks, [W B, D].
         fake, real = (all_gather_with_grad(self.space(sample)) for sample in (turn.fake, turn.real))
-        # No bfloat16, in which the difference of two nearly equal sums would be lost.
+        # Not in bfloat16, in which the difference of two nearly equal sums would be lost.
         with torch.autocast(fake.device.type, enabled=False):
             return {"matching": self.distance(at_least_float32(fake), at_least_float32(real), turn)}
 
@@ -50,8 +50,8 @@ class MMD(Matching):
     Args:
         root: whether the root is taken, which needs the biased estimator.
         median: whether all vectors are divided by the median distance between two real vectors of the global
-            batch, through which no gradient flows. This makes the widths of the kernel multiples of the
-            median distance, or multiples of its square for a kernel whose widths are variances.
+            batch. No gradient flows through the median. The division makes the widths of the kernel multiples
+            of the median distance, or multiples of its square for a kernel whose widths are variances.
 
     Raises:
         ConfigError: `root` with an estimator that can be negative, or `median` with a kernel without widths.
@@ -68,8 +68,7 @@ class MMD(Matching):
         weight: LossWeights,
     ):
         super().__init__(space, weight)
-        self.mmd = distances.MMDEstimator(kernel, estimator, take_root=root)
-        self.scale_by_median = median
+        self.mmd, self.scale_by_median = distances.MMDEstimator(kernel, estimator, take_root=root), median
         reason = "scales the widths of a kernel, but this kernel has none"
         remedy = "set it to false, or choose a kernel such as objective/kernel=gaussian_mixture"
         require(kernel.has_scale or not median, reason, remedy, ".median", median)

@@ -34,22 +34,24 @@ class RelativisticAverage(Adversarial):
     over the global batch and over all patches.
     """
 
+    # There is no loss per fake: each loss also depends on a real sample, and on the mean over all fakes.
     provides = (Adversarial.provides | {Capability.NON_NEGATIVE_LOSSES}) - {Capability.LOSS_PER_FAKE}
 
     def discriminator_loss(self, turn: Turn) -> Tensor:
         return relativistic_average_loss(high=turn.on_real.logits, low=turn.on_fake.logits)
 
     def generator_loss(self, turn: Turn) -> Tensor:
-        # Real samples are judged first in both turns, because the order matters to layers with a state.
+        # In this order of arguments, real samples are judged before fakes, as in the discriminator's turn.
+        # The order matters to layers with a state.
         return relativistic_average_loss(low=turn.on_real.logits, high=turn.on_fake.logits)
 
 
 def relativistic_average_loss(high: Tensor, low: Tensor) -> Tensor:
-    """-log sigmoid(high - E low) - log sigmoid(E high - low), of the shape of the logits.
+    """-log sigmoid(high - E low) - log sigmoid(E high - low), in the shape of the logits.
 
     Args:
-        high: the logits that the player tries to raise above the others.
-        low: the logits that the player tries to lower.
+        high: the logits that the player tries to raise above `low`.
+        low: the logits that the player tries to lower below `high`.
     """
     high, low = at_least_float32(high), at_least_float32(low)
     mean_high, mean_low = all_gather_with_grad(high).mean(), all_gather_with_grad(low).mean()

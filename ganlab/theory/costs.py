@@ -22,25 +22,25 @@ LINESTYLES = ("-", "--", "-.", ":")
 
 
 def draw(objectives: Sequence[str], depth: float) -> list[Image.Image]:
-    """The generator's cost of one sample and the slope of this cost, as functions of D(G(z)).
+    """The generator's cost of one sample, and the slope of this cost, as functions of D(G(z)).
 
     The slope is the derivative with respect to the logit of D.
 
     Args:
         objectives: the names of the objectives. Each has a curve in both panels.
-        depth: how far both panels reach below 0. The left panel reaches as far above 0.
+        depth: the vertical axes of both panels begin at -depth. That of the left panel ends at depth.
 
     Raises:
-        ConfigError: an objective has no discriminator.
+        ConfigError: an objective has no loss on logits.
     """
     probability = torch.linspace(0.002, 0.998, 499)
     figure = titled_figure(9.5, 4.8, "What the generator minimises, against how real its sample seems")
     left, right = figure.subplots(1, 2)
     for name, colour, linestyle in zip(objectives, cycle(COLOURS), cycle(LINESTYLES), strict=False):
         objective = instantiate(compose(f"objective={name}").objective)
-        has_discriminator = Capability.DISCRIMINATOR in objective.provides
-        reason = "does not judge samples one by one"
-        require(has_discriminator, reason, "remove this objective", ".objectives", name)
+        has_logits = Capability.LOSS_ON_LOGITS in objective.provides
+        reason = "has no loss on logits, so its cost is not a function of D(G(z))"
+        require(has_logits, reason, "remove this objective", ".objectives", name)
         for axes, curve in zip((left, right), generator_cost(objective, probability.logit()), strict=True):
             label = name.replace("_", " ")
             axes.plot(probability, curve, label=label, linewidth=2, color=colour, linestyle=linestyle)
@@ -57,7 +57,7 @@ def generator_cost(objective: Objective, logits: Tensor) -> tuple[Tensor, Tensor
     """The generator's cost of each of N fakes, and the derivative of this cost with respect to its logit.
 
     Args:
-        logits: the logits of the fakes, [N]. All real samples, with which some objectives compare the fakes,
+        logits: the logits of the fakes, [N]. Some objectives compare the fakes with real samples, which all
             have the logit 0.
 
     Returns:
@@ -68,11 +68,11 @@ def generator_cost(objective: Objective, logits: Tensor) -> tuple[Tensor, Tensor
         player="generator",
         step=0,
         batch=Batch(real=Sample(torch.zeros(len(logits), 1))),
-        generator=None,  # type: ignore[arg-type]  # not needed, because the generated samples are given
+        generator=None,  # type: ignore[arg-type]  # not needed, because `generated` is given below
         discriminator=lambda x, _: Verdict(logits=x[:, 0], features=x),  # a sample is its own logit
         tricks=Tricks({}),
         random=RandomStreams(0),
-    )
-    (costs,) = objective(turn.replace(generated=Sample(logits[:, None]))).values()
+    ).replace(generated=Sample(logits[:, None]))
+    (costs,) = objective(turn).values()
     (slopes,) = torch.autograd.grad(costs.sum(), logits)
     return costs.detach(), slopes

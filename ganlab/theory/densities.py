@@ -34,10 +34,10 @@ def draw_matching(
     The figure has a column for each objective and a row for each data set.
 
     Args:
-        objectives: the name of each objective, and the overrides of the runs with it.
-        data: the name of each data set, and the overrides of the runs with it.
+        objectives: the names of the objectives, each with the overrides of its runs.
+        data: the names of the data sets, each with the overrides of its runs.
         settings: the overrides of all runs.
-        reach: the limits of the x axis.
+        reach: the left and the right end of the x axis.
     """
     runs = {}
     for source, source_overrides in data.items():
@@ -45,8 +45,7 @@ def draw_matching(
             overrides = [f"data={source}", *settings, f"objective={objective}"]
             overrides += [*source_overrides, *objective_overrides]
             runs[f"{objective} on {source}"] = DensityRun(overrides, seed, reach)
-    rows, columns = len(data), len(objectives)
-    return [_matching_frame(runs, rows, columns, step) for step in frame_steps(steps, frames)]
+    return [_matching_frame(runs, len(data), len(objectives), step) for step in frame_steps(steps, frames)]
 
 
 def _matching_frame(runs: Mapping[str, DensityRun], rows: int, columns: int, step: int) -> Image.Image:
@@ -57,8 +56,8 @@ def _matching_frame(runs: Mapping[str, DensityRun], rows: int, columns: int, ste
         axes.fill_between(run.x, run.p, color=style.DATA, alpha=0.25, linewidth=0)
         axes.plot(run.x, run.p, color=style.DATA, linewidth=1.5, label="data")
         axes.plot(run.x, q, color=style.GENERATOR, linewidth=2, label="generator")
-        note = f"total variation {run.total_variation(q):.2f}"
-        axes.text(0.02, 0.95, note, va="top", transform=axes.transAxes)
+        text = f"total variation {run.total_variation(q):.2f}"
+        axes.text(0.02, 0.95, text, va="top", transform=axes.transAxes)
         axes.set_title(title, fontsize=10)
         style.tidy(axes)
         axes.set(xlabel=X_LABEL, ylabel="density", ylim=(0, 1.5 * float(run.p.max())))
@@ -68,12 +67,14 @@ def _matching_frame(runs: Mapping[str, DensityRun], rows: int, columns: int, ste
 
 
 def draw_intuition(settings: Overrides, reach: AxisLimits, steps: Count, seed: int) -> list[Image.Image]:
-    """Figure 3: the densities p and q, and the accuracy of an oracle that tells their samples apart.
+    """Figure 3, the intuition: p, q, and the accuracy of an oracle that tells their samples apart.
 
-    The oracle knows both densities. It shows a generator where samples are too frequent or too rare.
+    The oracle knows both densities. Where it is accurate, generated samples are too frequent or too rare.
 
     Args:
-        steps: the length of the training, after which the densities are drawn.
+        settings: the overrides of the run.
+        reach: the left and the right end of the x axis.
+        steps: the number of steps after which the densities are drawn.
     """
     run = DensityRun(settings, seed, reach)
     x, p, q = run.x, run.p, run.q(steps)
@@ -83,7 +84,7 @@ def draw_intuition(settings: Overrides, reach: AxisLimits, steps: Count, seed: i
     left.fill_between(x, p, q, where=q < p, color=style.SKY, alpha=0.45, label="generated too rarely")
     left.set_ylim(0, 1.15 * float(torch.maximum(p, q).max()))
     _plot_densities(left, run, q, linestyle="--")
-    accuracy = run.compare_densities(oracle_accuracy, q)
+    accuracy = run.apply_to_densities(oracle_accuracy, q)
     right.plot(x, accuracy, color=style.BLACK, linewidth=1.5, linestyle=":", label="max(p, q) / (p + q)")
     right.set(ylabel="probability that the oracle is right", ylim=(0.48, 1.075))
     style.tidy(left)
@@ -94,7 +95,7 @@ def draw_intuition(settings: Overrides, reach: AxisLimits, steps: Count, seed: i
 def draw_adversarial(
     settings: Overrides, reach: AxisLimits, steps: Count, frames: TwoOrMore, seed: int
 ) -> list[Image.Image]:
-    """Figure 4: p, q, the discriminator D(x), and the optimal discriminator p / (p + q), in several steps."""
+    """Figure 4: p, q, the discriminator D(x) and the optimal discriminator p / (p + q), during training."""
     run = DensityRun(settings, seed, reach)
     return [_adversarial_frame(run, step) for step in frame_steps(steps, frames)]
 
@@ -109,7 +110,7 @@ def _adversarial_frame(run: DensityRun, step: int) -> Image.Image:
     with torch.no_grad():
         verdict = run.game.networks.required_discriminator(x.float()[:, None])
     right.plot(x, verdict.logits.sigmoid(), color=style.DISCRIMINATOR, linewidth=1.5, label="D(x)")
-    optimum = run.compare_densities(optimal_discriminator, q)
+    optimum = run.apply_to_densities(optimal_discriminator, q)
     right.plot(x, optimum, color=style.OPTIMUM, linewidth=1.8, linestyle="--", label="D*(x) = p / (p + q)")
     right.set(ylabel="probability of being real", ylim=(0, 1.02))
     style.tidy(left)

@@ -11,11 +11,11 @@ from ganlab.theory.style import BLACK, DATA, GENERATOR, PURPLE, tidy, titled_fig
 from ganlab.visualize.grid import render
 
 REACH = 3.5  # the x axis spans [-REACH, REACH], in standard deviations
-NUM_PATHS = 30  # the number of samples, the last ones, whose paths from u to x are drawn
+NUM_PATHS = 30  # the paths from u to x are drawn for this many samples, the latest ones
 
 
 def draw(samples: Count, frames: TwoOrMore, seed: int) -> list[Image.Image]:
-    """Frames with more and more samples: u on the left, the distribution function F, and x = F⁻¹(u) below F.
+    """Frames with more and more samples: u at the left of a plot of F, and x = F⁻¹(u) below this plot.
 
     F is the distribution function of the standard normal distribution.
 
@@ -24,14 +24,14 @@ def draw(samples: Count, frames: TwoOrMore, seed: int) -> list[Image.Image]:
         frames: the number of frames.
     """
     u = RandomStreams(seed, "inverse_transform").uniform("u", samples).double().clamp(1e-9, 1 - 1e-9)
-    # The number of samples grows from frame to frame as the steps of the other animations do.
+    # The number of samples grows from frame to frame, like the number of steps in the other animations.
     return [_frame(u[:n]) for n in frame_steps(samples, frames) if n > 0]
 
 
 def _frame(u: Tensor) -> Image.Image:
     figure = titled_figure(7.5, 6, f"inverse transform x = F⁻¹(u), number of samples: {len(u)}")
     cells = figure.add_gridspec(2, 2, width_ratios=[1, 3.2], height_ratios=[2.2, 1])
-    # The axes of F, of u to the left of it, of x below it, and of the legend in the corner between them.
+    # The axes of F, of u at the left of F, of x below F, and of the legend in the corner.
     curve = figure.add_subplot(cells[0, 1])
     noise = figure.add_subplot(cells[0, 0], sharey=curve)
     generated = figure.add_subplot(cells[1, 1], sharex=curve)
@@ -51,11 +51,11 @@ def _frame(u: Tensor) -> Image.Image:
     generated.set(xlabel="x, in standard deviations", ylabel="density of x", ylim=(0, 0.6))
     for axes in (curve, noise, generated):
         tidy(axes)
-    # Empty lines: the entries of the legend.
+    # These lines have no points. They only make the entries of the legend.
     legend.plot([], [], color=PURPLE, linewidth=5, label="uniform noise u")
     legend.plot([], [], color=GENERATOR, linewidth=5, label="transformed x")
     legend.plot([], [], color=DATA, linewidth=2, label="exact densities")
-    legend.plot([], [], color=BLACK, linewidth=2, label="F, of a Gaussian")
+    legend.plot([], [], color=BLACK, linewidth=2, label="F, normal CDF")
     legend.axis("off")
     legend.legend(loc="center", frameon=False, fontsize=9)
     return render(figure)

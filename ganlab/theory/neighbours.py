@@ -12,23 +12,24 @@ from ganlab.visualize.views import interleave_rows, nearest_images
 
 
 def draw(settings: Overrides, columns: Count, rows: Count, steps: Count, seed: int) -> list[Image.Image]:
-    """Rows of samples, each above a row of the nearest training images, and the median distance between them.
+    """Rows of samples, each above a row of their nearest training images.
 
-    For comparison, the figure also gives the median distance of test images to their nearest training images.
-    The samples of a generator that memorises training images have a smaller median distance.
+    The figure gives the median distance of samples to their nearest training images, and for comparison the
+    median distance of test images to theirs. The samples of a generator that memorises training images have
+    a smaller median distance than test images.
 
     Raises:
         ConfigError: the data are not images.
     """
     run = SteppedRun(settings, seed)
     if (value_range := run.data.value_range) is None:
-        raise ConfigError("this figure shows images", "choose data=digits or other images", ".settings")
+        raise ConfigError("this figure needs images", "choose data=digits or other images", ".settings")
     game = run.game_after(steps)
     # The batch is larger than any split, so the first batch holds all images of a split.
     train, test = (next(run.data.split(name, "cpu", batch_size=10**6))[0] for name in ("train", "test"))
     samples = game.sample(columns * rows)
     nearest, _ = nearest_images(samples, [train])
-    # The distances are those of other samples, as many as there are test images.
+    # The median is over new samples, not those that are shown. There are as many as there are test images.
     _, sample_distances = nearest_images(game.sample(len(test), seed=1), [train])
     _, test_distances = nearest_images(test, [train])
     low, high = value_range

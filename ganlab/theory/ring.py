@@ -11,7 +11,7 @@ from ganlab.theory.style import add_legend, tidy, titled_figure
 from ganlab.visualize.grid import render
 from ganlab.visualize.sample_picture import describe_coverage, scatter
 
-NUM_SAMPLES = 2500  # the number of samples in which modes are counted, as in published tables
+NUM_SAMPLES = 2500  # modes are counted in this many samples, as in published tables
 
 
 def draw(
@@ -20,7 +20,7 @@ def draw(
     """A panel for each game: its samples, and the number of modes that they cover.
 
     Args:
-        players: the title of each panel, and the overrides of its game.
+        players: the games, one for each panel: the title of the panel, and the overrides of the game.
         settings: the overrides of all games.
         reach: the largest coordinate in the panels, which span [-reach, reach], in the units of the data.
 
@@ -31,7 +31,7 @@ def draw(
     for run in runs.values():
         has_modes = run.data.shape == (2,) and run.data.distribution is not None
         remedy = "choose data=ring, grid or spiral"
-        require(has_modes, "this figure shows data with modes in the plane", remedy, ".settings", [*settings])
+        require(has_modes, "this figure needs data with modes in the plane", remedy, ".settings", [*settings])
     return [_frame(runs, step, reach) for step in frame_steps(steps, frames)]
 
 

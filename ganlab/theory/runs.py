@@ -13,11 +13,13 @@ from ganlab.game import Game
 from ganlab.training.build import build
 
 NUM_CELLS = 4000  # the number of intervals into which quantiles divide the latents
-MAX_LOGIT = 16.0  # the logit of the level of the last quantile, above which lies 1e-7 of the probability
+# The levels of the quantiles are sigmoid(t) for t from -MAX_LOGIT to MAX_LOGIT. A probability of 1e-7 lies
+# above the last quantile.
+MAX_LOGIT = 16.0
 NUM_BINS = 240  # the number of intervals of the x axis
-MIN_DENSITY = 1e-4  # where p and q are lower, functions of them are not drawn; per unit of the data
+MIN_DENSITY = 1e-4  # where both p and q are lower, functions of them are not drawn; per unit of the data
 Overrides = Sequence[str]  # overrides of `python -m ganlab.run`
-Variants = Mapping[str, Overrides]  # the overrides of several games, by a name that the figure shows
+Variants = Mapping[str, Overrides]  # for figures of several games: the name of each, and its overrides
 AxisLimits = tuple[float, float]  # the left and the right end of the x axis, in the units of the data
 
 
@@ -61,6 +63,7 @@ class DensityRun(SteppedRun):
         if data.shape != (1,) or data.distribution is None or latent_dim != 1:
             reason = f"samples of shape {list(data.shape)} from {latent_dim} latents have no density to draw"
             remedy = "choose data=mixture_1d and model.generator.latent_dim=1"
+            # Figures pass the overrides on from their own argument `settings`.
             raise ConfigError(reason, remedy, ".settings")
         self.edges = torch.linspace(*reach, NUM_BINS + 1, dtype=torch.float64)
         self.x = (self.edges[1:] + self.edges[:-1]) / 2  # the centres of the bins, [NUM_BINS]
@@ -70,10 +73,10 @@ class DensityRun(SteppedRun):
     def q(self, step: int) -> Tensor:
         """The density q after `step` steps, [NUM_BINS]. Later calls must not ask for earlier steps.
 
-        It is the mean density of the generator's samples in each bin, computed without sampling. The
-        quantiles of the latent divide its values into cells of known probability. The probability of a cell
-        is spread evenly between the two samples that are generated from its ends. For a continuous generator
-        the result is exact in the limit of many cells.
+        The result is the mean density of the generator's samples in each bin, computed without random
+        samples. Quantiles divide the values of the latent into cells of known probability. The generator maps
+        the two ends of a cell to two samples, and the probability of the cell is spread evenly between them.
+        For a continuous generator the result is exact in the limit of many cells.
         """
         network = self.game_after(step).sampler
         levels = torch.linspace(-MAX_LOGIT, MAX_LOGIT, NUM_CELLS + 1, dtype=torch.float64).sigmoid()
@@ -86,7 +89,7 @@ class DensityRun(SteppedRun):
         cumulative = fractions @ levels.diff()  # the probability below each edge, [NUM_BINS + 1]
         return cumulative.diff() / self.edges.diff()
 
-    def compare_densities(self, function: Callable[[Tensor, Tensor], Tensor], q: Tensor) -> Tensor:
+    def apply_to_densities(self, function: Callable[[Tensor, Tensor], Tensor], q: Tensor) -> Tensor:
         """The values function(log p, log q), [NUM_BINS]; NaN where both densities are too low to compare."""
         return function(self.log_p, q.log()).where(torch.maximum(self.p, q) > MIN_DENSITY, torch.nan)
 
@@ -96,7 +99,7 @@ class DensityRun(SteppedRun):
 
 
 class Quantiles:
-    """A `RandomSource` that returns the quantiles of a distribution in place of random numbers, [N, 1].
+    """A `RandomSource` that returns the quantiles of a distribution instead of random numbers, [N, 1].
 
     Args:
         levels: the levels of the quantiles, in (0, 1), [N].
@@ -110,4 +113,4 @@ class Quantiles:
 
     def uniform(self, name: str, n: int, *shape: int) -> Tensor:
         assert (n, *shape) == (len(self.levels), 1), "there are quantiles for one latent only"
-        return self.levels[:, None].clone()  # a copy, because priors change it in place
+        return self.levels[:, None].clone()  # a copy, because priors change what they receive in place

@@ -1,4 +1,4 @@
-"""The style of all figures: colours, axes, legends and files."""
+"""What all figures have in common: colours, axes, legends, and the files that they are written to."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from ganlab.visualize.grid import FAKE_COLOUR, new_figure, overview, save_gif, s
 # The palette of Okabe and Ito (2008), which colour-blind readers can distinguish.
 BLACK, ORANGE, SKY, GREEN = "#000000", FAKE_COLOUR, "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
-# The colours of the density of the data, of that of the generator, of D(x), and of the optimal D(x).
+# The colours of the density of the data, of the density of the generator, of D(x), and of the optimal D(x).
 DATA, GENERATOR, DISCRIMINATOR, OPTIMUM = BLUE, ORANGE, BLACK, PURPLE
 
 
@@ -45,7 +45,7 @@ def save_frames(frames: Sequence[Image.Image], stem: Path) -> list[Path]:
     the frames.
 
     Args:
-        stem: the path of the files without an ending.
+        stem: the path of the files without the extension.
     """
     png, gif = stem.with_suffix(".png"), stem.with_suffix(".gif")
     if len(frames) == 1:

@@ -27,7 +27,7 @@ class AuxiliaryClassifier(Trick):
     def networks(self, networks: Networks) -> None:
         num_classes = condition_generator(networks, self.generator_mode)
         discriminator = networks.required_discriminator
-        discriminator.classes = discriminator.head(num_classes)
+        discriminator.classes = discriminator.make_head(num_classes)
 
     def terms(self, turn: Turn) -> Terms:
         weight = self.weight(turn.step)

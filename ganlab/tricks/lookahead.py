@@ -38,7 +38,7 @@ class Lookahead(PlayerTrick):
 
     def networks(self, networks: Networks) -> None:
         layers = [layer for player in self.players for layer in getattr(networks, player).modules()]
-        uninitialised = any(isinstance(layer, NormalisedLinear) and layer.uninitialised for layer in layers)
+        uninitialised = any(isinstance(m, NormalisedLinear) and m.initialise_at_next_batch for m in layers)
         reason = "would undo the scales and biases that model=improved computes from its first batch"
         remedy = "set it to generator, or choose another model, such as model=gan"
         require(not uninitialised, reason, remedy, ".player", self.player)

@@ -32,7 +32,7 @@ class SemiSupervised(Trick):
     def networks(self, networks: Networks) -> None:
         assert networks.num_classes is not None
         discriminator = networks.required_discriminator
-        discriminator.classes = discriminator.head(networks.num_classes)
+        discriminator.classes = discriminator.make_head(networks.num_classes)
         discriminator.score = KPlusOneLogit(discriminator.classes)
 
     def terms(self, turn: Turn) -> Terms:

@@ -131,7 +131,7 @@ def test_links_to_folders_are_followed_and_each_folder_is_read_once(tmp_path):
     assert (len(data), data.class_names) == (7, ("a",))
     assert len(EvaluationFolder("real", str(home))) == 7
     (home / "b").symlink_to(elsewhere)
-    with refuses(reason="b contains no images that no other folder contains"):
+    with refuses(reason="b contains no images .*, or only those of a different folder"):
         image_folder(home)
 
 

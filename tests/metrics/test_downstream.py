@@ -19,8 +19,8 @@ from ganlab.core.errors import ConfigError
 from ganlab.metrics.downstream import ClassificationAccuracy, LinearProbe, NearestNeighbourError
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.networks import dcgan, mlp
-from ganlab.networks.activations import hidden_activations
 from ganlab.networks.base import replace_modules
+from ganlab.networks.hidden_activations import hidden_activations
 
 
 def digits(split: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -39,7 +39,7 @@ def test_the_first_training_batch_sets_scale_and_shift(learn: bool) -> None:
     layer = NormalisedLinear(6, 3, initialise=True, learn_scale=learn)
     x = 2 + 3 * torch.randn(50, 6)
     layer.eval()(x)
-    assert layer.uninitialised
+    assert layer.initialise_at_next_batch
     outputs = layer.train()(x)
     assert torch.allclose(outputs.mean(0), torch.zeros(3), atol=1e-5)
     assert torch.allclose(outputs.var(0, correction=0), torch.ones(3), atol=1e-4)

@@ -1,4 +1,4 @@
-"""Hidden activations of a trained network."""
+"""The outputs of the activation layers in a trained discriminator, as features of its samples."""
 
 from contextlib import ExitStack
 
@@ -19,8 +19,8 @@ MAX_SIDE = 4  # the height and width to which larger feature maps are pooled
 def hidden_activations(discriminator: Discriminator, x: Tensor) -> list[Tensor]:
     """The outputs of all activation layers in a discriminator's body, in their order: [N, F] float32 each.
 
-    The feature maps of convolutions are first max-pooled to 4 x 4, unless they are smaller. The list is empty
-    if the network has no activation layers, because it calls functions such as `torch.relu` instead.
+    Feature maps of convolutions are max-pooled to at most 4 x 4. The list is empty if the network has no
+    activation layers, because it calls functions such as `torch.relu` instead.
 
     Args:
         x: the samples [N, *shape] that the discriminator receives.
@@ -30,7 +30,8 @@ def hidden_activations(discriminator: Discriminator, x: Tensor) -> list[Tensor]:
     def record(layer: nn.Module, inputs: object, output: Tensor) -> None:
         if output.ndim == 4:  # feature maps
             output = adaptive_max_pool2d(output, [min(side, MAX_SIDE) for side in output.shape[2:]])
-        # The next layer may change the output in place, so it is copied; to the CPU, to save GPU memory.
+        # The output is copied, because the next layer may change it in place. The copy is on the CPU, to save
+        # GPU memory.
         outputs.append(output.flatten(1).to("cpu", torch.float32, copy=True))
 
     with ExitStack() as hooks:

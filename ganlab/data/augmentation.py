@@ -1,0 +1,28 @@
+"""How the three random numbers of a sample, each uniform in [0, 1), decide its mirroring and its crop.
+
+The first number decides whether the sample is mirrored, the second the first row of its crop, and the third
+the first column of its crop. Images in files and images in memory share these functions, so they are
+augmented alike.
+"""
+
+import torch
+from torch import Tensor
+
+# The random numbers of a sample that is not mirrored, and is cropped in the middle.
+NOT_AUGMENTED = torch.full((3,), 0.5)
+
+
+def is_mirrored(random_numbers: Tensor) -> Tensor:
+    """Whether each sample is mirrored, by its random numbers, [..., 3] -> [...] bool."""
+    return random_numbers[..., 0] < 0.5
+
+
+def crop_offset(random_numbers: Tensor, max_offset: Tensor) -> Tensor:
+    """The first row or column of each crop, uniform in {0, ..., max_offset}.
+
+    Args:
+        random_numbers: the second or the third random number of each sample, [b] float32. A crop of a single
+            file must round like the same crop in a batch in memory, so both must have this type.
+        max_offset: the offset of the crop at the opposite edge of the image, [b] int64.
+    """
+    return (random_numbers * (max_offset + 1)).long().minimum(max_offset)
