@@ -435,7 +435,7 @@ def test_a_run_of_an_agent_keeps_its_given_id(monkeypatch: pytest.MonkeyPatch, t
     """wandb.init ignores any other id in a sweep, and a resume would not find the run."""
     ids: list[str] = []
 
-    def record_id(may_stay_offline: bool, **settings: Any) -> None:
+    def record_id(may_fall_back_to_offline: bool, **settings: Any) -> None:
         ids.append(settings["id"])
         raise ConfigError("enough")
 

@@ -41,11 +41,12 @@ def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
     """
     if cfg.compile:
         torch._dynamo.reset()  # forgets what the previous job of a sweep has compiled
-    stages: list[Stage] = []
+    stages: list[Stage] = []  # in the order of play; the main game is the last one
     for name, game_cfg in stage_configs(cfg):
         earlier_games = {stage.name: stage.game for stage in stages}
-        place = None if name is None else f"stages.{name}"
-        with prefixing_all_keys(place, separator="."), as_config_errors():
+        # In an error about a stage, the key `clip` becomes stages.<name>.clip. The main game needs no prefix.
+        prefix = None if name is None else f"stages.{name}"
+        with prefixing_all_keys(prefix, separator="."), as_config_errors():
             stages.append(build_stage(game_cfg, data, earlier_games, name=name, seed=cfg.seed))
     with as_config_errors():
         return GameModule(stages)
@@ -65,7 +66,7 @@ def build_stage(
     """
     autoencoder = earlier_games[cfg.code_of] if cfg.get("code_of") else None
     game = build_game(cfg, data, autoencoder)
-    refuse_settings_of_untrained(cfg, game)
+    refuse_settings_of_untrained_networks(cfg, game)
     refuse_single_rows(cfg, game)
     if data is not None:
         warn_of_batch_norm(game)
@@ -80,21 +81,21 @@ def build_stage(
     return Stage(game, play, **per_player, seed=seed, name=name, steps=cfg.steps, initialise=initialise)
 
 
-def refuse_settings_of_untrained(cfg: DictConfig, game: Game) -> None:
-    """Refuses gradient clipping and initialisers for players that the objective does not train."""
+def refuse_settings_of_untrained_networks(cfg: DictConfig, game: Game) -> None:
+    """Refuses gradient clipping and initialisers for networks that the objective does not train."""
     trained = [*game.players, *(["encoder"] if game.objective.has_encoder() else [])]
     for setting in ("clip", "initial"):
         for player, value in cfg[setting].items():
             # The config lists all networks, so one that is not trained may be there without a value.
             allowed = player in trained or (player in NETWORK_NAMES and value in (None, []))
-            reason = f"this objective trains no {player}"
-            require(allowed, reason, "remove it", f"{setting}.{player}", value)
+            require(allowed, f"this objective trains no {player}", "remove it", f"{setting}.{player}", value)
 
 
 def refuse_single_rows(cfg: DictConfig, game: Game) -> None:
-    """Refuses batches that leave one sample to each process, if a batch norm has only the batch dimension."""
+    """Refuses one sample for each process if the game has a batch norm that cannot normalise one sample."""
     processes = num_processes(cfg)
-    # ElementaryNorm is synchronised in a run of several processes, so it normalises the global batch.
+    # BatchNorm1d cannot normalise one sample. An ElementaryNorm that replaces it cannot do so either in a run
+    # of one process. In a run of several processes it normalises the global batch, which has more samples.
     norms = (nn.BatchNorm1d, ElementaryNorm) if processes == 1 else (nn.BatchNorm1d,)
     normalises = any(isinstance(layer, norms) for layer in game.modules())
     allowed = cfg.data.batch_size != processes or not normalises
@@ -154,7 +155,12 @@ def load_players(module: GameModule, checkpoint: dict[str, Any]) -> None:
 
 
 def load_weights(module: nn.Module, checkpoint: dict[str, Any], prefix: str = "") -> None:
-    """Loads the weights of a checkpoint whose names begin with a prefix, which the module's own names lack.
+    """Loads those weights of a checkpoint whose names begin with a prefix.
+
+    Args:
+        module: a module in which the same weights have the same names, but without the prefix.
+        checkpoint: the content of the checkpoint.
+        prefix: the prefix; empty for all weights.
 
     Raises:
         ConfigError: the weights do not fit the module.

@@ -23,7 +23,9 @@ def play(session: Session) -> dict[str, float]:
     Returns:
         The metrics after the last step, by name; empty if a signal stopped the run.
     """
-    outcome = "failed"  # what the loggers are told at the end: failed, stopped or success
+    # What the loggers are told at the end: failed, stopped or success. They are also told "success" if a
+    # signal ended training cleanly, although the `status` of the run is then "stopped".
+    logger_status = "failed"
     try:
         if session.is_main:
             cfg, directory = session.cfg, session.directory
@@ -35,18 +37,18 @@ def play(session: Session) -> dict[str, float]:
         status = "stopped" if signal_name else "finished"
         metrics = {} if signal_name else final_metrics(session)
         session.write_summary(status, reason=signal_name)
-        outcome = "success"
+        logger_status = "success"
     except BaseException as error:
         reported = error_for_user(session, error)
         # KeyboardInterrupt, by which Ctrl-C stops the run, is no `Exception`.
-        outcome = "failed" if isinstance(reported, Exception) else "stopped"
+        logger_status = "failed" if isinstance(reported, Exception) else "stopped"
         # An OSError, such as that of a full disk, may prevent the summary as well, but it is reported anyway.
         session.write_failure(reported, silent=isinstance(error, OSError))
         if reported is error:
             raise
         raise reported from error
     finally:
-        close(session, outcome)
+        close(session, logger_status)
     if session.is_main:
         print_summary(session, status, metrics)
     if signal_name and session.cfg.job is not None:  # the run is a job of a sweep
@@ -70,8 +72,8 @@ def fit(session: Session) -> None:
     """Plays the remaining steps, after optimisers and callbacks were restored from the checkpoint, if any."""
     module, trainer = session.module, session.trainer
     device, rank, world_size = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
-    seed, stages = session.cfg.seed, session.times.budgets
-    stream = session.data.stream(seed, lambda: module.game.step, device, rank, world_size, stages)
+    seed, budgets = session.cfg.seed, session.timetable.budgets
+    stream = session.data.stream(seed, lambda: module.game.step, device, rank, world_size, budgets)
     if world_size > 1:
         session.stop.catch_sigterm()
     trainer.fit(module, stream, ckpt_path=session.checkpoint, weights_only=True)
@@ -88,7 +90,7 @@ def final_metrics(session: Session) -> dict[str, float]:
 def error_for_user(session: Session, error: BaseException) -> BaseException:
     """The error to report to the user: the given error, or one that explains it."""
     if isinstance(error, SystemExit):
-        return KeyboardInterrupt()  # Lightning exits upon a Ctrl-C before the first step
+        return KeyboardInterrupt()  # Lightning raises SystemExit after a Ctrl-C before the first step
     if isinstance(error, ConfigError | Diverged | ProcessLost):
         return error  # all processes raise these, so it is no surprise if others have ended
     if lost := session.local_ranks.lost_rank_message():
@@ -104,29 +106,32 @@ def error_for_user(session: Session, error: BaseException) -> BaseException:
     return ConfigError(f"the first step failed: {error_message(error)} (HYDRA_FULL_ERROR=1 shows where)")
 
 
-def close(session: Session, outcome: str) -> None:
+def close(session: Session, logger_status: str) -> None:
     """Ends loggers and other processes, and releases the run directory.
 
     If the run failed before its first step, the files in the directory are removed.
+
+    Args:
+        logger_status: failed, stopped or success.
     """
     session.stop.release_sigterm()
     session.local_ranks.ended.set()  # from here on, the end of a process is no error
     for logger in session.trainer.loggers:
         try:
-            logger.finalize(outcome)
+            logger.finalize(logger_status)
         except Exception as error:  # a logger must not prevent the end of the run
             # An OSError of a failed run is most likely the error that ended it, which is reported.
-            if outcome != "failed" or not isinstance(error, OSError):
+            if logger_status != "failed" or not isinstance(error, OSError):
                 print(f"{type(logger).__name__} could not end: {error_message(error)}", file=sys.stderr)
     session.local_ranks.end()
-    if outcome == "failed" and not session.module.game.step and not session.cfg.resume:
+    if logger_status == "failed" and not session.module.game.step and not session.cfg.resume:
         session.directory.discard()
     session.directory.release()
 
 
 def print_header(session: Session) -> None:
     """Prints the networks, the data, the game, the hardware, and where the loggers write."""
-    cfg, data, game = session.cfg, session.data, session.module.game
+    cfg, data, game, last_step = session.cfg, session.data, session.module.game, session.timetable.total
     networks = [
         f"{player} {target_name(cfg.model[player], player)} of "
         f"{sum(weight.numel() for weight in getattr(game, player).parameters()):,} weights"
@@ -138,11 +143,11 @@ def print_header(session: Session) -> None:
     lines = {
         "networks": ", ".join(networks),
         "data": f"{len(data):,} {samples} of {size} ({target_name(cfg.data)}), {data.batch_size} a step",
-        "game": f"{target_name(cfg.objective)} {tricks}, steps {game.step + 1:,} to {session.times.total:,}",
+        "game": f"{target_name(cfg.objective)} {tricks}, steps {game.step + 1:,} to {last_step:,}",
         "device": "{device}, threads: {threads}, processes: {processes}".format(**session.hardware)
         + f", precision: {cfg.trainer.precision}",
     }
-    print_table(escape_unprintable(str(session.directory.path)), lines | logger_locations(session))
+    print_table(escape_unprintable(str(session.directory.path)), lines | where_to_look(session))
 
 
 def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -> None:
@@ -162,7 +167,7 @@ def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -
         lines["skipped"] = f"{len(data.skipped)} files that are not images, {data.skipped[0]} first"
     if session.cfg.profile:
         lines["profile"] = f"{path / 'profile.txt'}, and profile.json for chrome://tracing or Perfetto"
-    lines |= {"samples": str(path / "samples"), "everything": str(path)} | logger_locations(session)
+    lines |= {"samples": str(path / "samples"), "everything": str(path)} | where_to_look(session)
     if status == "stopped":
         lines["resume"] = f"python -m ganlab.run {shell_override('resume', path)}"
     else:
@@ -171,18 +176,21 @@ def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -
 
 
 def target_name(node: DictConfig, function: str = "") -> str:
-    """The last part of the name of what a node builds, after `function` was removed from its end.
+    """The name to print for what a node builds, such as "Digits" for `ganlab.data.digits.Digits`.
 
-    The name of a class ends in the class: `ganlab.data.digits.Digits` gives "Digits". A network is built by a
-    function that is named after the player: without it, `ganlab.networks.dcgan.generator` gives "dcgan".
+    For a network it is the name of the module, such as "dcgan" for `ganlab.networks.dcgan.generator`.
+
+    Args:
+        node: a node of the config with a `_target_`.
+        function: the last part of the `_target_` if it is not part of the name, as in `generator` above.
     """
     return str(node._target_).removesuffix(f".{function}").rpartition(".")[2]
 
 
-def logger_locations(session: Session) -> dict[str, str]:
-    """Where each logger writes, or the command that shows what it wrote; by the name of the logger."""
+def where_to_look(session: Session) -> dict[str, str]:
+    """The address of what each logger wrote, or the command that shows it; by the name of the logger."""
     loggers = zip(session.cfg.logger, session.trainer.loggers, strict=True)
-    return {str(name): text for name, logger in loggers if (text := getattr(logger, "location", None))}
+    return {str(name): text for name, logger in loggers if (text := getattr(logger, "where_to_look", None))}
 
 
 def print_table(title: str, lines: Mapping[str, str]) -> None:

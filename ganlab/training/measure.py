@@ -46,7 +46,9 @@ def measure_folder(cfg: DictConfig) -> MetricRecords:
     generated_size, real_size = (f"{width}x{height}" for _, height, width in (generated.shape, data.shape))
     reason = f"these images are {generated_size}, but the real ones are {real_size}"
     require(generated_size == real_size, reason, "resize one of them", "generated", cfg.generated)
-    # By default, n refers to a different setting, and all images are used. A protocol sets n to a number.
+    # All images of the folder are measured. In conf/evaluate.yaml, evaluation.n is the interpolation ${n},
+    # which counts the samples of a run and has no meaning here. An option of the group `protocol` replaces it
+    # by a number; then the folder must hold exactly this number of images.
     n = cfg.evaluation.n
     reason = f"holds {len(generated)} images, and this protocol needs {n}"
     fits = OmegaConf.is_interpolation(cfg.evaluation, "n") or n == len(generated)
@@ -55,7 +57,7 @@ def measure_folder(cfg: DictConfig) -> MetricRecords:
     evaluation = build_evaluation(cfg, data, progress_bar)
     low, high = data.value_range or (0.0, 1.0)
     device = torch.device(find_device(cfg.device))
-    batches = generated.split("train", device, batch_size=100)  # in [0, 1]
+    batches = generated.split("train", device, batch_size=100)  # all images, with values in [0, 1]
     samples = (low + (high - low) * x for x, _ in batches)
     return evaluation.records(evaluation.measure(samples, device))
 

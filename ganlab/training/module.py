@@ -41,6 +41,7 @@ class PlayerOptimizer:
         self.schedules = {name: value for name, value in make.keywords.items() if has_schedule(value)}
         for name, value in self.schedules.items():
             for schedule in value if isinstance(value, list) else [value]:  # `betas` is a list
+                # This only checks the values: `at_step` needs no converted schedule.
                 as_schedule(f"optimizer.{player}.{name}", schedule, "[0, inf]")
         try:
             self.optimizer: Optimizer = make(weights, **self._scheduled_values(step=0))
@@ -65,6 +66,9 @@ class PlayerOptimizer:
 class Stage:
     """A game with its play and its optimisers; together they can play a step.
 
+    In this module and in `ganlab.training.build`, the main game counts as the last stage. `game.step` counts
+    the steps of the whole run. Schedules receive `game.steps_played`, the steps since this game began.
+
     Args:
         optimizers: the argument `make` of `PlayerOptimizer` for each player.
         clip: the argument `clip` of `PlayerOptimizer` for each player.
@@ -75,7 +79,8 @@ class Stage:
             this one; None: there is nothing to copy.
     """
 
-    rank, world_size = 0, 1  # the index of this process, and the number of processes that share each batch
+    # The index of this process, and the number of processes that share each batch; set by `GameModule.setup`.
+    rank, world_size = 0, 1
 
     def __init__(
         self, game: Game, play: Play, optimizers: Mapping[Player, Any], clip: Mapping[Player, Any], seed: int,
@@ -91,6 +96,7 @@ class Stage:
 
     def play_step(self, batch: Samples | LabelledBatch) -> None:
         """Plays one step on a batch from a loader; see `GameModule.play_step`."""
+        # A batch is x, or (x, labels), or (x, labels, x of the labelled batch, labels of the labelled batch).
         parts: Any = (batch, None) if isinstance(batch, Tensor) else batch
         x, labels, *labelled = parts
         reseed(self.seed, self.rank, self.game.step)
@@ -105,7 +111,7 @@ class Stage:
         self.scalars[f"{self.name}/{name}" if self.name else name] = value.detach()
 
     def active_players(self) -> tuple[Player, ...]:
-        """The players that move in this step; to be called before any of them moves, which may change it."""
+        """The players that move in this step. Call this before they move, because a move may change it."""
         return tuple(player for player in self.game.players if self.game.may_move(player))
 
     def turn(self, player: Player, batch: Batch, *extra_key: str) -> Turn:
@@ -170,10 +176,10 @@ class GameModule(pl.LightningModule):
         stages: the stages in the order in which they are played; the last one is the main game.
 
     Attributes:
-        scalars: the scalars of the latest step, which its stage records and the callbacks read: tensors [] on
-            the device, by name: "player/term" for a loss term, "player/gradient_norm", and "trick/name" for a
-            scalar of a trick, each after "stage/" in a stage before the main game. To read a value is to wait
-            for the device.
+        scalars: the scalars of the latest step by name, tensors [] on the device. The stage records them, and
+            callbacks read them; reading a value waits for the device. The names are "player/term" for a loss
+            term, "player/gradient_norm", and "trick/name" for a scalar of a trick. In a stage before the main
+            game, they begin with the name of the stage and a slash.
         metrics: the metrics by name; empty unless the step was evaluated.
     """
 
@@ -183,11 +189,12 @@ class GameModule(pl.LightningModule):
         self.stages = stages
         *earlier, last = stages
         self.game = last.game
-        # In a checkpoint, the names of an earlier game's weights begin with before.<stage>.game.
+        # Checkpoints contain the weights of earlier games under the names before.<stage>.game.<weight>.
         self.before = nn.ModuleDict({stage.name: nn.ModuleDict({"game": stage.game}) for stage in earlier})
         self.scalars: dict[str, Tensor] = {}
         self.metrics: dict[str, float] = {}
         for previous, stage in pairwise(stages):
+            # The games count the steps of the run, so each game needs to know at which of them it begins.
             stage.game.first_step = previous.game.first_step + previous.steps
 
     @property
@@ -211,8 +218,8 @@ class GameModule(pl.LightningModule):
         # search each of them for tensors and inspect this signature in every step.
         try:
             # A batch does not depend on the precision of the run: autocast and float64 are off.
-            with profile_range("data"), torch.autocast(self.device.type, enabled=False), ExitStack() as after:
-                after.callback(torch.set_default_dtype, torch.get_default_dtype())
+            with profile_range("data"), torch.autocast(self.device.type, enabled=False), ExitStack() as undo:
+                undo.callback(torch.set_default_dtype, torch.get_default_dtype())
                 torch.set_default_dtype(torch.float32)
                 batch, _, _ = next(dataloader_iter)  # Lightning adds the indices of batch and loader
             self.play_step(self.trainer.precision_plugin.convert_input(batch))
@@ -227,7 +234,9 @@ class GameModule(pl.LightningModule):
                 and the classes of a labelled batch.
         """
         stage = self.stage
-        stage.game.step = self.game.step  # because the games of all stages count the steps of the run
+        # Only the main game always knows the step of the run. The game of an earlier stage receives it before
+        # its step, and hands the next one back. In the main game, `stage.game` is `self.game`.
+        stage.game.step = self.game.step
         if stage.game.steps_played == 0 and stage.initialise is not None:
             stage.initialise()
             stage.game.on_weights_loaded()

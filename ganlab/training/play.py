@@ -54,16 +54,17 @@ class Simultaneous(Play):
 
 
 class Extragradient(Play):
-    """Both players look a step ahead, and move from their old weights by the gradients they find there.
+    """Both players look a step ahead, then move from their old weights by the gradients at the new weights.
 
     This is algorithm 2 of Gidel et al. (2019): w' = w - U(F(w)), then w <- w - U(F(w')). Here w are the
     weights of both players, F(w) the gradients of both losses at w, and U(F) the update that the optimiser
     makes from a gradient. With Adam it is their Extra-Adam (algorithm 4): both updates enter its moments, so
     the bias correction of step t is 1 - beta^(2 t).
 
-    The second update uses new latents and noise, but the same real samples. Tricks and records see only the
-    second update. So weight_clip projects w, but not w', which the paper also projects. The running
-    statistics of batch norm are updated by both. The paper's average of the weights is the trick ema.
+    The second update uses new latents and noise, but the same real samples. Only after the second update are
+    the `after_update` hooks of tricks called, and only its loss terms are recorded. So the trick weight_clip
+    projects w, but not w', which the paper also projects. Both updates change the running statistics of batch
+    norm. The paper's average of the weights is the trick ema.
     """
 
     def __call__(self, stage: Stage, batch: Batch) -> None:
@@ -80,7 +81,7 @@ def simultaneous_losses(stage: Stage, players: tuple[Player, ...], turn: Turn) -
     Args:
         turn: the turn of the generator.
     """
-    # The generator needs the graph of the fakes and of their verdicts, so both turns share these undetached.
+    # The generator needs the graph of the fakes and of their verdicts, so neither turn detaches them.
     attached = turn.replace(player="discriminator", generated=turn.generated, verdicts=turn.verdicts)
     turns = {"generator": turn, "discriminator": attached}
     return {player: stage.losses(turns[player]) for player in players}

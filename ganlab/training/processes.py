@@ -69,7 +69,7 @@ class UnwrappedDDPStrategy(DDPStrategy):
 
 
 def ranks_to_start(devices: int, num_nodes: int) -> range:
-    """The ranks of the processes that this process has to start; none if it was itself started for a run.
+    """The ranks that this process has to start; none if rank 0, torchrun or SLURM has started this process.
 
     Args:
         devices: the number of processes on each machine.
@@ -88,7 +88,7 @@ def ranks_to_start(devices: int, num_nodes: int) -> range:
     remedy = f"{settings}, or unset SLURM_NTASKS if each process is to play a run of its own"
     require(started in (None, wanted), reason, remedy, "trainer.devices", devices)
     reason = "waits for processes on other machines"
-    remedy = "start all of them with torchrun or srun (ganlab/training/README.md), or leave it out"
+    remedy = "start all of them with torchrun or srun (ganlab/training/README.md), or omit trainer.num_nodes"
     require(num_nodes == 1 or started, reason, remedy, "trainer.num_nodes", num_nodes)
     return range(1, devices) if started is None else range(0)
 
@@ -120,7 +120,8 @@ class LocalRanks:
         self.ended = threading.Event()
         port = str(find_free_network_port())
         rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": "0", "LOCAL_RANK": "0"}
-        self.environment = rendezvous if self.ranks else {}  # the variables that this object sets
+        # The Trainer, which is created before `start` is called, reads these variables.
+        self.environment = rendezvous if self.ranks else {}
         os.environ |= self.environment
 
     def start(self, cfg: DictConfig, on_rank_lost: Callable[[str], None]) -> None:
@@ -133,10 +134,10 @@ class LocalRanks:
         """
         if not self.ranks:
             return
-        # Each process reads the class names from the data: thousands of them do not fit into an environment.
+        # Each process reads the class names from the data: thousands of them do not fit into a variable.
         config = OmegaConf.to_yaml(OmegaConf.merge(cfg, {"class_names": None}), resolve=True)
         common = os.environ | {"GANLAB_PARENT": str(os.getpid()), "GANLAB_CONFIG": config}
-        # With `-P`, Python adds no entry of its own to the import path, which is that of this process.
+        # The processes have the import path of this one. With `-P`, Python adds no entry of its own to it.
         set_path = f"import sys; sys.path[:] = {sys.path}"
         script = f"{set_path}; from ganlab.training.lifecycle import play_rank; play_rank()"
         for rank in self.ranks:
@@ -147,7 +148,7 @@ class LocalRanks:
         threading.Thread(target=self._watch, args=(on_rank_lost,), daemon=True).start()
 
     def end(self) -> None:
-        """Kills the processes, and removes what they share with this one."""
+        """Kills the processes; removes the variables and the process group that connect this one to them."""
         self.ended.set()
         for name in self.environment:
             os.environ.pop(name, None)
@@ -181,7 +182,7 @@ class LocalRanks:
 
 
 def _ignore_interrupts() -> None:
-    """Ignores Ctrl-C, which the terminal sends to all processes; until training, only rank 0 handles it."""
+    """Ignores Ctrl-C, which the terminal sends to all processes. Rank 0 alone handles it before training."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -191,7 +192,7 @@ def has_parent() -> bool:
 
 
 def exit_after_parent() -> None:
-    """Waits until the process that started this rank has ended, and ends it, too.
+    """Waits until the process that started this rank has ended, then ends this rank.
 
     Called in a thread, because a collective with a process that has ended would wait for hours.
     """

@@ -26,8 +26,8 @@ def resumed_config(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str])
 
     Args:
         run: the run to resume.
-        cfg: the config composed from conf/ and the overrides. Those with dotted keys are not in it if a
-            command line has composed it, because conf/ may lack the keys of the saved config.
+        cfg: the config composed from conf/ and the overrides. The command line composes it without the
+            overrides of dotted keys, because conf/ may lack such a key although the saved config has it.
         overrides: all overrides of the command line.
 
     Raises:
@@ -36,15 +36,15 @@ def resumed_config(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str])
     saved = run.config()
     parsed = PARSER.parse_overrides(list(overrides))
     dotted = [override for override in parsed if "." in override.key_or_group and not override.is_add()]
+    # If `cfg` has a dotted key, the key exists. All others must exist in the saved config.
     unchecked = [str(override.input_line) for override in dotted if not has_key(cfg, override.key_or_group)]
     refuse_unknown_keys(unchecked, saved)
     given = {override.key_or_group: override for override in parsed}  # the last override of each key
     refuse_changes(given.values(), cfg, saved)
-    if not run.signed_by_user:
+    if not run.signed_by_user:  # the run was made by somebody else, or on a different machine
         refuse_upload(saved, given)
-    for key, value in given_values(given, cfg):
-        if is_mutable(key):
-            OmegaConf.update(saved, key, value, merge=False, force_add=True)
+    for key, value in mutable_values(given, cfg):
+        OmegaConf.update(saved, key, value, merge=False, force_add=True)
     with open_dict(saved):
         if "images" in given:
             saved.steps = num_steps(saved.images, saved.data.batch_size, saved.default_steps)
@@ -60,17 +60,18 @@ def is_mutable(key: str) -> bool:
     return any(key == mutable or key.startswith(f"{mutable}.") for mutable in MUTABLE_KEYS)
 
 
-def given_values(given: Mapping[str, Override], cfg: DictConfig) -> Iterator[tuple[str, Any]]:
-    """The keys that overrides set, with their values.
+def mutable_values(given: Mapping[str, Override], cfg: DictConfig) -> Iterator[tuple[str, Any]]:
+    """The mutable keys that overrides set, with their values.
 
-    The keys of a group precede the keys that are set one by one. Some of them may be mutable although the
-    group is not: `trainer=ddp` may set the number of processes, but not the precision.
+    First come the mutable keys of groups that are not mutable as a whole: `trainer=ddp` may set the number of
+    processes, but not the precision. Then come the keys that are set one by one.
     """
     for key in given:
         if "." not in key and not is_mutable(key):
-            yield from leaves(OmegaConf.select(cfg, key), key)
+            yield from (leaf for leaf in leaves(OmegaConf.select(cfg, key), key) if is_mutable(leaf[0]))
     for key, override in given.items():
-        yield key, override.value() if "." in key else OmegaConf.select(cfg, key)
+        if is_mutable(key):
+            yield key, override.value() if "." in key else OmegaConf.select(cfg, key)
 
 
 def refuse_changes(given: Iterable[Override], cfg: DictConfig, saved: DictConfig) -> None:
@@ -106,7 +107,8 @@ def changed_keys(override: Override, cfg: DictConfig, saved: DictConfig) -> Iter
         key, new_node, old_node = "", cfg, saved
     new, old = dict(leaves(new_node, key)), dict(leaves(old_node, key))
     for name in sorted(new.keys() | old.keys()):
-        # The data set determines the value of a key that is null in the new config.
+        # A key such as data.num_classes may be null until the data have been read. The saved config has the
+        # value from the data already, and the new config does not have it yet.
         determined_by_data = name in new and new[name] is None
         if new.get(name) != old.get(name) and not is_mutable(name) and not determined_by_data:
             yield name

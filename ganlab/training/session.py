@@ -46,8 +46,8 @@ class Session:
         self.cfg = cfg
         self.command = run_command(overrides)
         self.data = build_data(cfg)
-        self.times = Timetable(cfg)
-        self.times.check_batches(self.data)
+        self.timetable = Timetable(cfg)
+        self.timetable.check_batches(self.data)
         self.module = build(cfg, self.data)
         self.evaluation = build_evaluation(cfg, self.data, progress_bar)
         self.evaluation.check_game(self.module.game)
@@ -71,21 +71,21 @@ class Session:
             raise
 
     def _build_callbacks(self) -> list[pl.Callback]:
-        cfg, data, directory, times = self.cfg, self.data, self.directory, self.times
-        scalars = LogScalars(directory, cfg.log_every, times)
-        self.evaluate_callback = Evaluate(self.evaluation, cfg.evaluate_every, times)
-        self.bar = ProgressBar(scalars, times)
-        self.stop = Stop(times.total)
+        cfg, data, directory, timetable = self.cfg, self.data, self.directory, self.timetable
+        scalars = LogScalars(directory, cfg.log_every, timetable)
+        self.evaluate_callback = Evaluate(self.evaluation, cfg.evaluate_every, timetable)
+        self.bar = ProgressBar(scalars, timetable)
+        self.stop = Stop(timetable.total)
         monitor, higher_is_better = self.evaluation.monitored_value(cfg.monitor)
         return [
             self.bar,  # first, so that its clock excludes the other callbacks
             self.evaluate_callback,
-            SampleImages(directory.samples, data, cfg.sample_every, times),
-            FinalImages(cfg, data, directory, self.module.game, times),
+            SampleImages(directory.samples, data, cfg.sample_every, timetable),
+            FinalImages(cfg, data, directory, self.module.game, timetable),
             scalars,  # before Checkpoint, so that the rows are on file when a checkpoint is written
             self.stop,
             Checkpoint(directory.checkpoints, cfg.checkpoint_every, scalars, monitor, higher_is_better),
-            *([Profile(directory.path, times)] if cfg.profile else []),
+            *([Profile(directory.path, timetable)] if cfg.profile else []),
         ]
 
     def _build_trainer(self, callbacks: list[pl.Callback]) -> None:
@@ -122,7 +122,11 @@ class Session:
         if cfg.resume:
             self._resume()
         elif cfg.init_from:
+            # With the weights of somebody else's run, this run counts as somebody else's, too. Its config is
+            # then not signed, so it may only name classes of ganlab and optimisers of torch.
             _, self.directory.signed_by_user = RunDirectory(cfg.init_from).read_config()
+        # A run that was started with `init_from` still has this setting when it is resumed. It then needs the
+        # weights again only if it was killed before its first checkpoint.
         if cfg.init_from and self.checkpoint is None:
             _, content = RunDirectory(cfg.init_from).checkpoint()
             load_players(self.module, content)
@@ -138,16 +142,17 @@ class Session:
     def _resume(self) -> None:
         """Restores the last checkpoint. A run that was killed early has none, and starts again."""
         saved = self.directory.summary()
-        history = saved.get("before")
+        history = saved.get("before")  # the key of the hardware history in summary.json
         self.hardware_history = history if isinstance(history, list) else []
         refuse_other_data(self.cfg, saved, self.data, self.data_sha256)
         if not self.directory.has_checkpoint:
             return
         self.checkpoint, content = self.directory.checkpoint()
         load_weights(self.module, content)
-        self.start_step = self.module.game.step
-        reason = f"{self.cfg.resume} has already played {self.module.game.steps_played} steps"
-        require(self.start_step <= self.times.total, reason, "raise it", "steps", self.cfg.steps)
+        # The setting `steps` counts the steps of the main game only.
+        self.start_step, main_steps = self.module.game.step, self.module.game.steps_played
+        reason = f"{self.cfg.resume} has already played {main_steps} steps"
+        require(main_steps <= self.cfg.steps, reason, "raise it", "steps", self.cfg.steps)
         changed = {name: saved[name] for name, now in self.hardware.items() if saved.get(name, now) != now}
         if changed and self.is_main:
             self.hardware_history = [*self.hardware_history, {"steps": self.start_step, **changed}]
@@ -163,7 +168,7 @@ class Session:
                 status=status,
                 reason=reason,
                 steps=step,
-                images=self.times.images_seen(step),
+                images=self.timetable.images_seen(step),
                 seconds=round(self.bar.seconds, 3),
                 images_per_second=round(self.bar.images_per_second, 1),
                 skipped=len(self.data.skipped),
@@ -201,11 +206,12 @@ def refuse_other_data(cfg: DictConfig, summary: Mapping[str, Any], data: Data, s
         data: the data of this process.
         sha256: the fingerprint of these data; None: it is not compared.
     """
-    for reason, old, new in (
-        ("{old} samples, but there are {new} now", summary.get("training_samples"), len(data)),
-        ("the classes {old}, but they are {new} now", cfg.get("class_names"), list(data.class_names or ())),
-        ("data of SHA-256 {old!s:.12}, but it is {new!s:.12} now", summary.get("data_sha256"), sha256),
+    samples, old_hash = summary.get("training_samples"), summary.get("data_sha256")
+    classes, new_classes = cfg.get("class_names"), list(data.class_names or ())
+    remedy = "restore the data, or start a new run with init_from"
+    for old, new, reason in (
+        (samples, len(data), f"was trained on {samples} samples, but there are {len(data)} now"),
+        (classes, new_classes, f"was trained on the classes {classes}, but they are {new_classes} now"),
+        (old_hash, sha256, f"was trained on data of SHA-256 {old_hash!s:.12}, but it is {sha256!s:.12} now"),
     ):
-        agree = old is None or new is None or old == new
-        remedy = "restore the data, or start a new run with init_from"
-        require(agree, f"was trained on {reason.format(old=old, new=new)}", remedy, "resume", cfg.resume)
+        require(old in (None, new) or new is None, reason, remedy, "resume", cfg.resume)

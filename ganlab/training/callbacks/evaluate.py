@@ -19,17 +19,19 @@ from ganlab.visualize.options import complete_options, file_name, parse_views, v
 from ganlab.visualize.sample_picture import sample_picture
 from ganlab.visualize.views import VIEWS, feature_embedding
 
-IMAGES, POINTS = 64, 2500  # the number of samples in a picture; published mode counts use 2500 points
+# The number of samples in a picture, if they are images or points. Published mode counts use 2500 points.
+IMAGES, POINTS = 64, 2500
 
 
 class Evaluate(Callback):
     """Computes the metrics every `every` steps and after the last one, and puts them into the module.
 
-    Stages before the main game are not evaluated, because they do not train its generator.
+    Steps of a stage before the main game are not evaluated, because they do not train the generator of the
+    main game: `Timetable.is_due` is false at these steps.
     """
 
-    def __init__(self, evaluation: Evaluation, every: int, times: Timetable):
-        self.evaluation, self.every, self.times = evaluation, every, times
+    def __init__(self, evaluation: Evaluation, every: int, timetable: Timetable):
+        self.evaluation, self.every, self.timetable = evaluation, every, timetable
         self.latest_records: dict[str, dict[str, Any]] = {}  # the latest metrics, each with its protocol
 
     def measure(self, game: Game) -> dict[str, float]:
@@ -40,7 +42,7 @@ class Evaluate(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         module.metrics = {}
-        if self.times.is_due(module.game.step, self.every):
+        if self.timetable.is_due(module.game.step, self.every):
             metrics = self.measure(module.game)
             # All ranks need the metrics, because the best checkpoint is saved by all of them or by none.
             module.metrics = trainer.strategy.broadcast(metrics)
@@ -49,15 +51,15 @@ class Evaluate(Callback):
 class SampleImages(Callback):
     """Writes a picture of samples from fixed latents every `every` steps and after the last one.
 
-    Stages before the main game have no pictures, because they do not train its generator.
+    Steps of a stage before the main game have no pictures; see `Evaluate`.
     """
 
-    def __init__(self, folder: Path, data: Data, every: int, times: Timetable):
-        self.folder, self.data, self.every, self.times = folder, data, every, times
+    def __init__(self, folder: Path, data: Data, every: int, timetable: Timetable):
+        self.folder, self.data, self.every, self.timetable = folder, data, every, timetable
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         game, data = module.game, self.data
-        if not self.times.is_due(game.step, self.every):
+        if not self.timetable.is_due(game.step, self.every):
             return
         num_classes = min(game.generator.num_classes or 1, IMAGES)
         num_images = IMAGES - IMAGES % num_classes  # equally many of each class
@@ -74,31 +76,32 @@ class SampleImages(Callback):
 
 
 class FinalImages(Callback):
-    """After the last step, writes the views that `cfg.views` asks for to the samples and to the loggers.
+    """After the last step, writes the views in `cfg.views` to the folder samples/ and to the loggers.
 
     Raises:
         ConfigError: there is no such view, or the data or the length of the run do not allow it.
     """
 
-    def __init__(self, cfg: DictConfig, data: Data, run: RunDirectory, game: Game, times: Timetable):
-        self.views = parse_views(cfg.views, of_images=data.value_range is not None)
+    def __init__(self, cfg: DictConfig, data: Data, run: RunDirectory, game: Game, timetable: Timetable):
+        self.view_options = parse_views(cfg.views, of_images=data.value_range is not None)
         self.data, self.class_names = data, data.class_names or ()
-        self.run, self.steps = run, times.total
-        for i, view in enumerate(self.views):
+        self.run, self.steps = run, timetable.total
+        for i, options in enumerate(self.view_options):
             with prefixing_all_keys(f"views[{i}]", separator="."):
-                complete_options(view, game, self.class_names)
-                if view.space == "features":
-                    feature_embedding(cfg, data)  # not used yet, but an error must not wait for the last step
-                if view.what == "animate":
-                    has_earlier_image = any(times.is_due(k, cfg.sample_every) for k in range(1, times.total))
+                # This changes the options: it replaces the name of a class by its number.
+                complete_options(options, game, self.class_names)
+                if options.space == "features":
+                    feature_embedding(cfg, data)  # only for its errors, which must not wait for the last step
+                if options.what == "animate":
+                    has_earlier = any(timetable.is_due(k, cfg.sample_every) for k in range(1, self.steps))
                     reason = f"an animation needs two images, and sample_every={cfg.sample_every} makes one"
-                    require(has_earlier_image, reason, "lower sample_every", "what", "animate")
+                    require(has_earlier, reason, "lower sample_every", "what", "animate")
 
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         game = module.game
         if game.step < self.steps or not trainer.is_global_zero:
             return
-        for options in self.views:
+        for options in self.view_options:
             view = VIEWS[options.what](options, self.run, game, self.data)
             path = self.run.samples / file_name(options, game.step, self.class_names)
             view.write(path)

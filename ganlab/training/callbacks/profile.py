@@ -43,11 +43,11 @@ class Profile(Callback):
     Args:
         folder: the folder of the table, profile.txt, and of the trace, profile.json, which chrome://tracing
             and Perfetto show.
-        times: the timetable of the run, which tells the number of images in each step.
+        timetable: the timetable of the run, which tells the number of images in each step.
     """
 
-    def __init__(self, folder: Path, times: Timetable):
-        self.folder, self.times = folder, times
+    def __init__(self, folder: Path, timetable: Timetable):
+        self.folder, self.timetable = folder, timetable
         self.tracer = profile(
             # In the last step of the warm-up, torch's profiler runs, but its records are dropped.
             schedule=schedule(wait=WARM_UP - 1, warmup=1, active=TRACED, repeat=1),
@@ -64,10 +64,10 @@ class Profile(Callback):
         if trainer.is_global_zero:
             self.tracer.step()
             if self.tracer.step_num == WARM_UP + TRACED:
-                self.stopwatch.start()
+                self.stopwatch.start()  # again from zero: the table leaves out the steps up to here
 
     def on_train_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        Stopwatch.running = None
+        Stopwatch.running = None  # from here on, `profile_range` measures nothing
         if trainer.is_global_zero:
             self.tracer.stop()
             write_atomically(self.folder / "profile.txt", self.table(module.game.step))
@@ -75,12 +75,12 @@ class Profile(Callback):
     on_exception = on_train_end  # type: ignore[assignment]
 
     def table(self, step: int) -> str:
-        """The milliseconds a step that each range takes, and its part of the total time; the longest first.
+        """For each range, its milliseconds per step and its share of the total time; the longest first.
 
         Args:
-            step: the last step of the run that was timed.
+            step: the number of the last timed step in the run.
         """
-        num_steps = self.tracer.step_num  # that this process has played
+        num_steps = self.tracer.step_num  # the steps of this process, without those before a resume
         num_timed = num_steps - WARM_UP - TRACED
         if num_timed < 1:
             return f"only {num_steps} steps: the table is of those from step {WARM_UP + TRACED + 1} on\n"
@@ -89,5 +89,5 @@ class Profile(Callback):
         rows = [f"{'phase':<32}{'ms a step':>12}{'share':>9}"]
         for name, seconds in [*ranges, ("all", total)]:
             rows.append(f"{name:<32}{1000 * seconds / num_timed:>12.3f}{seconds / total:>9.1%}")
-        num_images = self.times.images_seen(step) - self.times.images_seen(step - num_timed)
+        num_images = self.timetable.images_seen(step) - self.timetable.images_seen(step - num_timed)
         return "\n".join([*rows, f"{num_images / total:,.0f} images/s over {num_timed} steps\n"])

@@ -29,8 +29,8 @@ class ProgressBar(Callback):
 
     state_key = "Bar"  # the name of the callback in checkpoints
 
-    def __init__(self, scalars: LogScalars, times: Timetable):
-        self.scalars, self.times = scalars, times
+    def __init__(self, scalars: LogScalars, timetable: Timetable):
+        self.scalars, self.timetable = scalars, timetable
         self.seconds = 0.0
         self.timed_steps = 0  # the number of steps that `seconds` covers
         self._console = Console()
@@ -38,11 +38,11 @@ class ProgressBar(Callback):
             BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn(),
             console=self._console, refresh_per_second=4,
         )  # fmt: skip
-        self._task = self._progress.add_task("", total=times.total, text="")
+        self._task = self._progress.add_task("", total=timetable.total, text="")
 
     @property
     def images_per_second(self) -> float:
-        return self.times.images_seen(self.timed_steps) / self.seconds if self.seconds else 0.0
+        return self.timetable.images_seen(self.timed_steps) / self.seconds if self.seconds else 0.0
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         if trainer.is_global_zero and self._console.is_terminal:
@@ -54,11 +54,12 @@ class ProgressBar(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         if self.scalars.is_due(module):
-            # The device may still work on the step. Without this, a different callback would wait for it.
+            # The device may still work on the step. Without this line, the next callback would wait for it,
+            # and `seconds` would lack this time.
             torch.get_device_module(module.device).synchronize()
         self.seconds += perf_counter() - self._step_start
         self.timed_steps += 1
-        step, total = module.game.step, self.times.total
+        step, total = module.game.step, self.timetable.total
         if self._progress.live.is_started:
             self._progress.update(self._task, completed=step, text=self._text())
         elif trainer.is_global_zero and (step % max(total // NUM_LINES, 1) == 0 or step == total):
@@ -79,7 +80,7 @@ class ProgressBar(Callback):
         return f"{self.images_per_second:,.0f} images/s  {shown}"
 
     def state_dict(self) -> dict[str, float]:
-        return {"seconds": self.seconds, "rounds": self.timed_steps}
+        return {"seconds": self.seconds, "rounds": self.timed_steps}  # checkpoints call steps "rounds"
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         self.seconds, self.timed_steps = state["seconds"], int(state["rounds"])

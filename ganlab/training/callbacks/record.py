@@ -22,31 +22,33 @@ from ganlab.filesystem import atomic_writer
 from ganlab.training.callbacks.metrics_file import MetricsFile
 from ganlab.training.module import GameModule
 
-EARLY_STEPS = 100  # the number of first steps over which the median of a loss is its early value
+EARLY_STEPS = 100  # the early value of a loss is its median over this many first steps
 MAX_GROWTH = 1e6  # a scalar has exploded if it is more than this many times its early value
 WEIGHT = "weight"  # the name of the scalar `largest_weight`
 
 
 class LogScalars(Callback):
-    """Reads the scalars of every `every`-th step and of the last, and writes them, with the metrics.
+    """Writes the scalars of every `every`-th step and of the last one to metrics.csv and to the loggers.
+
+    Steps that were evaluated are written, too, with their metrics.
 
     Raises:
-        Diverged: a scalar or a weight is not finite, or has exploded. Its row is written before that.
+        Diverged: a scalar or a weight is not finite, or has exploded. The row of the step is written first.
     """
 
     state_key = "Log"  # the name of the callback in checkpoints
 
-    def __init__(self, directory: RunDirectory, every: int, times: Timetable):
-        self.directory, self.every, self.times = directory, every, times
+    def __init__(self, directory: RunDirectory, every: int, timetable: Timetable):
+        self.directory, self.every, self.timetable = directory, every, timetable
         self.file = MetricsFile(directory.metrics)
-        self.early: dict[str, list[float]] = {}  # the absolute values of each loss in the early steps
+        self.early: dict[str, list[float]] = {}  # absolute values of each loss and the largest weight
         self.latest: dict[str, float] = {}  # the scalars that were read last
         self.logged = 0  # the last step that the loggers have; a resume may play earlier steps again
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         self.early.setdefault(WEIGHT, [float(largest_weight(module))])
         if trainer.is_global_zero:
-            # The summary keeps the number, because the rows that are dropped here show it no longer.
+            # The summary keeps this step, because `drop_after` removes the rows from which it is read.
             self.logged = max(self.file.last_step(), self.directory.summary().get("logged", 0))
             self.directory.write_summary(logged=self.logged)
             self.file.drop_after(module.game.step)
@@ -54,16 +56,16 @@ class LogScalars(Callback):
     def is_due(self, module: GameModule) -> bool:
         """Whether the scalars of the latest step are to be read, which waits for the device."""
         step = module.game.step
-        return step % self.every == 0 or step == self.times.total or bool(module.metrics)
+        return step % self.every == 0 or step == self.timetable.total or bool(module.metrics)
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         if not self.is_due(module):
             return
         step, scalars = module.game.step, module.scalars | {WEIGHT: largest_weight(module)}
-        means = mean_over_ranks(torch.stack([*scalars.values()])).tolist()  # waits for the device once
+        means = mean_over_ranks(torch.stack([*scalars.values()])).tolist()  # one transfer from the device
         values = dict(zip(scalars, means, strict=True))
         self.latest = {name: values[name] for name in module.scalars}
-        row = {"step": step, "images": self.times.images_seen(step), **self.latest, **module.metrics}
+        row = {"step": step, "images": self.timetable.images_seen(step), **self.latest, **module.metrics}
         if trainer.is_global_zero:
             self.file.append(row)
         if step > self.logged:
@@ -74,13 +76,15 @@ class LogScalars(Callback):
     def refuse_divergence(self, step: int, scalars: Mapping[str, float]) -> None:
         """Raises `Diverged` if a scalar is not finite, or if a loss or the largest weight has exploded.
 
-        They are compared with their early values, but a value below 1 counts as 1.
+        A loss or weight is compared with its early value. An early value below 1 counts as 1.
         """
         for name, value in scalars.items():
             if not isfinite(value):
                 raise Diverged(step, "a weight is not finite" if name == WEIGHT else f"{name} is {value}")
             if name != WEIGHT and player_of_loss(name) is None:
-                continue
+                continue  # a scalar of a trick, or a gradient norm
+            # The early value of the largest weight is its value before the first step. The early value of a
+            # loss that first appears after the early steps, as in a later stage, is its first value.
             early = self.early.setdefault(name, [])
             if not early or (step <= EARLY_STEPS and name != WEIGHT):
                 early.append(abs(value))
@@ -99,9 +103,9 @@ class AtomicIO(TorchCheckpointIO):
     """Writes a checkpoint to a temporary file in its folder, and renames the file when it is complete.
 
     Lightning would use the temporary folder of the system. If that is on a different file system, the file
-    must be copied from there, and a process that is killed meanwhile leaves a part of it.
+    must be copied from there, and a process that is killed during the copy leaves an incomplete checkpoint.
 
-    The last.ckpt that a new one replaces stays as previous.ckpt.
+    If a new last.ckpt replaces an older one, the older one stays as previous.ckpt.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
@@ -111,12 +115,12 @@ class AtomicIO(TorchCheckpointIO):
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-            if path.name == "last.ckpt" and path.exists():  # only now, because the disk may be full
+            if path.name == "last.ckpt" and path.exists():  # after writing, which fails on a full disk
                 path.replace(path.with_name("previous.ckpt"))
 
 
 class Checkpoint(Callback):
-    """Writes last.ckpt every `every` steps and at the end; `AtomicIO` keeps its predecessor.
+    """Writes last.ckpt every `every` steps and at the end; `AtomicIO` keeps the one before as previous.ckpt.
 
     best.ckpt is written whenever the monitored metric improves.
 
@@ -157,7 +161,7 @@ class Checkpoint(Callback):
 
 
 def player_of_loss(name: str) -> str | None:
-    """The player whose loss has a scalar as a term; None for a scalar of a trick and for a gradient norm."""
+    """The player of whose loss a scalar is a term; None for a scalar of a trick and for a gradient norm."""
     path, _, term = name.rpartition("/")
     owner = path.rpartition("/")[2]  # a player or a trick, without the name of a stage before it
     return owner if owner in get_args(Player) and term != "gradient_norm" else None

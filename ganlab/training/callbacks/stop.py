@@ -11,7 +11,8 @@ from ganlab.core.distributed import any_rank
 from ganlab.training.module import GameModule
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# On GPUs, the number of steps between two collectives about a signal, each of which waits for the device.
+# On GPUs, the processes ask each other about signals only once in this number of steps, because each of these
+# collectives waits for the device.
 SYNC_EVERY = 10
 
 
@@ -59,8 +60,8 @@ class Stop(Callback):
             self.signal = "another process's signal"
 
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
-        # After an exception these handlers stay until Lightning restores the old ones: the signal by which
-        # torchrun then ends this process must not hide the exception.
+        # Lightning does not call this after an exception. The handlers of this class then stay for a while,
+        # so the SIGTERM with which torchrun ends this process does not hide the exception.
         for number, handler in self._old_handlers.items():
             set_handler(number, handler)
 
@@ -71,8 +72,8 @@ class Stop(Callback):
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number).name
-        # Python's own handler raises KeyboardInterrupt. Lightning's would start a collective, in which no
-        # other process takes part.
+        # A second signal gets Python's own handler, which raises KeyboardInterrupt. Lightning's handler would
+        # start a collective, in which no other process takes part.
         set_handler(number, signal.default_int_handler)
 
 

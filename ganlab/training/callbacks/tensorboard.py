@@ -16,7 +16,10 @@ default_excepthook = threading.excepthook
 
 
 def report_unless_writer(args: threading.ExceptHookArgs) -> None:
-    """Reports an exception that ended a thread, unless the thread wrote events: the next event raises it."""
+    """Reports an exception that ended a thread, unless it was the thread in which TensorBoard writes events.
+
+    TensorBoard raises the exception of that thread in the main thread, when the next event is added.
+    """
     if type(args.thread).__name__ != "_AsyncWriterThread":
         default_excepthook(args)
 
@@ -27,14 +30,14 @@ class TensorBoard(TensorBoardLogger):
     The x-axis is the step of the game.
 
     Attributes:
-        location: the command that shows the events.
+        where_to_look: the command that shows the events.
 
     Raises:
         ConfigError: tensorboard is not installed.
     """
 
     def __init__(self, directory: RunDirectory, cfg: DictConfig):
-        self.location = f"tensorboard --logdir {shlex.quote(str(directory.path))}"
+        self.where_to_look = f"tensorboard --logdir {shlex.quote(str(directory.path))}"
         threading.excepthook = report_unless_writer
         try:
             super().__init__(save_dir=str(directory.path), name="tensorboard", version="")

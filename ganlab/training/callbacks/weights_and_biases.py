@@ -37,7 +37,7 @@ class Wandb(WandbLogger):
         cfg: the config of the run, which W&B shows.
 
     Attributes:
-        location: the address of the W&B run, or the command that uploads it.
+        where_to_look: the address of the W&B run, or the command that uploads it.
 
     Raises:
         ConfigError: W&B rejects the run.
@@ -60,7 +60,7 @@ class Wandb(WandbLogger):
         timeouts = {"init_timeout": 3 * PATIENCE, "finish_timeout": UPLOAD_TIME}
         settings: Any = OmegaConf.to_container(cfg, resolve=True)
         run = init_run(
-            may_stay_offline=mode == "auto",
+            may_fall_back_to_offline=mode == "auto",
             **{name: value or None for name, value in place.items()},
             name=os.environ.get("WANDB_NAME") or directory.path.name,
             dir=directory.path,
@@ -72,10 +72,10 @@ class Wandb(WandbLogger):
             settings={"silent": True, "console": "off", **timeouts},
         )
         run.define_metric("*", step_metric="step")
-        self.location = run.url or run.settings.mode
+        self.where_to_look = run.url or run.settings.mode
         if run.offline:
             # One command for all parts of a resumed run, which wandb uploads in their order.
-            self.location = f"offline; wandb sync {shlex.quote(str(directory.path))}/wandb/offline-run-*"
+            self.where_to_look = f"offline; wandb sync {shlex.quote(str(directory.path))}/wandb/offline-run-*"
         super().__init__(experiment=run)
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:  # type: ignore[override]
@@ -87,7 +87,11 @@ class Wandb(WandbLogger):
 
 
 def refuse_foreign_settings(directory: RunDirectory) -> None:
-    """Refuses W&B settings in the working directory if somebody else made the run: they may name a server."""
+    """Refuses W&B's file of settings in the working directory if somebody else made the run.
+
+    Somebody who sends a run may send such a file with it. W&B reads the file, and sends the user's key to the
+    server that the file names.
+    """
     for path in ("wandb/settings", ".wandb/settings"):
         allowed = directory.signed_by_user or not os.path.exists(path)
         reason = f"{path} would tell W&B where to send your key"
@@ -137,7 +141,8 @@ def server_answers(url: str) -> bool:
                 urlopen(url, timeout=PATIENCE).close()
             reached.set()
 
-    # In a thread, because urlopen needs more time to look up the name, and has the timeout for each address.
+    # The timeout of urlopen does not limit the time to look up the name, and it starts again for each address
+    # of the server. So the request runs in a thread, and this function waits for the thread.
     threading.Thread(target=request, daemon=True).start()
     return reached.wait(PATIENCE)
 
@@ -149,11 +154,11 @@ def has_stored_key(host: str) -> bool:
     return False
 
 
-def init_run(*, may_stay_offline: bool, **settings: Any) -> Any:
-    """Starts a W&B run. If its server rejects the run, it may be started offline.
+def init_run(*, may_fall_back_to_offline: bool, **settings: Any) -> Any:
+    """Starts a W&B run.
 
     Args:
-        may_stay_offline: whether a run that is rejected is started offline.
+        may_fall_back_to_offline: whether to start the run offline if the server rejects it.
         settings: the arguments of `wandb.init`.
 
     Raises:
@@ -164,10 +169,10 @@ def init_run(*, may_stay_offline: bool, **settings: Any) -> Any:
     try:
         return wandb.init(**settings)
     except (wandb.Error, ValueError) as error:  # a ValueError is about a setting
-        if may_stay_offline and settings["mode"] == "online":
+        if may_fall_back_to_offline and settings["mode"] == "online":
             print(f"W&B rejects the run ({error_message(error)}): logging to W&B offline")
-            wandb.teardown()  # its service still holds the id
-            return init_run(may_stay_offline=False, **{**settings, "mode": "offline"})
+            wandb.teardown()  # W&B's background process still holds the id of the rejected run
+            return init_run(may_fall_back_to_offline=False, **{**settings, "mode": "offline"})
         repair = "log in, or set logger.wandb.mode=offline" if settings["mode"] == "online" else "correct it"
         reason = f"W&B rejects the run: {error_message(error)}"
         raise ConfigError(reason, f"{repair}, or set logger=csv", key="logger", value="wandb") from error
