@@ -32,17 +32,17 @@ class Capability(StrEnum):
     NON_NEGATIVE_LOSSES = "losses of both players that are never negative"
     LOSS_PER_FAKE = "a generator loss for each fake"
     MOVE_CONTROL = "control over which player moves"
-    IRREVOCABLE_MOVES = "discriminator updates that are never undone"
+    LASTING_UPDATES = "discriminator updates that are never undone"
     GENERATOR_TERM = "the generator's adversarial term"
     ZERO_SUM = "the generator loss log(1 - D)"
     LABELS = "labels"
     LABELLED_BATCH = "labelled samples in addition to the batch"
     ONE_PROCESS = "a single process"
     SECOND_DERIVATIVES = "second derivatives"
-    DISCRIMINATOR_SCALE = "the scale of the discriminator's weights"
-    GENERATOR_SCALE = "the scale of the generator's weights"
+    DISCRIMINATOR_WEIGHT_SCALE = "the scale of the discriminator's weights"
+    GENERATOR_WEIGHT_SCALE = "the scale of the generator's weights"
     GENERATOR_NORM = "the generator's batch norm"
-    SINGLE_SAMPLES = "verdicts on single samples"
+    VERDICT_PER_SAMPLE = "verdicts on single samples"
 
 
 # The capabilities that a game has with any objective and any data, unless other settings exclude them.

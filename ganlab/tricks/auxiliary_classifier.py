@@ -16,7 +16,7 @@ class AuxiliaryClassifier(Trick):
     the generator minimises -weight log p(y | G(z, y)) (equations 2 and 3).
     """
 
-    needs = frozenset({Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.VERDICT_PER_SAMPLE})
     claims = frozenset({Capability.LABELS})  # a discriminator that receives the class could copy it
 
     def __init__(self, generator: GeneratorMode, weight: ScheduleLike):

@@ -131,7 +131,9 @@ class PlayerTrick(Trick):
         self.players = ("discriminator", "generator") if player == "both" else (player,)
         self.needs = frozenset({Capability.DISCRIMINATOR} if "discriminator" in self.players else ())
         # The capabilities that a trick claims if it normalises the weights of these players.
-        self.weight_scale_capabilities = frozenset(Capability[f"{p.upper()}_SCALE"] for p in self.players)
+        self.weight_scale_capabilities = frozenset(
+            Capability[f"{p.upper()}_WEIGHT_SCALE"] for p in self.players
+        )
 
 
 @contextmanager

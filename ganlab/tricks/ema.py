@@ -47,7 +47,7 @@ class EMA(Trick):
         schedule = as_schedule(".decay", decay, "(0, 1)")
         self.decay = schedule if isinstance(decay, Schedule) else WarmUp(decay)
         if "discriminator" in players:
-            self.needs = frozenset({Capability.DISCRIMINATOR, Capability.IRREVOCABLE_MOVES})
+            self.needs = frozenset({Capability.DISCRIMINATOR, Capability.LASTING_UPDATES})
         # The number of updates of each player, for the players whose weights are averaged.
         self.moves = dict.fromkeys(players, 0)
         self.averages = nn.ModuleDict()

@@ -18,7 +18,7 @@ class FeatureAutoencoder(Trick):
     loss too. It is fully connected, with hidden layers of the widths `hidden`.
     """
 
-    needs = frozenset({Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.VERDICT_PER_SAMPLE})
     players = ("discriminator",)
 
     def __init__(self, weight: ScheduleLike, hidden: Widths, shape: Sequence[int], value_range: ValueRange):

@@ -33,7 +33,7 @@ class Lookahead(PlayerTrick):
         self.k = k
         self.alpha = as_schedule(".alpha", alpha, "(0, 1)")
         if "discriminator" in self.players:
-            self.claims = frozenset({Capability.IRREVOCABLE_MOVES})
+            self.claims = frozenset({Capability.LASTING_UPDATES})
         self.moves = 0  # updates of the generator
 
     def networks(self, networks: Networks) -> None:

@@ -23,7 +23,7 @@ class Packing(Trick):
 
     order = Order.RESHAPE
     needs = frozenset({Capability.DISCRIMINATOR})
-    claims = frozenset({Capability.SINGLE_SAMPLES})
+    claims = frozenset({Capability.VERDICT_PER_SAMPLE})
 
     def __init__(self, size: Literal[2, 3, 4], batch_size: int):
         super().__init__()

@@ -19,7 +19,7 @@ class SemiSupervised(Trick):
             Capability.DISCRIMINATOR,
             Capability.LOSS_ON_LOGITS,
             Capability.LABELLED_BATCH,
-            Capability.SINGLE_SAMPLES,
+            Capability.VERDICT_PER_SAMPLE,
         }
     )
     claims = frozenset({Capability.LABELS})

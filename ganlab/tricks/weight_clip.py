@@ -15,7 +15,7 @@ class WeightClip(Trick):
 
     order = Order.CONSTRAIN
     needs = frozenset({Capability.DISCRIMINATOR})
-    claims = frozenset({Capability.DISCRIMINATOR_SCALE})
+    claims = frozenset({Capability.DISCRIMINATOR_WEIGHT_SCALE})
 
     def __init__(self, bound: ScheduleLike):
         super().__init__()
