@@ -74,7 +74,7 @@ class Verdict(NamedTuple):
 
     logits: Tensor  # [B], or [B, h, w] over patches
     features: Tensor  # [B, F]
-    classes: Tensor | None = None  # class logits [B, K], if the discriminator has a classifier head
+    class_logits: Tensor | None = None  # [B, K], if the discriminator has a classifier head
 
 
 class Targets(NamedTuple):

@@ -39,7 +39,7 @@ class AuxiliaryClassifier(Trick):
 
 def class_cross_entropy(turn: Turn, sample: Sample) -> Tensor:
     """-log p(y | x) of each sample x and its class y, where the verdict has the logits of p, [B]."""
-    logits = turn.judge(sample).classes
+    logits = turn.judge(sample).class_logits
     assert logits is not None
     assert sample.condition is not None
     return cross_entropy(at_least_float32(logits), sample.condition, reduction="none")
