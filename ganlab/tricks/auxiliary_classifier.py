@@ -27,7 +27,7 @@ class AuxiliaryClassifier(Trick):
     def networks(self, networks: Networks) -> None:
         num_classes = condition_generator(networks, self.generator_mode)
         discriminator = networks.required_discriminator
-        discriminator.classes = discriminator.head(num_classes)
+        discriminator.classes = discriminator.head(num_classes)  # the class head
 
     def terms(self, turn: Turn) -> Terms:
         weight = self.weight(turn.step)
@@ -38,7 +38,7 @@ class AuxiliaryClassifier(Trick):
 
 
 def class_cross_entropy(turn: Turn, sample: Sample) -> Tensor:
-    """-log p(y | x) of each sample x and its class y, where the verdict has the logits of p, [B]."""
+    """The cross entropy of each sample's class under the class logits of its verdict, [B]."""
     logits = turn.judge(sample).class_logits
     assert logits is not None
     assert sample.condition is not None

@@ -32,6 +32,7 @@ class HistoricalAveraging(Trick):
     def terms(self, turn: Turn) -> Terms:
         if not self.moves[turn.player]:
             return {}
+        # The player's network is `turn.generator` or `turn.discriminator`.
         difference = flat_weights(getattr(turn, turn.player)) - self.get_buffer(turn.player)
         return {"historical_averaging": self.weight(turn.step) * difference.square().sum()}
 

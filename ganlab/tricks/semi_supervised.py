@@ -14,14 +14,10 @@ class SemiSupervised(Trick):
     other labels are used.
     """
 
-    needs = frozenset(
-        {
-            Capability.DISCRIMINATOR,
-            Capability.LOSS_ON_LOGITS,
-            Capability.LABELLED_BATCH,
-            Capability.VERDICT_PER_SAMPLE,
-        }
-    )
+    needs = frozenset({
+        Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS,
+        Capability.LABELLED_BATCH, Capability.VERDICT_PER_SAMPLE,
+    })  # fmt: skip
     claims = frozenset({Capability.LABELS})
     players = ("discriminator",)
 
@@ -32,7 +28,7 @@ class SemiSupervised(Trick):
     def networks(self, networks: Networks) -> None:
         assert networks.num_classes is not None
         discriminator = networks.required_discriminator
-        discriminator.classes = discriminator.head(networks.num_classes)
+        discriminator.classes = discriminator.head(networks.num_classes)  # the class head
         discriminator.score = KPlusOneLogit(discriminator.classes)
 
     def terms(self, turn: Turn) -> Terms:
