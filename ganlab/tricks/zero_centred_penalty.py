@@ -19,6 +19,6 @@ class ZeroCentredPenalty(GradientRegulariser):
         super().__init__("zero_centred_penalty", nonzero_schedule(".weight", weight), every)
 
     def penalty(self, turn: Turn) -> Tensor:
-        # One position on a line is drawn for each logit; with trick packing, there is one for each pack.
+        # Draws n positions on the lines, one for each sample, or with trick packing one for each pack.
         points = interpolate_samples(turn, stream=self.name, n=len(turn.on_real.logits))
         return input_gradients(turn.judge(points).logits, points.x).square().sum(1)
