@@ -171,7 +171,7 @@ class Game(nn.Module):
     def classify(self, x: Tensor) -> Tensor:
         """Class logits of samples, [N, *shape] -> [N, K], with the network in evaluation mode."""
         with evaluating(self.classifier) as classifier:
-            return classifier(self._to_network_input(classifier, x)).classes
+            return classifier(self._to_network_input(classifier, x)).class_logits
 
     def _to_game_space(self, x: Tensor) -> Tensor:
         """Converts samples of the data to the space in which this game is played."""

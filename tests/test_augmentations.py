@@ -286,5 +286,5 @@ def test_bad_values_are_refused(make, refusal: tuple) -> None:
 
 def test_a_group_that_does_not_apply_to_the_images_is_named() -> None:
     half_a_pixel = "trick.consistency_regularisation.geometry.translation=0.01"
-    with refuses(half_a_pixel.partition("=")[0], 0.01, "is less than half a pixel of 8"):
+    with refuses(half_a_pixel.partition("=")[0], 0.01, "is less than half a pixel for images of 8 pixels"):
         game("hinge", ["consistency_regularisation"], "alternating", half_a_pixel)

@@ -16,7 +16,10 @@ UpTo3 = Annotated[float, "[0, 3]"]
 
 
 class Span(NamedTuple):
-    """The middle of the data's range, and half of its width, which is the unit of some strengths."""
+    """The middle of the data's range, and half of its width.
+
+    Half of the width is the unit of some strengths.
+    """
 
     middle: float
     half_width: float
@@ -26,7 +29,8 @@ class Span(NamedTuple):
         """The span of a trick's setting `range`.
 
         Raises:
-            ConfigError: the range is null or not increasing.
+            ConfigError: the range is null or not increasing. The key `.range` is relative to the key of the
+                trick (see `ganlab.core.errors`).
         """
         low, high = value_range or (0, 0)  # null is refused as if it were an empty range
         require(low < high, "must be two increasing numbers", "set it, or data.range", ".range", value_range)
@@ -46,14 +50,16 @@ def validated_image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def refuse_subpixel_shift(translation: float, shape: tuple[int, int, int]) -> None:
-    """Refuses a `translation`, the largest shift as a fraction of a side, that is too small for any shift.
+    """Refuses a `translation` that is positive, but shifts no image by a whole pixel.
 
-    It is too small if it is positive, but rounds to 0 pixels of the longer side.
+    Args:
+        translation: the largest shift, as a fraction of a side; it is rounded to pixels.
+        shape: the shape of an image, (C, H, W).
     """
     side = max(shape[1:])  # the larger of height and width
-    reason, remedy = f"is less than half a pixel of {side}", "set a larger one, or 0"
     valid = translation == 0 or round(translation * side) > 0
-    require(valid, reason, remedy, ".translation", translation)
+    reason = f"is less than half a pixel for images of {side} pixels"
+    require(valid, reason, "set a larger one, or 0", ".translation", translation)
 
 
 class Augmentation(ABC):
@@ -77,6 +83,6 @@ class Augmentation(ABC):
 
         Args:
             p: the probability of each transform, a scalar; values above 1 act as 1.
-            span: the range of the data, which sets the unit of some strengths.
+            span: the range of the data.
             stream: the prefix of the names of the random streams in `random`.
         """

@@ -45,7 +45,8 @@ class Colour(Augmentation):
         return changes_grey or (num_channels == 3 and any((self.hue, self.saturation)))
 
     def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream: str) -> Tensor:
-        # The second call continues the stream of the first, so that all numbers are independent.
+        # `normal` continues the stream that `uniform` began, so all numbers are independent. Not all of the
+        # uniform numbers are used, but drawing fewer would change all results.
         chance, uniform = random.uniform(f"{stream}/colour", len(x), 2, 5).permute(1, 2, 0)  # [5, B] each
         z_brightness, z_contrast, z_saturation = random.normal(f"{stream}/colour", len(x), 3).T
         _, _, u_flip, u_hue, _ = uniform
@@ -73,7 +74,7 @@ def mix_channels(x: Tensor, gain_along: Tensor, gain_orthogonal: Tensor, angle: 
     """
     cos, sin = per_image(gain_orthogonal * angle.cos()), per_image(gain_orthogonal * angle.sin())
     grey = x.mean(1, keepdim=True)  # the value of all three channels of the part along v
-    # Channel i of v x u is (u[i + 2] - u[i + 1]) / sqrt(3), with indices modulo 3. x has the same product as
-    # u.
+    # Channel i of v x u is (u[i + 2] - u[i + 1]) / sqrt(3), with indices modulo 3. The grey part of a colour
+    # cancels in the difference, so the whole colour may be used for u.
     cross_product = (x.roll(-2, 1) - x.roll(-1, 1)) / sqrt(3)
     return cos * x + (per_image(gain_along) - cos) * grey + sin * cross_product

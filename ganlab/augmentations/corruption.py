@@ -13,8 +13,8 @@ from ganlab.core.randomness import RandomStreams
 class Corruption(Augmentation):
     """Additive noise and a cutout (Karras et al. 2020, appendix B).
 
-    noise: the standard deviation of s, in units of half of the width of the data's range. The noise of an
-        image has the standard deviation |s|, where s is drawn from a normal distribution with mean 0.
+    noise: the noise of each image has the standard deviation |s|, where s is drawn from a normal distribution
+        with mean 0 and the standard deviation `noise`, in units of half of the width of the data's range.
     cutout: the sides of a rectangle that is filled with the middle of the range, as a fraction of the sides
         of the image.
     """

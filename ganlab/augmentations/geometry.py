@@ -20,16 +20,16 @@ class Geometry(Augmentation):
 
     flip: whether images are reflected horizontally, with probability 1/2.
     quarter_turns: whether images are rotated by 0, 90, 180 or 270 degrees with equal probability.
-    translation: the largest shift along each axis, as a fraction of the side, rounded to pixels. All shifts
-        from -max to max have equal probability. In the released code, -max and max are half as likely as the
-        others, because the drawn shift is rounded.
+    translation: the largest shift by whole pixels along each axis, as a fraction of the side. All shifts from
+        -max to max have equal probability. In the released code, -max and max are half as likely as the
+        others, because the drawn shift is rounded. For shifts by fractions of a pixel, see `shift`.
     scale: the standard deviation of log2 of the scale factor.
     rotation: the largest angle, in units of 180 degrees. There is one rotation before `anisotropy` and one
         after it; at least one of the two is applied with probability p.
     anisotropy: the standard deviation of log2 of a factor by which the width is multiplied and the height
         divided.
-    shift: the standard deviation of a shift along each axis, as a fraction of the side. It is not rounded to
-        pixels.
+    shift: the standard deviation of a second shift along each axis, as a fraction of the side. This shift is
+        not rounded to pixels.
     """
 
     flip: bool
@@ -53,7 +53,7 @@ class Geometry(Augmentation):
     def _inverse_maps(self, x: Tensor, p: Tensor, random: RandomStreams, stream: str) -> Tensor:
         """Matrices that map the position of a pixel to that of its source, [B, 3, 3].
 
-        They are products of the transforms' inverses, with that of the first transform leftmost.
+        Each is the product of the inverses of all transforms; the inverse of the first transform is leftmost.
         """
         n, _, height, width = x.shape
         # Not all of the uniform numbers are used, but drawing fewer would change all results.
@@ -133,8 +133,9 @@ def warp(x: Tensor, inverse: Tensor) -> Tensor:
 
 
 def neighbours(position: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The indices of the pixels before and after a position, and its distance from the first, [B, H, W] each.
+    """The indices of the pixels before and after a position, and its distance from the pixel before it.
 
+    All three are [B, H, W], like the position.
     Positions beyond the edges are mirrored into the image first. The mirrored images repeat with a period of
     2 * size.
     """

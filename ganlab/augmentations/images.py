@@ -57,12 +57,12 @@ def fill_rectangle(x: Tensor, row: Tensor, column: Tensor, side: Tensor, fill: f
         side: the rectangle's height and width, as a fraction of those of the image, [B]; 0 fills nothing.
     """
     height, width = x.shape[2:]
-    rows, columns = _are_covered(row, side, height), _are_covered(column, side, width)
+    rows, columns = _inside_rectangle(row, side, height), _inside_rectangle(column, side, width)
     covered = rows[:, None, :, None] & columns[:, None, None, :]  # [B, 1, H, W]
     return x.masked_fill(covered, fill)
 
 
-def _are_covered(centre: Tensor, side: Tensor, size: int) -> Tensor:
+def _inside_rectangle(centre: Tensor, side: Tensor, size: int) -> Tensor:
     """Whether the middle of each of `size` rows or columns lies in the rectangle, bool [B, size]."""
     middle = (torch.arange(size, device=centre.device) + 0.5) / size
     return (middle - centre[:, None]).abs() < side[:, None] / 2

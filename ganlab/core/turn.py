@@ -22,6 +22,7 @@ Player = Literal["discriminator", "generator"]
 class Capability(StrEnum):
     """Properties of an objective, of data or of a setting that a trick may need, or claim exclusively.
 
+    A trick that ends a property claims it, which refuses every other trick that needs the property.
     The values are noun phrases for messages: "needs targets".
     """
 
@@ -32,17 +33,17 @@ class Capability(StrEnum):
     NON_NEGATIVE_LOSSES = "losses of both players that are never negative"
     LOSS_PER_FAKE = "a generator loss for each fake"
     MOVE_CONTROL = "control over which player moves"
-    IRREVOCABLE_MOVES = "discriminator updates that are never undone"
+    LASTING_UPDATES = "discriminator updates that are never undone"  # trick lookahead undoes a part of them
     GENERATOR_TERM = "the generator's adversarial term"
     ZERO_SUM = "the generator loss log(1 - D)"
     LABELS = "labels"
     LABELLED_BATCH = "labelled samples in addition to the batch"
     ONE_PROCESS = "a single process"
     SECOND_DERIVATIVES = "second derivatives"
-    DISCRIMINATOR_SCALE = "the scale of the discriminator's weights"
-    GENERATOR_SCALE = "the scale of the generator's weights"
+    DISCRIMINATOR_WEIGHT_SCALE = "the scale of the discriminator's weights"
+    GENERATOR_WEIGHT_SCALE = "the scale of the generator's weights"
     GENERATOR_NORM = "the generator's batch norm"
-    SINGLE_SAMPLES = "verdicts on single samples"
+    VERDICT_PER_SAMPLE = "verdicts on single samples"  # trick packing has verdicts on packs of samples
 
 
 # The capabilities that a game has with any objective and any data, unless other settings exclude them.
@@ -74,7 +75,7 @@ class Verdict(NamedTuple):
 
     logits: Tensor  # [B], or [B, h, w] over patches
     features: Tensor  # [B, F]
-    classes: Tensor | None = None  # class logits [B, K], if the discriminator has a classifier head
+    class_logits: Tensor | None = None  # [B, K], if the discriminator has a classifier head
 
 
 class Targets(NamedTuple):

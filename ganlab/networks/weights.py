@@ -35,13 +35,13 @@ def parametrise(layer: nn.Module, register: Callable[..., object], **settings: A
     Raises:
         ConfigError: the layer divides by the norm of its weights, so a parametrisation has no effect.
     """
-    refuse_normalised(layer)
+    refuse_normalised_weights(layer)
     register(layer, "weight", **settings)
     parametrisations = cast(nn.ModuleList, layer.get_submodule("parametrizations.weight"))
     parametrisations[0] = FullPrecision(parametrisations[0])
 
 
-def refuse_normalised(network: nn.Module) -> None:
+def refuse_normalised_weights(network: nn.Module) -> None:
     """Refuses a network with a layer whose outputs do not depend on the norm of its weights.
 
     Raises:

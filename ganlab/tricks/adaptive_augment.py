@@ -36,6 +36,7 @@ class AdaptiveAugment(AugmentingTrick):
         self.p = nn.Buffer(torch.zeros(()))
         self.latest = nn.Buffer(torch.zeros(()))  # E sign(D(x)) in the discriminator's latest turn
         self.signs = nn.Buffer(torch.zeros(()))  # the sum of `latest` over the updates since p last changed
+        self.global_batch_size = 0  # the number of real images in the discriminator's latest turn
         self.moves = 0  # the number of the discriminator's updates
         self.images = 0  # the number of real images since p last changed
 
@@ -45,8 +46,8 @@ class AdaptiveAugment(AugmentingTrick):
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
         if turn.player == "discriminator" and not turn.is_unrolled:
-            signs = at_least_float32(turn.on_real.logits.detach()).sign()
-            self.latest.copy_(mean_over_ranks(signs.mean()))
+            mean_sign = at_least_float32(turn.on_real.logits.detach()).sign().mean()
+            self.latest.copy_(mean_over_ranks(mean_sign))
             self.global_batch_size = len(turn.real.x) * turn.random.world_size
         return terms
 

@@ -31,16 +31,17 @@ class AdaptiveBalance(Trick):
     low, high: the thresholds of the lead. null disables a threshold.
     """
 
-    order = Order.LAST  # the last position, so that the losses of unrolled steps are not measured
+    # Trick unrolled computes the losses of its unrolled steps with the tricks before it. This trick comes
+    # after it, so it measures the losses of the actual step only.
+    order = Order.LAST
     claims = frozenset({Capability.MOVE_CONTROL})
 
     def __init__(self, by: LeadMeasure, low: Positive | None, high: Positive | None):
         super().__init__()
-        needs = {
-            Capability.DISCRIMINATOR,
-            Capability.NON_NEGATIVE_LOSSES if by == "loss_ratio" else Capability.LOSS_ON_LOGITS,
-        }
-        self.needs = frozenset(needs | ({Capability.SIGNED_LOGITS} if by == "accuracy" else set()))
+        needs = {Capability.NON_NEGATIVE_LOSSES if by == "loss_ratio" else Capability.LOSS_ON_LOGITS}
+        if by == "accuracy":
+            needs.add(Capability.SIGNED_LOGITS)
+        self.needs = frozenset(needs | {Capability.DISCRIMINATOR})
         self.measure = by
         reason = "has no effect together with high=null"
         require((low, high) != (None, None), reason, "set one of them", ".low", low)
@@ -49,12 +50,8 @@ class AdaptiveBalance(Trick):
             require(valid, "must be a number in (0, 1)", key=key, value=threshold)
         self.low = -math.inf if low is None else low
         self.high = math.inf if high is None else high
-        require(
-            self.low < self.high,
-            f"must be less than high={high}, or neither player moves",
-            key=".low",
-            value=low,
-        )
+        reason = f"must be less than high={high}, or neither player moves"
+        require(self.low < self.high, reason, key=".low", value=low)
         # With by=loss_ratio, the latest losses of the generator and of the discriminator, [2]; otherwise the
         # latest accuracy or ranking, [1]. NaN before the first step.
         self.latest = nn.Buffer(torch.full((2 if by == "loss_ratio" else 1,), math.nan))

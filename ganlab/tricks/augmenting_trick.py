@@ -28,6 +28,7 @@ class AugmentingTrick(Trick):
         self.augmentations = augmentations
 
     def networks(self, networks: Networks) -> None:
+        """Selects the transforms that have an effect on the samples; changes no network."""
         shape = validated_image_shape(networks.generator.shape)
         num_channels = shape[0]
         self.span = Span.of_range(self.augmentations["range"])

@@ -16,7 +16,7 @@ class AuxiliaryClassifier(Trick):
     the generator minimises -weight log p(y | G(z, y)) (equations 2 and 3).
     """
 
-    needs = frozenset({Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.VERDICT_PER_SAMPLE})
     claims = frozenset({Capability.LABELS})  # a discriminator that receives the class could copy it
 
     def __init__(self, generator: GeneratorMode, weight: ScheduleLike):
@@ -38,8 +38,8 @@ class AuxiliaryClassifier(Trick):
 
 
 def class_cross_entropy(turn: Turn, sample: Sample) -> Tensor:
-    """-log p(y | x) of each sample x and its class y, where the verdict has the logits of p, [B]."""
-    logits = turn.judge(sample).classes
+    """The cross entropy of each sample's class under the class logits of its verdict, [B]."""
+    logits = turn.judge(sample).class_logits
     assert logits is not None
     assert sample.condition is not None
     return cross_entropy(at_least_float32(logits), sample.condition, reduction="none")

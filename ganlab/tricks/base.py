@@ -18,20 +18,20 @@ from ganlab.core.turn import Capability, Networks, Player, Sample, Targets, Turn
 from ganlab.networks.base import Discriminator
 
 Terms = dict[str, Tensor]  # loss terms by name; the player minimises the mean of each term's elements
-Compute = Callable[[Turn], Terms]  # a function that computes the loss terms of the player on turn
+Compute = Callable[[Turn], Terms]  # computes the loss terms of the player whose turn it is
 PlayerChoice = Literal["discriminator", "generator", "both"]
 
 
 class Order(IntEnum):
-    """The position of a trick among all tricks. Tricks of one position are sorted by name."""
+    """The position of a trick: hooks are called in this order. Tricks of one position are sorted by name."""
 
     REPLACE = 0  # replaces layers of the unchanged networks
     EXTEND = 1  # adds layers, heads, inputs
     RESHAPE = 2  # changes the shape of the discriminator's samples
     CONSTRAIN = 3  # constrains all weights, including those of added layers
-    MOVE = 4  # changes the weights after an update, before tricks that observe read them
+    MOVE = 4  # changes the weights after an update, before the OBSERVE tricks read them
     OBSERVE = 5  # reads or copies the finished networks, or evaluates the losses of other tricks
-    LAST = 6  # runs after the observers, because it changes the copies that these provide for sampling
+    LAST = 6  # works on what the OBSERVE tricks provide, such as an averaged generator for sampling
 
 
 class Trick(nn.Module):
@@ -39,7 +39,8 @@ class Trick(nn.Module):
 
     Buffers are moved, saved and restored with the game. The objective, the data and the settings must
     provide every capability in `needs` and `claims`. A claim is exclusive: no other trick may need or claim
-    the same capability.
+    the same capability. So a trick claims what it uses alone, and also what it ends: trick packing ends
+    `VERDICT_PER_SAMPLE`.
     """
 
     order: ClassVar[Order] = Order.EXTEND
@@ -75,14 +76,14 @@ class Trick(nn.Module):
         return targets
 
     def terms(self, turn: Turn) -> Terms:
-        """Loss terms that are added to those of the player on turn, if the player is in `players`.
+        """Loss terms that are added to those of the player whose turn it is, if the player is in `players`.
 
         This is the simple form of `losses`, for tricks that leave the terms of others unchanged.
         """
         return {}
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
-        """The loss terms of the player on turn; by default `compute(turn)` together with `terms(turn)`.
+        """The loss terms of the player whose turn it is; by default those of `compute` and of `terms`.
 
         Tricks that change or drop terms, or compute them on a changed turn, override this hook.
 
@@ -130,8 +131,8 @@ class PlayerTrick(Trick):
         self.player = player
         self.players = ("discriminator", "generator") if player == "both" else (player,)
         self.needs = frozenset({Capability.DISCRIMINATOR} if "discriminator" in self.players else ())
-        # The capabilities that a trick claims if it normalises the weights of these players.
-        self.weight_scale_capabilities = frozenset(Capability[f"{p.upper()}_SCALE"] for p in self.players)
+        # Tricks that normalise weights claim these, because only one trick may set the scale of the weights.
+        self.weight_scales = frozenset(Capability[f"{p.upper()}_WEIGHT_SCALE"] for p in self.players)
 
 
 @contextmanager
@@ -164,14 +165,16 @@ def capability_error(name: str, trick: Trick, capability: str, objective: str) -
         reason = f"needs an objective with {capability}, but {objective} has none"
         example = "minimax" if capability == Capability.ZERO_SUM else "non_saturating"
         remedy = f"choose an objective such as {example}"
-    other_player = f"set trick.{name}.player, " if isinstance(trick, PlayerTrick) else ""
-    return ConfigError(reason, f"remove the trick, {other_player}or {remedy}", "trick", name)
+    player_remedy = f"set trick.{name}.player, " if isinstance(trick, PlayerTrick) else ""
+    return ConfigError(reason, f"remove the trick, {player_remedy}or {remedy}", "trick", name)
 
 
 class Tricks(nn.ModuleDict):
     """All tricks of a game, by their names in the config.
 
-    Each hook calls the hook of the same name of every trick, in order.
+    A method with the name of a hook calls this hook of every trick, in order. `change_networks` calls the
+    hook `networks`. `apply_hook` calls the hooks that pass a value from trick to trick: `latents`, `fakes`,
+    `inputs`, `targets`, `sampler` and `classifier`.
     """
 
     if TYPE_CHECKING:  # for type checkers: torch's annotations allow any module as a value
@@ -188,16 +191,17 @@ class Tricks(nn.ModuleDict):
                 raise ConfigError("is a reserved name", "choose another key", "trick", name)
             self[name] = tricks[name]
         # Two tricks of one class, or of a class and its subclass, would give their loss terms the same names
-        # if they are on the same player.
-        for (name, trick), (twin_name, twin) in permutations(self.items(), 2):
-            common = type(twin)
-            adds_terms = common.losses is not Trick.losses or common.terms is not Trick.terms
-            if isinstance(trick, common) and adds_terms and set(trick.players) & set(twin.players):
-                reason = f"both are {common.__name__} and would overwrite each other's loss terms"
-                raise ConfigError(reason, "remove one of them", "trick", sorted([name, twin_name]))
+        # if they apply to the same player. Either of the two may be the one of the subclass, so each pair is
+        # compared in both orders.
+        for (name, trick), (other_name, other) in permutations(self.items(), 2):
+            base = type(other)
+            adds_terms = base.losses is not Trick.losses or base.terms is not Trick.terms
+            if isinstance(trick, base) and adds_terms and set(trick.players) & set(other.players):
+                reason = f"both are {base.__name__} and would overwrite each other's loss terms"
+                raise ConfigError(reason, "remove one of them", "trick", sorted([name, other_name]))
 
     def check_capabilities(self, provided: frozenset[str], objective: str) -> None:
-        """Checks that every trick has the capabilities that it needs, and alone those that it claims.
+        """Checks the needs and the claims of all tricks.
 
         Args:
             provided: the capabilities of objective, data and settings.
@@ -238,7 +242,9 @@ class Tricks(nn.ModuleDict):
         for name, trick in self.items():
             try:
                 value = with_range(f"trick {name}", getattr(trick, hook))(value, *turn)
-            except ConfigError:  # not a `with` around the call, which would cost time in every step
+            except ConfigError:
+                # `errors_about` completes the key of the error. It is entered only for errors, because around
+                # the call it would cost time in every step.
                 with errors_about(name):
                     raise
         return value
@@ -248,16 +254,16 @@ class Tricks(nn.ModuleDict):
             trick.on_weights_loaded(networks)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
-        """The loss terms of the player on turn.
+        """The loss terms of the player whose turn it is.
 
         The `compute` that each trick receives is the `losses` hook of the trick before it, or, for the first
         trick, the argument of this method.
         """
         for name, trick in self.items():
-            # For the profile: `compute` is measured as the player's time even when a trick calls it, and only
-            # the remaining time of the hook is measured as the trick's.
-            inner = with_range(turn.player, compute)
-            compute = with_range(f"trick {name}", partial(trick.losses, compute=inner))
+            # In a profile, the time of the hook counts for the trick, except for the time of `terms_before`.
+            # That time counts for the player, and for the tricks before this one.
+            terms_before = with_range(turn.player, compute)
+            compute = with_range(f"trick {name}", partial(trick.losses, compute=terms_before))
         return compute(turn)
 
     def may_move(self, player: Player, step: int) -> bool:

@@ -24,8 +24,8 @@ class ConsistencyRegularisation(AugmentingTrick):
         self, lambda_real: ScheduleLike, lambda_fake: ScheduleLike, **augmentations: Unpack[Augmentations]
     ):
         super().__init__(**augmentations)
-        self.lambda_real = as_schedule(".lambda_real", lambda_real, "[0, inf]")
-        self.lambda_fake = as_schedule(".lambda_fake", lambda_fake, "[0, inf]")
+        self.lambda_real = as_schedule(".lambda_real", lambda_real, "[0, inf)")
+        self.lambda_fake = as_schedule(".lambda_fake", lambda_fake, "[0, inf)")
         has_effect = self.lambda_real.maximum or self.lambda_fake.maximum
         remedy = "set one of them to a positive number, or remove the trick"
         require(has_effect, "has no effect together with lambda_fake=0", remedy, ".lambda_real", 0)

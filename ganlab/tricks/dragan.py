@@ -23,7 +23,8 @@ class DRAGAN(GradientRegulariser):
         self.size = nonzero_schedule(".size", size)
 
     def penalty(self, turn: Turn) -> Tensor:
-        x, num_packs = turn.real.x.detach(), len(turn.on_real.logits)
+        x = turn.real.x.detach()
+        num_packs = len(turn.on_real.logits)  # without trick packing, each sample is a pack of its own
         noise = turn.random.uniform("dragan", *x.shape).to(x.dtype)
         position = turn.random.uniform("dragan", num_packs, *[1] * (x.ndim - 1)).to(x.dtype)
         position = position.repeat_interleave(len(x) // num_packs, 0)  # one for all samples of a pack

@@ -28,11 +28,10 @@ class EMA(Trick):
     first update copies the weights, so the average does not depend on the initial ones.
 
     Before the generator's average is used, its batch norm statistics are computed from samples of the
-    average, because with the generator's statistics the samples would match neither network. The singular
-    vectors of spectral norm are those of the averaged weights, for both players. The discriminator's average
-    classifies samples outside of training, as in the code of Salimans et al. (2016). So the discriminator
-    must have a class head. It must not have batch norm, because the statistics of its average are not
-    recomputed.
+    average, because the statistics of the generator do not fit the averaged weights. The singular vectors of
+    spectral norm are those of the averaged weights, for both players. The discriminator's average classifies
+    samples outside of training, as in the code of Salimans et al. (2016). So the discriminator must have a
+    class head. It must not have batch norm, because the statistics of its average are not recomputed.
 
     decay: strictly between 0 and 1. A number is warmed up (`core.schedules.WarmUp`), because an average over
         more steps than were played consists mostly of the first weights. A schedule is used as it is.
@@ -47,35 +46,37 @@ class EMA(Trick):
         schedule = as_schedule(".decay", decay, "(0, 1)")
         self.decay = schedule if isinstance(decay, Schedule) else WarmUp(decay)
         if "discriminator" in players:
-            self.needs = frozenset({Capability.DISCRIMINATOR, Capability.IRREVOCABLE_MOVES})
-        # The number of updates of each player, for the players whose weights are averaged.
-        self.moves = dict.fromkeys(players, 0)
+            self.needs = frozenset({Capability.DISCRIMINATOR, Capability.LASTING_UPDATES})
+        self.moves = dict.fromkeys(players, 0)  # the number of updates of each averaged player
+        self.averaged_players = list(self.moves)
         self.averages = nn.ModuleDict()
         # Copies of the averages with suitable statistics and singular vectors, by player and device. They are
         # not part of the state, so sampling does not change the game.
         self._prepared: dict[tuple[Player, torch.device], nn.Module] = {}
 
     def networks(self, networks: Networks) -> None:
-        if "discriminator" in self.moves:
-            discriminator, players = networks.required_discriminator, list(self.moves)
+        players = self.averaged_players
+        if "discriminator" in players:
+            discriminator = networks.required_discriminator
+            has_class_head = discriminator.classes is not None
             reason = "has no effect on a discriminator without a class head"
             remedy = "leave discriminator out, or add trick semi_supervised or auxiliary_classifier"
-            require(discriminator.classes is not None, reason, remedy, ".players", players)
+            require(has_class_head, reason, remedy, ".players", players)
             has_norm = any(isinstance(layer, _BatchNorm) for layer in discriminator.modules())
             reason = "would classify with batch norm statistics that are not those of the average"
             trick = "trick=normalisation with trick.normalisation.player=discriminator"
             require(not has_norm, reason, f"leave discriminator out, or add {trick}", ".players", players)
-        for player in self.moves:
+        for player in players:
             self.averages[player] = deepcopy(getattr(networks, player)).requires_grad_(False)
 
     def on_weights_loaded(self, networks: Networks) -> None:
-        for player in self.moves:
+        for player in self.averaged_players:
             self.averages[player].load_state_dict(getattr(networks, player).state_dict())
         self._prepared = {}
 
     @torch.no_grad()
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
-        if player not in self.moves:
+        if player not in self.averaged_players:
             return
         decay = self.decay(step) if self.moves[player] else 0.0
         self.moves[player] += 1
@@ -94,7 +95,7 @@ class EMA(Trick):
 
     def _average(self, player: Player, network: nn.Module) -> nn.Module:
         """The average of a player, ready for evaluation, or the given network if it is not averaged."""
-        if player not in self.moves:
+        if player not in self.averaged_players:
             return network
         average = self.averages[player]
         key = player, next(average.parameters()).device

@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from functools import partial
+from typing import Any
 
 from torch import Tensor
 
@@ -18,22 +18,23 @@ class FeatureAutoencoder(Trick):
     loss too. It is fully connected, with hidden layers of the widths `hidden`.
     """
 
-    needs = frozenset({Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.VERDICT_PER_SAMPLE})
     players = ("discriminator",)
 
     def __init__(self, weight: ScheduleLike, hidden: Widths, shape: Sequence[int], value_range: ValueRange):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
-        # Makes a generator whose latents are features. Its body is the decoder; its prior is not used.
-        relu_generator = partial(mlp.generator, batch_norm=False, slope=0.0, prior=priors.Normal())
-        self.make_generator = partial(relu_generator, hidden=hidden, shape=shape, value_range=value_range)
+        self.decoder_settings: dict[str, Any] = {"hidden": hidden, "shape": shape, "value_range": value_range}
 
     def networks(self, networks: Networks) -> None:
         discriminator = networks.required_discriminator
-        discriminator.decoder = self.make_generator(discriminator.num_features).body
+        # The decoder is the body of a generator whose latents are the features. The prior is not used.
+        settings = {**self.decoder_settings, "batch_norm": False, "slope": 0.0, "prior": priors.Normal()}
+        discriminator.decoder = mlp.generator(discriminator.num_features, **settings).body
 
     def terms(self, turn: Turn) -> Terms:
-        weight, samples = self.weight(turn.step), {"real": turn.real, "fake": turn.fake}
+        weight = self.weight(turn.step)
+        samples = {"real": turn.real, "fake": turn.fake}
         return {f"decoded_{name}": weight * self._error(turn, sample) for name, sample in samples.items()}
 
     def _error(self, turn: Turn, sample: Sample) -> Tensor:

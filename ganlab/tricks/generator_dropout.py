@@ -28,7 +28,7 @@ class GeneratorDropout(Trick):
 
     def networks(self, networks: Networks) -> None:
         latent_keys = LatentKeys()
-        networks.generator.latents.append(latent_keys)
+        networks.generator.latents.append(latent_keys)  # `latents` lists the transforms of latents
         make_dropout = partial(KeyedDropout, latent_keys, rate=self.rate, at_test=self.at_test)
         if not insert_between_layers(networks.generator.body, make_dropout):
             reason = "needs a generator with a hidden layer"
@@ -70,7 +70,7 @@ class KeyedDropout(nn.Module):
     def __init__(self, latent_keys: LatentKeys, layer: int, rate: float, at_test: bool):
         super().__init__()
         self.latent_keys = latent_keys
-        self.salt = derive_seed("dropout", layer) >> 1  # 63 bits, because torch's integers have a sign
+        self.salt = derive_seed("dropout", layer) >> 1  # 63 bits, because torch's integers are signed
         self.rate, self.at_test = rate, at_test
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,8 +86,8 @@ class KeyedDropout(nn.Module):
 def splitmix64(x: Tensor) -> Tensor:
     """Hashes 64-bit integers of any shape by one step of splitmix64 (Steele et al. 2014).
 
-    Its constants are 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9 and 0x94D049BB133111EB. torch's integers have a
-    sign, so they are written as the negative numbers with the same bits.
+    Its constants are 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9 and 0x94D049BB133111EB. torch's integers are
+    signed, so the constants are written as the negative numbers with the same bits.
     """
     x = x + -0x61C8864680B583EB
     x = (x ^ logical_right_shift(x, 30)) * -0x40A7B892E31B1A47
@@ -96,5 +96,5 @@ def splitmix64(x: Tensor) -> Tensor:
 
 
 def logical_right_shift(x: Tensor, bits: int) -> Tensor:
-    """Shifts bits to the right and fills up with zeros; torch's operator fills up with the sign bit."""
+    """Shifts bits to the right, and zeros in; torch's operator shifts in copies of the sign bit."""
     return (x >> bits) & ((1 << (64 - bits)) - 1)

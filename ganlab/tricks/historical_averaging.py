@@ -15,7 +15,7 @@ class HistoricalAveraging(Trick):
     """
 
     order = Order.OBSERVE  # after tricks that add layers, whose weights are included
-    needs = frozenset({Capability.IRREVOCABLE_MOVES})
+    needs = frozenset({Capability.LASTING_UPDATES})
     saved_attributes = ("moves",)
 
     def __init__(self, weight: ScheduleLike):
@@ -32,6 +32,7 @@ class HistoricalAveraging(Trick):
     def terms(self, turn: Turn) -> Terms:
         if not self.moves[turn.player]:
             return {}
+        # The player's network is `turn.generator` or `turn.discriminator`.
         difference = flat_weights(getattr(turn, turn.player)) - self.get_buffer(turn.player)
         return {"historical_averaging": self.weight(turn.step) * difference.square().sum()}
 

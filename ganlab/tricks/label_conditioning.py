@@ -14,7 +14,7 @@ class LabelConditioning(Trick):
         adds a term to the logits (Miyato & Koyama 2018).
     """
 
-    needs = frozenset({Capability.LABELS, Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
+    needs = frozenset({Capability.LABELS, Capability.DISCRIMINATOR, Capability.VERDICT_PER_SAMPLE})
 
     def __init__(self, generator: conditioning.GeneratorMode, discriminator: conditioning.DiscriminatorMode):
         super().__init__()

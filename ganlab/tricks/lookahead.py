@@ -33,7 +33,8 @@ class Lookahead(PlayerTrick):
         self.k = k
         self.alpha = as_schedule(".alpha", alpha, "(0, 1)")
         if "discriminator" in self.players:
-            self.claims = frozenset({Capability.IRREVOCABLE_MOVES})
+            # The interpolation undoes a part of each update. The claim refuses tricks that need lasting ones.
+            self.claims = frozenset({Capability.LASTING_UPDATES})
         self.moves = 0  # updates of the generator
 
     def networks(self, networks: Networks) -> None:
@@ -42,9 +43,13 @@ class Lookahead(PlayerTrick):
         reason = "would undo the scales and biases that model=improved computes from its first batch"
         remedy = "set it to generator, or choose another model, such as model=gan"
         require(not uninitialised, reason, remedy, ".player", self.player)
-        self.on_weights_loaded(networks)  # registers the first slow weights
+        self._start_slow_weights(networks)
 
     def on_weights_loaded(self, networks: Networks) -> None:
+        self._start_slow_weights(networks)
+
+    def _start_slow_weights(self, networks: Networks) -> None:
+        """Sets the slow weights to the current weights of the networks."""
         for player in self.players:
             self.register_buffer(player, flat_weights(getattr(networks, player)).detach())
 

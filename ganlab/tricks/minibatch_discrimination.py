@@ -24,6 +24,7 @@ class MinibatchDiscrimination(Trick):
 
     def networks(self, networks: Networks) -> None:
         discriminator = networks.required_discriminator
+        # The logits are the sum of the linear score and all modules in `scores`.
         discriminator.scores.append(ClosenessScore(discriminator.num_features, self.kernels, self.dims))
 
 

@@ -21,12 +21,14 @@ class MinibatchStddev(Trick):
     def __init__(self, group_size: TwoOrMore, batch_size: int):
         super().__init__()
         self.group_size = group_size
-        refuse_partial_groups("group_size", group_size, batch_size, "samples or packs")
+        refuse_partial_groups("group_size", group_size, batch_size, row_name="samples or packs")
 
     def networks(self, networks: Networks) -> None:
         body = networks.required_discriminator.body
         last = [layer for layer in body.modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
         add_inputs(last, num_inputs=1)
+        # The replacement contains `last`. `replace_modules` lists all layers before it replaces any, so it
+        # replaces `last` only once.
         replacement = nn.Sequential(MinibatchStddevLayer(self.group_size), last)
         replace_modules(body, type(last), lambda layer: replacement if layer is last else layer)
 
@@ -47,7 +49,7 @@ class MinibatchStddevLayer(nn.Module):
         self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
-        refuse_partial_groups("group_size", self.size, len(x), "samples or packs")
+        refuse_partial_groups("group_size", self.size, len(x), row_name="samples or packs")
         groups = at_least_float32(x).unflatten(0, (-1, self.size))  # [G, size, C, ...]
         variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)  # [G, C, ...]
         # Equal samples have the variance 0, where the square root has no finite slope.

@@ -25,11 +25,18 @@ class ModeSeeking(Trick):
 
     def terms(self, turn: Turn) -> Terms:
         latent, fake = turn.latent, turn.generated.x  # draws z before z', if the objective has not drawn it
-        # A turn draws its latents when they are first used. A copy with `real` replaced, even by itself, has
-        # not drawn them yet, so its latents are z'.
-        second_turn = turn.replace(real=turn.real)
+        second_turn = with_new_latents(turn)
         ratio = mean_distance(fake, second_turn.generated.x) / mean_distance(latent, second_turn.latent)
         return {"mode_seeking": self.weight(turn.step) / (ratio + self.eps)}
+
+
+def with_new_latents(turn: Turn) -> Turn:
+    """A copy of the turn that draws new latents, for the same real samples, when they are first used.
+
+    A turn draws as many latents as it has real samples. So `replace` drops the latents whenever `real` is
+    given, even if the real samples are the same.
+    """
+    return turn.replace(real=turn.real)
 
 
 def mean_distance(a: Tensor, b: Tensor) -> Tensor:

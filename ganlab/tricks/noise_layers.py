@@ -30,7 +30,8 @@ class NoiseLayers(PlayerTrick):
 
     def networks(self, networks: Networks) -> None:
         for player in self.players:
-            network, make_layer = getattr(networks, player), partial(ScheduledNoise, player)
+            network = getattr(networks, player)
+            make_layer = partial(ScheduledNoise, player)
             num_inserted = insert_between_layers(network.body, make_layer)
             if player == "discriminator":
                 network.body = ConditionalSequential(network.body, make_layer(num_inserted))
@@ -40,11 +41,13 @@ class NoiseLayers(PlayerTrick):
             self.layers[player] = [layer for layer in network.modules() if isinstance(layer, ScheduledNoise)]
 
     def latents(self, latent: Tensor, turn: Turn) -> Tensor:
-        # A reference batch of trick virtual_batch_norm, before these rows, gets no noise.
+        # The generator's next pass is on these latents. With trick virtual_batch_norm, a reference batch
+        # precedes the latents in this pass; it gets no noise.
         self._prepare_layers("generator", turn, num_rows=len(latent))
         return latent
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
+        # The discriminator's next pass is on this sample.
         self._prepare_layers("discriminator", turn, num_rows=None)
         return sample
 
@@ -58,7 +61,7 @@ class ScheduledNoise(nn.Module):
     """Adds normal noise of standard deviation `std` in training: [B, ...] -> the same shape.
 
     `NoiseLayers` sets the attributes before each pass. With the random streams of the turn, several processes
-    draw the noise that one process would.
+    draw the same noise as a single process.
 
     Args:
         player: the player whose network has the layer.
@@ -69,7 +72,7 @@ class ScheduledNoise(nn.Module):
         super().__init__()
         self.stream = f"noise_layers/{player}/{index}"
         self.random: RandomStreams | None = None  # None: no noise
-        self.num_rows: int | None = None  # the number of last rows, which get noise; None: all rows
+        self.num_rows: int | None = None  # how many rows get noise, counted from the last; None: all
         self.std = 0.0
 
     # Not compiled, because the new random streams of each step would trigger a compilation.

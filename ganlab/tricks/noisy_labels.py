@@ -24,9 +24,8 @@ class NoisyLabels(Trick):
         super().__init__()
         for key, (low, high) in ((".real", real), (".fake", fake)):
             valid = low <= high and 0 <= (low + high) / 2 <= 1
-            require(
-                valid, "must be a lower and an upper end with a mean in [0, 1]", key=key, value=(low, high)
-            )
+            reason = "must be a lower and an upper end with a mean in [0, 1]"
+            require(valid, reason, key=key, value=(low, high))
         reason = f"must have a lower mean than real={list(real)}, or the discriminator would learn nothing"
         require(sum(fake) < sum(real), reason, key=".fake", value=fake)
         self.real, self.fake = real, fake

@@ -20,8 +20,8 @@ class Normalisation(PlayerTrick):
 
     kind: the elements of a sample over which the new norm takes its statistics. `layer`: all elements (Ba et
         al. 2016); `instance`: the positions of each channel (Ulyanov et al. 2016); `group`: each of `groups`
-        groups of channels (Wu & He 2018). With `none` there is no norm, and a layer without a bias before a
-        batch norm gets a bias.
+        groups of channels (Wu & He 2018). With `none` there is no norm. A layer that has no bias, because a
+        batch norm follows it, then gets a bias.
     groups: the number of groups, with kind `group` only.
     player: the player whose batch norms are replaced: `discriminator`, `generator` or `both`.
     """
@@ -31,8 +31,8 @@ class Normalisation(PlayerTrick):
     def __init__(self, kind: NormKind, groups: Count | None, player: PlayerChoice):
         super().__init__(player)
         remedy = "set a number with kind=group, and null with any other"
-        needs_groups, has_groups = kind == "group", groups is not None
-        require(needs_groups == has_groups, f"does not go with kind={kind}", remedy, ".groups", groups)
+        valid = (kind == "group") == (groups is not None)
+        require(valid, f"does not go with kind={kind}", remedy, ".groups", groups)
         self.kind, self.groups = kind, groups or 0  # 0 is never used
         if "generator" in self.players:
             self.claims = frozenset({Capability.GENERATOR_NORM})
@@ -53,7 +53,8 @@ class Normalisation(PlayerTrick):
         Raises:
             ConfigError: the groups do not divide the channels, or are too small for vectors.
         """
-        channels, is_vector = norm.num_features, isinstance(norm, nn.BatchNorm1d)
+        channels = norm.num_features
+        is_vector = isinstance(norm, nn.BatchNorm1d)
         groups = {"layer": 1, "instance": channels, "group": self.groups}[self.kind]
         if is_vector and self.kind == "instance":
             reason = "has nothing to average over in a fully connected layer"

@@ -11,7 +11,7 @@ from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick, Terms
 class OrthogonalRegularisation(PlayerTrick):
     """Adds weight |W^T W * (1 - I)|_F^2, summed over a player's layers (Brock et al. 2019, equation 3).
 
-    The columns of W are a layer's filters, one for each output; * is the product of elements, and |.|_F the
+    The columns of W are a layer's filters, one for each output; * is the elementwise product, and |.|_F the
     Frobenius norm. So the scalar products of different filters are penalised, and the norms of the filters
     are not. W is the parameter that the optimiser updates. With trick spectral_norm this is the weight before
     its division by the singular value, and with trick weight_norm it is the direction of the weight.
@@ -33,6 +33,7 @@ class OrthogonalRegularisation(PlayerTrick):
     def networks(self, networks: Networks) -> None:
         for player in self.players:
             layers = weight_layers(getattr(networks, player))
+            # A layer with one filter has no products of different filters.
             self.layers[player] = [(m, dim) for m, dim in layers if optimised_weight(m).shape[dim] > 1]
             if not self.layers[player]:
                 reason = f"needs a {player} that has a layer with two outputs or more"
@@ -43,14 +44,15 @@ class OrthogonalRegularisation(PlayerTrick):
         return {"orthogonal_regularisation": self.weight(turn.step) * torch.stack(products).sum()}
 
 
-def squared_products(weight: Tensor, dim: int) -> Tensor:
+def squared_products(layer_weight: Tensor, dim: int) -> Tensor:
     """The sum of the squared scalar products of different filters of one layer, a scalar.
 
     Args:
-        dim: the dimension of the weight that enumerates the filters.
+        layer_weight: the weight W of the layer.
+        dim: the dimension of W that enumerates the filters.
     """
-    with torch.autocast(weight.device.type, enabled=False):
-        filters = at_least_float32(weight).transpose(0, dim).flatten(1)  # [outputs, inputs]
+    with torch.autocast(layer_weight.device.type, enabled=False):
+        filters = at_least_float32(layer_weight).transpose(0, dim).flatten(1)  # [outputs, inputs]
         if len(filters) <= filters.shape[1]:
             products = filters @ filters.T
             return (products - products.diagonal().diag()).square().sum()

@@ -23,7 +23,8 @@ class Packing(Trick):
 
     order = Order.RESHAPE
     needs = frozenset({Capability.DISCRIMINATOR})
-    claims = frozenset({Capability.SINGLE_SAMPLES})
+    # There is no verdict on a single sample. The claim refuses tricks that need one.
+    claims = frozenset({Capability.VERDICT_PER_SAMPLE})
 
     def __init__(self, size: Literal[2, 3, 4], batch_size: int):
         super().__init__()
@@ -34,8 +35,9 @@ class Packing(Trick):
         for layer in networks.required_discriminator.modules():
             if isinstance(layer, MinibatchStddevLayer):  # its batches will be packs
                 packs = self.batch_size // self.size
-                refuse_partial_groups("group_size", layer.size, packs, "samples or packs")
-        first, shape = input_layer(networks.required_discriminator.body), networks.generator.shape
+                refuse_partial_groups("group_size", layer.size, packs, row_name="samples or packs")
+        first = input_layer(networks.required_discriminator.body)
+        shape = networks.generator.shape
         inputs_per_sample = shape[0] if isinstance(first, nn.Conv2d) else prod(shape)
         add_inputs(first, (self.size - 1) * inputs_per_sample)
 

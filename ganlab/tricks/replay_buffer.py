@@ -33,6 +33,7 @@ class ReplayBuffer(Trick):
         self.classes = nn.Buffer(torch.zeros(self.size, dtype=torch.long))
 
     def fakes(self, fake: Sample, turn: Turn) -> Sample:
+        # This hook is called on the discriminator's turn only, so fakes need no gradient to the generator.
         new = [part for part in fake.detach() if part is not None]  # samples, and classes if they have any
         if self.stored < self.size:
             rows = torch.arange(self.stored, self.size, device=fake.x.device)[: len(fake.x)]

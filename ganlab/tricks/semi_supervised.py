@@ -14,14 +14,10 @@ class SemiSupervised(Trick):
     other labels are used.
     """
 
-    needs = frozenset(
-        {
-            Capability.DISCRIMINATOR,
-            Capability.LOSS_ON_LOGITS,
-            Capability.LABELLED_BATCH,
-            Capability.SINGLE_SAMPLES,
-        }
-    )
+    needs = frozenset({
+        Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS,
+        Capability.LABELLED_BATCH, Capability.VERDICT_PER_SAMPLE,
+    })  # fmt: skip
     claims = frozenset({Capability.LABELS})
     players = ("discriminator",)
 

@@ -21,15 +21,15 @@ class SpectralNorm(PlayerTrick):
     the weights; trick normalisation removes it.
 
     player: the player whose weights are divided: `discriminator`, `generator` or `both` (Zhang et al. 2019).
-        The class embedding of a projection discriminator is divided too, as in Miyato & Koyama 2018. Class
-        planes and columns in the input are not.
+        The class embedding of a projection discriminator is divided too, as in Miyato & Koyama 2018. The
+        learned class planes of trick label_conditioning, mode `embedding`, are not divided.
     """
 
     order = Order.CONSTRAIN
 
     def __init__(self, player: PlayerChoice, iterations: Count):
         super().__init__(player)
-        self.claims = self.weight_scale_capabilities
+        self.claims = self.weight_scales
         self.iterations = iterations
 
     def networks(self, networks: Networks) -> None:

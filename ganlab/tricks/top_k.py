@@ -16,14 +16,10 @@ class TopK(Trick):
         paper the fraction falls from 1 to 1/2.
     """
 
-    needs = frozenset(
-        {
-            Capability.DISCRIMINATOR,
-            Capability.LOSS_ON_LOGITS,
-            Capability.LOSS_PER_FAKE,
-            Capability.GENERATOR_TERM,
-        }
-    )
+    needs = frozenset({
+        Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS,
+        Capability.LOSS_PER_FAKE, Capability.GENERATOR_TERM,
+    })  # fmt: skip
 
     def __init__(self, share: ScheduleLike):
         super().__init__()
@@ -36,6 +32,7 @@ class TopK(Trick):
         if turn.player == "discriminator":
             return terms
         logits = at_least_float32(turn.on_fake.logits.detach())
+        # The logits are detached, so no gradient flows through the gathering.
         scores = all_gather_with_grad(logits.reshape(len(logits), -1).mean(1))  # means over patches
         n = len(scores)
         require(n > 1, "leaves top_k one fake to choose from", "set a larger one", "data.batch_size")
@@ -43,6 +40,6 @@ class TopK(Trick):
         # The k fakes get the weight n / k, and all others 0. The game takes the mean over the n fakes, which
         # is then the mean over the k fakes.
         weights = local_rows(scores.new_zeros(n).index_fill(0, scores.topk(k).indices, n / k))
-        costs = at_least_float32(terms["adversarial"])  # [B] or [B, h, w]
-        weights = weights.view(-1, *[1] * (costs.ndim - 1))  # [B] or [B, 1, 1]
-        return {**terms, "adversarial": costs * weights}
+        losses = at_least_float32(terms["adversarial"])  # of each fake, [B] or [B, h, w]
+        weights = weights.view(-1, *[1] * (losses.ndim - 1))  # [B] or [B, 1, 1]
+        return {**terms, "adversarial": losses * weights}

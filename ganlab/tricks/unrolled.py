@@ -41,12 +41,12 @@ class Unrolled(Trick):
         network = NetworkInUse([turn.discriminator])  # type: ignore[list-item]
         weights = {name: weight.detach().requires_grad_() for name, weight in network.named_parameters()}
         buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-        # With tie_weights=True, a layer that is registered under two names, as with trick semi_supervised,
-        # would keep the tensors after the call.
+        # Trick semi_supervised registers the class head under two names. With tie_weights=True, such a layer
+        # would keep the exchanged tensors after the call.
         call = partial(functional_call, network, tie_weights=False)
         for _ in range(self.steps):
-            # The fakes are set here, so that no hook exchanges them: fakes that a replay buffer has stored
-            # would have no gradient to the generator.
+            # The fakes are set here, so that no hook replaces them. Fakes from a replay buffer would have no
+            # gradient to the generator.
             real, fake = new_node(turn.real), new_node(turn.fake)
             inner = turn.replace(player="discriminator", real=real, fake=fake, is_unrolled=True)
             terms = call(weights | buffers, args=(compute, inner))
@@ -61,14 +61,19 @@ class Unrolled(Trick):
 def new_node(sample: Sample) -> Sample:
     """The same samples as a new node of the autograd graph.
 
-    The unrolled weights depend on the original node. A gradient penalty, which differentiates with respect to
-    the new node, leaves out the gradient through these weights.
+    The unrolled weights were computed from the original node, so they do not depend on the new one. A
+    gradient penalty differentiates with respect to the new node. So its gradient has no part that flows
+    through the weights.
     """
     return sample._replace(x=sample.x.view_as(sample.x))
 
 
 class NetworkInUse(nn.ModuleList):
-    """Holds a network and calls any function, so that `functional_call` lends the network other tensors."""
+    """Holds a network, and calls a function that uses this network.
+
+    `functional_call` exchanges the weights of a module while it calls the module. With this module, the
+    weights stay exchanged during the whole function, which computes loss terms from the network's verdicts.
+    """
 
     def forward(self, function: Compute, turn: Turn) -> Terms:
         return function(turn)

@@ -30,6 +30,7 @@ class VirtualBatchNorm(Trick):
         if not replace_modules(generator.body, BATCH_NORMS, lambda norm: VirtualNorm(norm, self.size)):
             remedy = "choose model=dcgan, or model.generator.batch_norm=true"
             raise ConfigError("needs a generator with batch norm", remedy)
+        # `latents` lists the transforms of the latents, which precede the body.
         generator.latents.append(PrependReference(generator, self.size, networks.num_classes))
         generator.body = DropReference(generator.body, self.size)
 

@@ -2,7 +2,7 @@ import torch
 
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Player
-from ganlab.networks.weights import refuse_normalised
+from ganlab.networks.weights import refuse_normalised_weights
 from ganlab.tricks.base import Order, Trick
 
 
@@ -15,14 +15,14 @@ class WeightClip(Trick):
 
     order = Order.CONSTRAIN
     needs = frozenset({Capability.DISCRIMINATOR})
-    claims = frozenset({Capability.DISCRIMINATOR_SCALE})
+    claims = frozenset({Capability.DISCRIMINATOR_WEIGHT_SCALE})
 
     def __init__(self, bound: ScheduleLike):
         super().__init__()
         self.bound = nonzero_schedule(".bound", bound)
 
     def networks(self, networks: Networks) -> None:
-        refuse_normalised(networks.required_discriminator)
+        refuse_normalised_weights(networks.required_discriminator)
         self._clip(networks, step=0)
 
     def on_weights_loaded(self, networks: Networks) -> None:

@@ -20,11 +20,12 @@ class WeightNorm(PlayerTrick):
 
     def __init__(self, player: PlayerChoice):
         super().__init__(player)
-        self.claims = self.weight_scale_capabilities
+        self.claims = self.weight_scales
 
     def networks(self, networks: Networks) -> None:
         for player in self.players:
             for layer, dim in list(weight_layers(getattr(networks, player))):
+                # Calls register_parametrization(layer, "weight", parametrization=...).
                 parametrise(layer, register_parametrization, parametrization=WeightNormParametrization(dim))
 
 

@@ -21,7 +21,7 @@ def count_one_by_one(network: torch.nn.Module) -> int:
     data = build_data(compose(*SMALL))
     network.eval()
     return sum(
-        int(network(x[i : i + 1]).classes.argmax() != labels[i])
+        int(network(x[i : i + 1]).class_logits.argmax() != labels[i])
         for x, labels in data.split("test", "cpu", 500)
         for i in range(len(x))
     )

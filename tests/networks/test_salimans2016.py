@@ -90,7 +90,7 @@ def test_a_step_initialises_the_scales_of_the_players_but_not_of_an_average() ->
         assert torch.equal(averaged, current)
     for averaged, current in zip(average.buffers(), trained.buffers(), strict=True):
         assert torch.equal(averaged, current)
-    assert torch.equal(module.game.classify(x), module.game.discriminator.eval()(x).classes)
+    assert torch.equal(module.game.classify(x), module.game.discriminator.eval()(x).class_logits)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_the_terms_are_the_cross_entropies_of_the_classes(player: Player) -> Non
         del samples["class_of_real"]
     assert list(terms) == ["adversarial", *samples]
     for name, sample in samples.items():
-        classes = module.discriminator(sample.x).classes
+        classes = module.discriminator(sample.x).class_logits
         expected = [WEIGHT * s for s in surprise(classes, real_batch().real.condition)]
         assert terms[name].tolist() == pytest.approx(expected, rel=1e-4)
 

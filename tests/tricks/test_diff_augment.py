@@ -180,7 +180,7 @@ def test_half_precision_is_converted_to_float32() -> None:
         (lambda: build_trick(3, 8, 8, cutout=1.5), (".cutout", 1.5, "between 0 and 1")),
         (
             lambda: build_trick(3, 8, 8, translation=0.05),
-            (".translation", 0.05, "less than half a pixel of 8"),
+            (".translation", 0.05, "less than half a pixel for images of 8 pixels"),
         ),
         (
             lambda: build_trick(3, 8, 8, contrast=0.5, value_range=None),

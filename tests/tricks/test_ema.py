@@ -126,7 +126,7 @@ def test_the_discriminators_average_classifies() -> None:
     assert all(m is t for m, t in zip(module.game.classifier.parameters(), average.parameters(), strict=True))
     assert module.game.sampler is module.game.generator
     x = torch.rand(5, 1, 8, 8)
-    assert torch.equal(module.game.classify(x), ema.averages["discriminator"].eval()(x).classes)
+    assert torch.equal(module.game.classify(x), ema.averages["discriminator"].eval()(x).class_logits)
 
 
 def test_the_average_is_sampled() -> None:

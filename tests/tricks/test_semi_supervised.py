@@ -31,8 +31,8 @@ def probabilities(classes: torch.Tensor) -> list[list[float]]:
 def test_the_logit_is_that_of_not_being_the_last_class() -> None:
     module, seen = turn("discriminator")
     verdict = module.discriminator(3 * seen.real.x)
-    assert verdict.classes.shape == (16, 10)
-    expected = [1 - row[-1] for row in probabilities(verdict.classes)]
+    assert verdict.class_logits.shape == (16, 10)
+    expected = [1 - row[-1] for row in probabilities(verdict.class_logits)]
     assert verdict.logits.sigmoid().tolist() == pytest.approx(expected, rel=1e-5)
 
 
@@ -41,7 +41,9 @@ def test_the_terms_are_those_of_section_5() -> None:
     terms = module.tricks.losses(seen, module.objective)
     assert list(terms) == ["adversarial", "supervised"]
     samples = {"real": seen.real, "fake": seen.fake, "labelled": seen.batch.labelled}
-    on = {name: probabilities(module.discriminator(sample.x).classes) for name, sample in samples.items()}
+    on = {
+        name: probabilities(module.discriminator(sample.x).class_logits) for name, sample in samples.items()
+    }
     unsupervised = [
         -math.log(1 - x[-1]) - math.log(y[-1]) for x, y in zip(on["real"], on["fake"], strict=True)
     ]
@@ -67,8 +69,8 @@ def test_labels_of_the_batch_are_not_used() -> None:
 
 def test_labelled_samples_pass_the_input_hooks() -> None:
     module, seen = turn("discriminator", "instance_noise")
-    classes = seen.judge(seen.batch.labelled).classes
-    assert not torch.equal(classes, module.discriminator(seen.batch.labelled.x).classes)
+    classes = seen.judge(seen.batch.labelled).class_logits
+    assert not torch.equal(classes, module.discriminator(seen.batch.labelled.x).class_logits)
 
 
 def test_the_discriminator_does_not_see_the_class() -> None:
