@@ -63,7 +63,7 @@ class Command:
         # Whether errors are raised, with a traceback, instead of being printed in one line.
         self.raises_errors = os.environ.get(TRACEBACK_VARIABLE) == "1"
         self.jobs = JobTable(sys.argv[1:])
-        self.overrides_of_saved_config: list[str] = []  # empty unless the command resumes a run
+        self.overrides_for_saved_config: list[str] = []  # empty unless the command resumes a run
         self.failures: list[BaseException] = []
         # Before the first job has started, Hydra raises any ValueError, and it is about the command line.
         self.has_started = False
@@ -76,7 +76,7 @@ class Command:
         try:
             is_sweep = bool({"-m", "--multirun"} & {*self.arguments})
             words = [quote_override(word, is_sweep=is_sweep) for word in self.arguments[1:]]
-            self.overrides_of_saved_config = pop_overrides_of_saved_config(words)
+            self.overrides_for_saved_config = pop_overrides_for_saved_config(words)
             overrides = list(filter(is_override, words))
             sys.argv = [self.arguments[0], *words]
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.name)(self.job)()
@@ -95,7 +95,7 @@ class Command:
             cfg.job = self.jobs.add(hydra_cfg.job.num, overrides)
         try:
             cfg = validated_composition(cfg, self.name, overrides)
-            result = self.task(cfg, [*overrides, *self.overrides_of_saved_config])
+            result = self.task(cfg, [*overrides, *self.overrides_for_saved_config])
             self.jobs.finish(result)
             return result
         except ONE_LINE_ERRORS as error:  # not left to Hydra, which ends a sweep at the first error
@@ -128,7 +128,7 @@ def is_override(word: str) -> bool:
     return word.startswith("~") or ("=" in word and not word.startswith("-"))
 
 
-def pop_overrides_of_saved_config(words: list[str]) -> list[str]:
+def pop_overrides_for_saved_config(words: list[str]) -> list[str]:
     """Removes overrides with dotted keys from a command line that resumes a run, and returns them.
 
     These overrides apply to the saved config of the run: the default config may lack their keys.

@@ -20,7 +20,7 @@ from ganlab.metrics.extractors import Classifier
 from ganlab.metrics.features import round_to_256_levels
 from ganlab.sample import sample
 from ganlab.training.build import load
-from ganlab.visualize.grid import BACKGROUND, grid, to_images
+from ganlab.visualize.images import BACKGROUND, grid, to_images
 from ganlab.visualize.views import slerp
 
 

@@ -15,13 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.overrides import quote_override, refuse_unknown_keys, unreadable_override
 from ganlab.config.setting_types import validated_settings
-from ganlab.core.errors import ConfigError, Diverged, IncompleteStudy, ProcessLost, require, terminal_text
+from ganlab.core.errors import ConfigError, Diverged, ProcessLost, UnfinishedRuns, require, terminal_text
 
 PACKAGE = Path(__file__).parent.parent
 # Inside the package in a wheel, next to it in a checkout.
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 MULTIPLE_CHOICE = ("trick", "metric", "logger")  # groups from which a config may select several options
-OWN_ERRORS = (ConfigError, Diverged, ProcessLost, IncompleteStudy)  # their messages are for the user
+OWN_ERRORS = (ConfigError, Diverged, ProcessLost, UnfinishedRuns)  # their messages are for the user
 HYDRA_DETAILS = re.compile("Config search path:|object_type=|To append to your config use")
 
 

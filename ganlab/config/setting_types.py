@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, Unpack, get_args,
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.core.errors import UNSET, ConfigError, format_value, require
-from ganlab.core.validation import Count, NonEmpty, Whole, describe_interval, in_interval, is_whole_number
+from ganlab.core.validation import Count, NonEmpty, Whole, describe_interval, in_interval, is_integer
 
 PATHS = (
     "run_dir", "resume", "init_from", "output", "generated", "real", "root", "suite", "sweep",
@@ -175,7 +175,7 @@ def matches(value: Any, annotation: Any) -> bool:
     if builds_object or cls in (Any, object) or not isinstance(cls, type):
         return True
     if cls in (int, float):
-        return is_whole_number(value) or (cls is float and isinstance(value, float) and math.isfinite(value))
+        return is_integer(value) or (cls is float and isinstance(value, float) and math.isfinite(value))
     if cls in (bool, str, NoneType):
         return isinstance(value, cls)
     if issubclass(cls, Path):

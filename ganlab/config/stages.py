@@ -33,17 +33,17 @@ class Timetable:
     """
 
     def __init__(self, cfg: DictConfig):
-        stages = earlier_stages(cfg)
+        stages = stages_before_main(cfg)
         self.names = [*stages, None]
-        self.budgets = [(stage.steps, stage.batch_size) for stage in stages.values()]
-        self.main_start = sum(steps for steps, _ in self.budgets)
+        self.steps_and_batch_sizes = [(stage.steps, stage.batch_size) for stage in stages.values()]
+        self.main_start = sum(steps for steps, _ in self.steps_and_batch_sizes)
         self.total = self.main_start + cfg.steps
-        self.budgets.append((cfg.steps, cfg.data.batch_size))
+        self.steps_and_batch_sizes.append((cfg.steps, cfg.data.batch_size))
         self.num_processes = num_processes(cfg)
 
     def check_batches(self, data: Data) -> None:
         """Raises `ConfigError` if a batch exceeds the data, or cannot be shared among the processes."""
-        for name, (_, batch_size) in zip(self.names, self.budgets, strict=True):
+        for name, (_, batch_size) in zip(self.names, self.steps_and_batch_sizes, strict=True):
             with completing_relative_keys(f"stages.{name}" if name else "data"):
                 data.check_batch_size(self.num_processes, batch_size)
 
@@ -53,7 +53,7 @@ class Timetable:
 
     def images_seen(self, step: int) -> int:
         """The number of real images seen in the first `step` steps of the run."""
-        *stages, (_, main_batch_size) = self.budgets
+        *stages, (_, main_batch_size) = self.steps_and_batch_sizes
         seen, remaining_steps = 0, step
         for steps, batch_size in stages:
             seen += min(remaining_steps, steps) * batch_size
@@ -61,7 +61,7 @@ class Timetable:
         return seen + remaining_steps * main_batch_size
 
 
-def earlier_stages(cfg: DictConfig) -> dict[str, Any]:
+def stages_before_main(cfg: DictConfig) -> dict[str, Any]:
     """The stages before the main game, by name."""
     return {str(name): stage for name, stage in (cfg.get("stages") or {}).items()}
 
@@ -72,7 +72,7 @@ def stage_configs(cfg: DictConfig) -> Iterator[tuple[str | None, DictConfig]]:
     Raises:
         ConfigError: a stage lacks a setting, has an unknown one, or refers to a stage that it cannot use.
     """
-    stages = earlier_stages(cfg)
+    stages = stages_before_main(cfg)
     check_stages(cfg, stages)
     if not stages:
         yield None, cfg

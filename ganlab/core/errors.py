@@ -76,7 +76,7 @@ class Diverged(ArithmeticError):  # noqa: N818
         super().__init__(f"diverged at step {step}: {what}")
 
 
-class IncompleteStudy(RuntimeError):  # noqa: N818
+class UnfinishedRuns(RuntimeError):  # noqa: N818
     """Some runs of a study did not finish."""
 
 

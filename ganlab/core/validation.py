@@ -20,7 +20,7 @@ Widths = Sequence[Count]
 ValueRange = tuple[float, float] | None  # the range of the elements of samples; None: any value
 
 
-def is_whole_number(value: object) -> TypeGuard[int]:
+def is_integer(value: object) -> TypeGuard[int]:
     """Whether a value is an integer; a boolean is not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -48,9 +48,7 @@ def validated_whole_number(key: str, value: Any) -> int:
     Raises:
         ConfigError: the value is anything else.
     """
-    require(
-        is_whole_number(value) and value >= 0, "must be a whole number of at least 0", key=key, value=value
-    )
+    require(is_integer(value) and value >= 0, "must be a whole number of at least 0", key=key, value=value)
     return value
 
 

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from ganlab.config.compose import compose
 from ganlab.config.setting_types import validated_settings
 from ganlab.core.errors import prefixing_all_keys, require
-from ganlab.core.validation import is_whole_number
+from ganlab.core.validation import is_integer
 
 if TYPE_CHECKING:
     from ganlab.game import Game
@@ -93,7 +93,7 @@ def complete_options(cfg: DictConfig, game: Game, names: Sequence[str], typed: s
     if num_classes is not None and not (label is None and typed is None):
         # The number of a name; a text that is both a name and a number is taken as the name.
         label = next((names.index(text) for text in (typed, str(label)) if text in names), label)
-        exists = label is None or (is_whole_number(label) and 0 <= label < num_classes)
+        exists = label is None or (is_integer(label) and 0 <= label < num_classes)
         by_name = f", or one of {', '.join(names)}" if names else ""
         require(
             exists,

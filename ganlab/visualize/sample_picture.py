@@ -15,7 +15,7 @@ from ganlab.data.base import Data, ValueRange
 from ganlab.data.densities import Mixture
 from ganlab.game import Game
 from ganlab.metrics.synthetic import high_quality_modes
-from ganlab.visualize.grid import FAKE_COLOUR, REAL_COLOUR, grid, new_figure, render, stack_rows
+from ganlab.visualize.images import FAKE_COLOUR, REAL_COLOUR, grid, new_figure, render, stack_rows
 
 MAX_NAMED = 20  # the largest number of classes whose names are shown
 MAX_POINTS = 1000  # the largest number of real points that are drawn, and of generated points

@@ -19,7 +19,7 @@ from ganlab.data.base import Data, ValueRange
 from ganlab.data.image import Unreadable, open_image
 from ganlab.game import Game
 from ganlab.metrics.features import cached_extractor, to_unit_range
-from ganlab.visualize.grid import grid, save_gif, save_png, to_images
+from ganlab.visualize.images import grid, save_gif, save_png, to_images
 from ganlab.visualize.options import slug
 from ganlab.visualize.sample_picture import sample_picture
 
