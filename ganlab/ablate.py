@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
-from ganlab.core.errors import ConfigError, IncompleteStudy
+from ganlab.core.errors import ConfigError, UnfinishedRuns
 from ganlab.suites.page import refuse_two
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
 
     Raises:
         ConfigError: the suite, the sweep or a setting cannot be; nothing was played.
-        IncompleteStudy: runs have failed, diverged, or were interrupted by themselves.
+        UnfinishedRuns: runs have failed, diverged, or were interrupted by themselves.
         KeyboardInterrupt: a signal came; the runs have written checkpoints.
     """
     refuse(cfg)
@@ -102,12 +102,12 @@ def work(suite: Suite, jobs: list[Job], processes: int, threads: int, cfg: DictC
     table(jobs, found)
     print(f"\nnext: python -m ganlab.report suite={suite.folder}", flush=True)
     if worker.stopped is not None:
-        raise IncompleteStudy(f"{worker.stopped}; {left} runs are left")
+        raise UnfinishedRuns(f"{worker.stopped}; {left} runs are left")
     bad = [state.row.status for state in found if state.row is not None and state.row.status != "finished"]
     kinds = [f"{bad.count(kind)} {kind}" for kind in ("failed", "diverged") if kind in bad]
     kinds += [f"{worker.interrupted} interrupted"] if worker.interrupted else []
     if kinds:
-        raise IncompleteStudy(
+        raise UnfinishedRuns(
             f"of {len(jobs)} runs {', '.join(kinds)}: the same command goes on with what was interrupted, "
             "rerun=failed with the others too"
         )

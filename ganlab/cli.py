@@ -51,7 +51,7 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
         os.environ[TRACEBACK_VARIABLE] = str(int(command.raises_errors))
         command.jobs.print()
     if command.failures:
-        # A lost process and a crash are RuntimeErrors.
+        # `ProcessLost` is a RuntimeError, and `job` records a crash as a RuntimeError.
         sys.exit(1 if isinstance(command.failures[0], Diverged | RuntimeError) else 2)
 
 
@@ -63,9 +63,10 @@ class Command:
         # Whether errors are raised, with a traceback, instead of being printed in one line.
         self.raises_errors = os.environ.get(TRACEBACK_VARIABLE) == "1"
         self.jobs = JobTable(sys.argv[1:])
-        self.overrides_of_saved_config: list[str] = []  # empty unless the command resumes a run
+        # Overrides that apply to the saved config of the run that the command resumes, if it resumes one.
+        self.overrides_for_saved_config: list[str] = []
         self.failures: list[BaseException] = []
-        # Before the first job has started, Hydra raises any ValueError, and it is about the command line.
+        # A ValueError that is raised before the first job comes from Hydra and concerns the command line.
         self.has_started = False
         # A job in a different process, as on a cluster, raises its errors so that this process receives them.
         self.main_pid = os.getpid()
@@ -76,7 +77,7 @@ class Command:
         try:
             is_sweep = bool({"-m", "--multirun"} & {*self.arguments})
             words = [quote_override(word, is_sweep=is_sweep) for word in self.arguments[1:]]
-            self.overrides_of_saved_config = pop_overrides_of_saved_config(words)
+            self.overrides_for_saved_config = pop_overrides_for_saved_config(words)
             overrides = list(filter(is_override, words))
             sys.argv = [self.arguments[0], *words]
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.name)(self.job)()
@@ -95,7 +96,7 @@ class Command:
             cfg.job = self.jobs.add(hydra_cfg.job.num, overrides)
         try:
             cfg = validated_composition(cfg, self.name, overrides)
-            result = self.task(cfg, [*overrides, *self.overrides_of_saved_config])
+            result = self.task(cfg, [*overrides, *self.overrides_for_saved_config])
             self.jobs.finish(result)
             return result
         except ONE_LINE_ERRORS as error:  # not left to Hydra, which ends a sweep at the first error
@@ -128,10 +129,10 @@ def is_override(word: str) -> bool:
     return word.startswith("~") or ("=" in word and not word.startswith("-"))
 
 
-def pop_overrides_of_saved_config(words: list[str]) -> list[str]:
+def pop_overrides_for_saved_config(words: list[str]) -> list[str]:
     """Removes overrides with dotted keys from a command line that resumes a run, and returns them.
 
-    These overrides apply to the saved config of the run: the default config may lack their keys.
+    They are applied to the saved config of the run, because the default config may lack their keys.
     """
     if not any(word.startswith("resume=") for word in words):
         return []
@@ -150,18 +151,23 @@ class JobTable:
 
     def __init__(self, arguments: Sequence[str]):
         self.arguments = arguments
-        # The keys of overrides that may be swept, as in `seed=0,1` and `seed=range(3)`. The commas of a list
-        # also match, but `add` leaves the list out.
+        # The keys of arguments that may be swept, as in `seed=0,1` and `seed=range(3)`. A list, as in
+        # `metric=[fid,kid]`, also has commas, but it is the same in all jobs, so `add` does not count it.
         self.swept_keys = {word.partition("=")[0] for word in arguments if "," in word or "(" in word}
         self.rows: list[list[str]] = []
 
     def add(self, number: int, overrides: Sequence[str]) -> str:
-        """Adds a job. Returns a unique name of the job that needs no quotes in a shell or for Hydra."""
+        """Adds a job, and prints its overrides.
+
+        Returns:
+            A unique name of the job that needs no quotes in a shell or for Hydra.
+        """
         # In a job, one alternative replaces a swept argument; all other arguments stay as they are.
         changed = (word for word in overrides if word not in self.arguments)
         swept = [word for word in changed if word.partition("=")[0] in self.swept_keys]
         parts = (re.sub(r"[^A-Za-z0-9_.+-]+", "-", part).strip("-") for part in (str(number), *swept))
         print(f"\njob {number}: {' '.join(overrides) or 'no overrides'}", flush=True)
+        # An interrupted job keeps the status "stopped"; at the end of any other job, `finish` replaces it.
         self.rows.append([str(number), " ".join(swept), "stopped", ""])
         return "_".join(parts)[:MAX_NAME]
 

@@ -17,7 +17,7 @@ from ganlab.metrics.protocols import common_values_and_remarks, read_records
 def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, dict[str, float]]:
     """Prints a table of the values that all sources have, and the differences of their protocols.
 
-    A source is a run or a file of `ganlab.evaluate`, and has a column.
+    A source is a run, or a file that `ganlab.evaluate` wrote. The table has one column for each source.
 
     Returns:
         The values, by name and source.
@@ -26,7 +26,7 @@ def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, dict[st
         ConfigError: there are fewer than two sources, a source has no values, they have no value in common,
             or protocols differ in keys that are not in `ignore`.
     """
-    paths = [cfg.of] if isinstance(cfg.of, str) else list(cfg.of)
+    paths = [cfg.of] if isinstance(cfg.of, str) else list(cfg.of)  # the sources
     are_different = len(paths) > 1 and len(set(paths)) == len(paths)
     remedy = "set 'of=[<run or file>,<run or file>]'"
     require(are_different, "needs two or more runs or files, each once", remedy, "of", paths)

@@ -111,8 +111,8 @@ class Game(nn.Module):
         converted = (sample and sample._replace(x=self._to_game_space(sample.x)) for sample in batch)
         return Turn(
             player=player,
-            step=self.steps_played,
-            batch=Batch._make(converted),
+            step=self.steps_played,  # a turn has the step of this game; `self.step` is that of the run
+            batch=batch if self.autoencoder is None else Batch._make(converted),
             generator=self.generator,
             discriminator=self.discriminator,
             tricks=self.tricks,
@@ -121,8 +121,8 @@ class Game(nn.Module):
         )
 
     def losses(self, turn: Turn) -> dict[str, Tensor]:
-        """The named terms whose sum the player on turn minimises; scalars of at least float32."""
-        terms = self.tricks.losses(turn, self.objective)
+        """The named terms whose sum the player of this turn minimises; scalars of at least float32."""
+        terms = self.tricks.losses(turn, self.objective)  # calls the objective, then the hooks of the tricks
         return {name: at_least_float32(term).mean() for name, term in terms.items()}
 
     def may_move(self, player: Player) -> bool:
@@ -260,7 +260,10 @@ class Game(nn.Module):
             getattr(self, player).compile(dynamic=False, **settings)
 
     def get_extra_state(self) -> dict[str, Any]:
-        """The step, and the class counts of the training data, for a game that is loaded without data."""
+        """The step, and the class counts of the training data.
+
+        The trick ema draws classes in proportion to these counts, also after a game is loaded without data.
+        """
         return {"step": self.step, "class_counts": self.generator.class_counts}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:

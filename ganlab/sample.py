@@ -40,9 +40,10 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     from ganlab.visualize.views import VIEWS
 
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
+    # The class as typed, because Hydra reads some names of classes as numbers or as null.
     complete_options(cfg, game, class_names, typed.get("class"))
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step, class_names)
-    with as_config_errors():
+    with as_config_errors():  # a view may build data and an extractor from the config
         view = VIEWS[cfg.what](cfg, run, game, None)  # None: a view that needs the data loads them
     with write_errors_as_config_errors(output, key="output"):
         view.write(output)

@@ -37,9 +37,8 @@ from support.trick_effects import (
     recorded_game,
 )
 
-from ganlab.config.allowlist import target_nodes
 from ganlab.config.compose import CONF, compose
-from ganlab.config.setting_types import constructor_parameters
+from ganlab.config.setting_types import constructor_parameters, target_nodes
 from ganlab.core.randomness import RandomStreams
 from ganlab.training.build import build, load_players
 from ganlab.training.module import GameModule

@@ -20,7 +20,7 @@ from ganlab.metrics.extractors import Classifier
 from ganlab.metrics.features import round_to_256_levels
 from ganlab.sample import sample
 from ganlab.training.build import load
-from ganlab.visualize.grid import BACKGROUND, grid, to_images
+from ganlab.visualize.images import BACKGROUND, grid, to_images
 from ganlab.visualize.views import slerp
 
 
@@ -61,7 +61,7 @@ def test_points_are_scattered(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def points(tmp_path_factory) -> Path:
-    """A run without classes, which has made two images of training."""
+    """A run without classes, which has made two sample grids."""
     path = tmp_path_factory.mktemp("runs") / "plain"
     play(path, "steps=4", "sample_every=2", "model.generator.latent_dim=6")
     return path
@@ -333,7 +333,7 @@ def test_samples_are_never_mixed_with_other_files(points: Path, tmp_path: Path) 
         ("output={}/note.txt", "must be a file that ends in .png"),
         ("what=neighbours output={}/x", "must be a file that ends in .png"),
         ("what=animate output={}/x.png", "must be a file that ends in .gif"),
-        ("output={}/samples/0000004.png", "not an image of training"),
+        ("output={}/samples/0000004.png", "not a sample grid of the run"),
     ],
 )
 def test_an_output_of_another_kind_is_refused(line: str, reason: str, points: Path, tmp_path: Path) -> None:
@@ -359,7 +359,7 @@ def test_more_images_than_fit_into_memory_are_refused(line: str, points: Path) -
 
 
 def test_one_image_is_not_an_animation(conditional: Path, tmp_path: Path) -> None:
-    with refuses("what", "animate", "two images of training, and .* has 1", "a lower sample_every"):
+    with refuses("what", "animate", "two sample grids of the run, and .* has 1", "a lower sample_every"):
         draw(conditional, "what=animate")
     with refuses("views[0].what", "animate", "two images, and sample_every=2 makes one"):
         play(tmp_path / "run", "steps=2", "sample_every=2", "views=[animate]")
@@ -402,5 +402,5 @@ def test_an_animation_of_broken_images_and_of_other_sizes(points: Path, tmp_path
     animation = Image.open(draw(run, "what=animate"))
     assert (animation.n_frames, animation.size) == (3, Image.open(run / "samples" / "0000004.png").size)
     (run / "samples" / "0000003.png").write_text("no picture")
-    with refuses(reason="0000003.png", remedy="remove this image of training"):
+    with refuses(reason="0000003.png", remedy="remove this sample grid of the run"):
         draw(run, "what=animate")

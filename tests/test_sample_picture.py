@@ -18,7 +18,7 @@ from ganlab.config.build import build_data
 from ganlab.data.base import Data
 from ganlab.data.sources import SameSizeSamples
 from ganlab.training.build import load
-from ganlab.visualize.grid import BACKGROUND, GAP, REAL_COLOUR, grid, new_figure, stack_rows, to_images
+from ganlab.visualize.images import BACKGROUND, GAP, REAL_COLOUR, grid, new_figure, stack_rows, to_images
 from ganlab.visualize.sample_picture import grid_layout, reference_images, sample_picture
 
 SIDE = 32  # pixels; smaller images would be enlarged

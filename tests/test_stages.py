@@ -373,7 +373,7 @@ def test_the_batches_of_stages_are_a_function_of_the_step() -> None:
     phases = [(3, 16), (2, 8), (4, 32)]
 
     def since(k: int, n: int):
-        return list(islice(data.stream(0, lambda: k, "cpu", budgets=phases), n))
+        return list(islice(data.stream(0, lambda: k, "cpu", steps_and_batch_sizes=phases), n))
 
     whole = since(0, 12)
     assert [len(x) for x, _ in whole] == [16] * 3 + [8] * 2 + [32] * 7

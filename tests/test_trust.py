@@ -29,11 +29,11 @@ from ganlab.cli import launch
 from ganlab.compare import compare
 from ganlab.config import allowlist as trust
 from ganlab.config import run_directory
-from ganlab.config.allowlist import allowed_targets, check_trust, signature, target_nodes
+from ganlab.config.allowlist import allowed_targets, check_trust, signature
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.config.run_directory import CHECKPOINT_ENTRIES, RunDirectory
-from ganlab.config.setting_types import import_object
+from ganlab.config.setting_types import import_object, target_nodes
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule
 from ganlab.evaluate import evaluate
@@ -291,7 +291,7 @@ REASONS = "|".join(
     (
         "is not on the list of objects to build$",
         "must be the dotted name of a class$",
-        "has settings of Hydra's, which no run has$",
+        "has settings of Hydra that ganlab never writes$",
         "config.yaml has (an alias, a tag or an interpolation, or is too large or too)",
         "config.yaml cannot be read",
         "config.yaml is not the config of a run: (trick|optimizer|clip)=",

@@ -16,7 +16,7 @@ from support.refusals import refuses
 from support.small_games import SMALL
 from torch import nn
 
-from ganlab.cli import JobTable, launch, pop_overrides_of_saved_config
+from ganlab.cli import JobTable, launch, pop_overrides_for_saved_config
 from ganlab.config.build import build_data
 from ganlab.config.compose import CONF, compose
 from ganlab.config.run_directory import RunDirectory
@@ -392,7 +392,7 @@ def test_unprintable_characters_of_a_name_are_escaped(tmp_path: Path, monkeypatc
 
 def test_a_resume_sets_overrides_with_dotted_keys_aside() -> None:
     line = ["resume=r/first", "-cd", "./my.conf", "trick.ema.decay=0.5", "~trick.ema", "hydra.x=1", "steps=3"]
-    assert pop_overrides_of_saved_config(line) == ["trick.ema.decay=0.5", "~trick.ema"]
+    assert pop_overrides_for_saved_config(line) == ["trick.ema.decay=0.5", "~trick.ema"]
     assert line == ["resume=r/first", "-cd", "./my.conf", "hydra.x=1", "steps=3"]
 
 

@@ -11,16 +11,15 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache, partial
-from typing import Any
 
 from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from ganlab.config.compose import CONF
-from ganlab.config.setting_types import containers, to_plain
+from ganlab.config.setting_types import target_nodes
 from ganlab.core.errors import ConfigError, error_message, require
 from ganlab.filesystem import cache_directory
 
@@ -33,8 +32,10 @@ torch.optim.ASGD torch.optim.Adadelta torch.optim.Adafactor torch.optim.Adagrad 
 torch.optim.AdamW torch.optim.Adamax torch.optim.LBFGS torch.optim.Muon torch.optim.NAdam torch.optim.RAdam
 torch.optim.RMSprop torch.optim.Rprop torch.optim.SGD torch.optim.SparseAdam
 """
-# The objects of these packages, folders and modules read, write or start something. So they may be built in
-# one group of the config only, the one after the colon.
+# Some objects read files, write files or start processes: the data sets (ganlab.data.toy.Ring), the loggers
+# (ganlab.training.callbacks.tensorboard.TensorBoard), the strategies of ganlab.training.processes, and the
+# Trainer of pytorch_lightning. So each may be built in one group of the config only. This is the group, by
+# the part of the dotted name that distinguishes these objects.
 ONLY_GROUP = {"callbacks": "logger", "data": "data", "processes": "trainer", "pytorch_lightning": "trainer"}
 REMOVE = "remove it from config.yaml"  # a remedy
 
@@ -67,13 +68,13 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed_by_user: bool
         is_dotted_name = isinstance(target, str) and re.fullmatch(r"\w+(\.\w+)+", target)
         require(is_dotted_name, "must be the dotted name of a class", remedy, f"{key}._target_", target)
         hydra_settings = {name for name in node if str(name).startswith("_")} - {"_target_", "_partial_"}
-        require(not hydra_settings, "has settings of Hydra's, which no run has", remedy, key, target)
+        require(not hydra_settings, "has settings of Hydra that ganlab never writes", remedy, key, target)
         group = key.split(".")[0]
         in_its_group = all(ONLY_GROUP.get(name, group) == group for name in target.split("."))
         if signed_by_user or (target in allowed_targets() and in_its_group):
             continue
         package = target.split(".")[0]
-        # No run needs trust in these packages: those of their objects that runs use are on the list.
+        # All objects of these packages that runs use are on the list, so the error suggests no trust in them.
         is_covered = package in {"ganlab", "pytorch_lightning", "torch"} | sys.stdlib_module_names
         allow = f"if you know where this run comes from, allow it by trust=[{package}]"
         remedy = REMOVE if is_covered else allow
@@ -94,11 +95,6 @@ def defining_module(key: str, target: str) -> str:
         return getattr(get_object(target), "__module__", None) or ""
     except Exception as error:  # whatever an import may raise
         raise ConfigError(f"does not exist here ({error_message(error)})", key=key, value=target) from error
-
-
-def target_nodes(node: Any) -> Iterator[tuple[str, dict[Any, Any]]]:
-    """The key and the node of each object that a config builds."""
-    return ((key, entries) for key, entries in containers(to_plain(node)) if "_target_" in entries)
 
 
 def signature(content: bytes) -> str | None:

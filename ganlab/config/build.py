@@ -14,7 +14,7 @@ from ganlab.config.checks import selected_nodes
 from ganlab.config.compose import num_processes
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.setting_types import check_arguments
-from ganlab.core.errors import ConfigError, completing_relative_keys, error_message, require
+from ganlab.core.errors import ConfigError, complete_key, completing_relative_keys, error_message, require
 from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Capability, Networks
 from ganlab.data.base import Data
@@ -40,10 +40,11 @@ def as_config_errors() -> Iterator[None]:
         raise
     except InstantiationException as error:
         key = str(error).partition("full_key: ")[2].strip().replace("[", ".").replace("]", "")
-        if not isinstance(error.__cause__, ConfigError):
-            raise ConfigError(error_message(error.__cause__ or error), key=key) from error
-        with completing_relative_keys(key):
-            raise error.__cause__ from None
+        cause = error.__cause__
+        if not isinstance(cause, ConfigError):
+            raise ConfigError(error_message(cause or error), key=key) from error
+        # The constructor did not know its key, so its error may have a relative key, such as ".gamma".
+        raise cause.with_key(complete_key(cause.key, owner=key)).with_traceback(cause.__traceback__) from None
     except Exception as error:
         raise ConfigError(error_message(error).rstrip("."), "set HYDRA_FULL_ERROR=1 to see where") from error
 
@@ -97,8 +98,8 @@ def build_evaluation(
     cfg: DictConfig, data: Data, open_progress_bar: OpenProgressBar = Evaluation.open_progress_bar
 ) -> Evaluation:
     """The metrics of a config on some data; `open_progress_bar` opens a progress bar."""
-    sizes = {"n": cfg.evaluation.n, "n_real": cfg.evaluation.n_real, "seed": cfg.evaluation.seed}
-    return Evaluation(instantiate_group(cfg, "metric"), data, **sizes, open_progress_bar=open_progress_bar)
+    settings = {"n": cfg.evaluation.n, "n_real": cfg.evaluation.n_real, "seed": cfg.evaluation.seed}
+    return Evaluation(instantiate_group(cfg, "metric"), data, **settings, open_progress_bar=open_progress_bar)
 
 
 def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | None = None) -> Game:
@@ -122,7 +123,9 @@ def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | No
                 generator = networks["generator"]
                 num_outputs = objective.outputs_per_latent * generator.latent_dim
                 generator.encoder = build_network(cfg, "encoder", data, num_outputs=num_outputs)
+            # The trick ema draws classes as often as they occur in the data.
             networks["generator"].class_counts = None if data is None else data.class_counts()
+            # `Game` calls the tricks, which may add layers and draw their weights.
             torch.default_generator.manual_seed(derive_seed(cfg.seed, "tricks"))
             players = Networks(networks["generator"], networks.get("discriminator"), cfg.data.num_classes)
             unavailable = unavailable_capabilities(cfg)

@@ -23,7 +23,8 @@ def check_config(cfg: DictConfig) -> None:
         ConfigError: a value has the wrong type or is out of its range, or two settings contradict each other.
     """
     for name, game_cfg in stage_configs(validated_settings(cfg)):
-        with prefixing_all_keys(name and f"stages.{name}", separator="."):
+        place = None if name is None else f"stages.{name}"  # None: the main game, which is in no stage
+        with prefixing_all_keys(place, separator="."):
             check_arguments(validated_settings(game_cfg))
             check_game_config(game_cfg)
 
@@ -40,12 +41,12 @@ def check_game_config(cfg: DictConfig) -> None:
         require(cfg[key] != "", "is empty", "give a directory, or remove it", key, "")
     agrees = cfg.images is None or cfg.steps == num_steps(cfg.images, cfg.data.batch_size, cfg.default_steps)
     require(agrees, f"contradicts steps={cfg.steps}", "give only one of them", "images", cfg.images)
-    for name in set(cfg.trainer) - TRAINER_SETTINGS:
-        remedy = f"remove it; supported are {', '.join(sorted(TRAINER_SETTINGS))}"
+    if unsupported := sorted(set(cfg.trainer) - TRAINER_SETTINGS):
+        name, remedy = unsupported[0], f"remove it; supported are {', '.join(sorted(TRAINER_SETTINGS))}"
         raise ConfigError("is not supported", remedy, f"trainer.{name}", to_plain(cfg.trainer[name]))
     # Every network must fit the data. If the data are codes of an encoder, only the networks of the players
-    # must fit the codes, because no others are built. `objective.weight` has an entry for each player.
-    names = cfg.objective.weight if cfg.get("code_of") else cfg.model
+    # must fit the codes, because no others are built.
+    names = player_names(cfg) if cfg.get("code_of") else cfg.model
     data_keys = {f"model.{name}.shape": "shape" for name in names} | {"model.generator.value_range": "range"}
     for key, data_key in data_keys.items():
         expected = to_plain(cfg.data[data_key])
@@ -58,8 +59,9 @@ def check_game_config(cfg: DictConfig) -> None:
 
 def refuse_unused_settings(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Refuses settings of networks, data and extractors that the game would ignore."""
-    absent = set() if "discriminator" in cfg.objective.weight else {"discriminator"}
-    # A resume keeps the saved objective; `ganlab.training.resume` compares the overrides with it.
+    absent = {"discriminator"}.difference(player_names(cfg))
+    # In a command that resumes a run, the objective of `cfg` may not be that of the run, so whether the run
+    # has an encoder is unknown. `ganlab.training.resume` refuses overrides that would change the run.
     if not cfg.resume and not has_encoder(cfg):
         absent.add("encoder")
     for key, _, value in (override.lstrip("+").partition("=") for override in overrides):
@@ -71,6 +73,11 @@ def refuse_unused_settings(cfg: DictConfig, overrides: Sequence[str]) -> None:
     if not cfg.resume:
         refuse_unused_extractor(cfg, overrides)
         refuse_unused_weights(cfg)
+
+
+def player_names(cfg: DictConfig) -> list[str]:
+    """The names of the players. The weights of the losses, `objective.weight`, have one entry for each."""
+    return list(map(str, cfg.objective.weight))
 
 
 def refuse_unused_extractor(cfg: DictConfig, overrides: Sequence[str]) -> None:
@@ -111,15 +118,14 @@ def check_evaluation_config(cfg: DictConfig, overrides: Sequence[str]) -> None:
     remedy = "give either run_dir, or generated and real"
     require(has_run != has_images, reason, remedy, "run_dir", cfg.run_dir)
     # For each setting, the settings that have no effect together with it.
-    unused = {"protocol": {"n"}, "run_dir": {"real"}, "real, a folder": {"root"}}
+    unused = {"protocol": {"n"}, "run_dir": {"real"}}
     unused["generated"] = {"n", "seed", "checkpoint", "evaluation.n", "evaluation.seed", "trust"}
     given = overridden_keys(overrides)
+    combinations = [(setting, keys & given) for setting, keys in unused.items() if setting in given]
     if cfg.real is not None and Path(cfg.real).expanduser().is_dir():
-        given.add("real, a folder")
-    for cause, keys in unused.items():
-        if cause in given:
-            for key in sorted(keys & given):
-                raise ConfigError(f"has no effect with {cause}", "remove it", key=key)
+        combinations.append(("real, a folder", {"root"} & given))
+    for cause, unused_keys in combinations:
+        require(not unused_keys, f"has no effect with {cause}", "remove it", min(unused_keys, default=""))
     refuse_unused_extractor(cfg, overrides)
     if not set(cfg.metric) - {"weights"}:
         raise ConfigError("no metric is selected", "select some, such as 'metric=[fid,kid]'", key="metric")

@@ -15,13 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.overrides import quote_override, refuse_unknown_keys, unreadable_override
 from ganlab.config.setting_types import validated_settings
-from ganlab.core.errors import ConfigError, Diverged, IncompleteStudy, ProcessLost, require, terminal_text
+from ganlab.core.errors import ConfigError, Diverged, ProcessLost, UnfinishedRuns, require, terminal_text
 
 PACKAGE = Path(__file__).parent.parent
 # Inside the package in a wheel, next to it in a checkout.
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 MULTIPLE_CHOICE = ("trick", "metric", "logger")  # groups from which a config may select several options
-OWN_ERRORS = (ConfigError, Diverged, ProcessLost, IncompleteStudy)  # their messages are for the user
+OWN_ERRORS = (ConfigError, Diverged, ProcessLost, UnfinishedRuns)  # their messages are for the user
 HYDRA_DETAILS = re.compile("Config search path:|object_type=|To append to your config use")
 
 
@@ -46,7 +46,9 @@ def compose(*overrides: str, config_name: str = "run") -> DictConfig:
             cfg = hydra.compose(config_name, list(overrides))
         except (HydraException, ValueError, TypeError) as error:
             explained = explain_error(error, config_name, overrides)
-            raise explained from (error.__cause__ if explained is error else error)
+            if explained is error:
+                raise
+            raise explained from error
         return validated_composition(cfg, config_name, overrides)
 
 
@@ -64,6 +66,7 @@ def validated_composition(cfg: DictConfig, config_name: str, overrides: Sequence
         ConfigError: an override has no effect, or a value has the wrong type.
     """
     refuse_dropped_overrides(overrides)
+    # Hydra itself refuses unknown keys without a "+"; `explain_error` turns its error into a `ConfigError`.
     if any(override.startswith("+") for override in overrides):
         refuse_unknown_overrides(config_name, overrides)
     return validated_settings(cfg, overrides)
@@ -86,19 +89,23 @@ def explain_error(error: BaseException, config_name: str, overrides: Sequence[st
 def refuse_unknown_overrides(config_name: str, overrides: Sequence[str]) -> None:
     """Refuses overrides of settings and options that do not exist."""
     with initialized_hydra():
-        options = GlobalHydra.instance().config_loader().get_group_options
+        list_options = GlobalHydra.instance().config_loader().get_group_options
 
         def selects_options(override: str) -> bool:
             group, _, value = override.lstrip("+").partition("=")
-            return set(value.strip("[]").split(",")) <= set(options(group.split("@")[0]))
+            return set(value.strip("[]").split(",")) <= set(list_options(group.split("@")[0]))
 
         # The selected options are composed, so that `base` has their keys.
         base = hydra.compose(config_name, list(filter(selects_options, overrides)))
-        refuse_unknown_keys(overrides, base, options)
+        refuse_unknown_keys(overrides, base, list_options)
 
 
 def refuse_dropped_overrides(overrides: Sequence[str]) -> None:
-    """Refuses overrides that Hydra drops silently: `+group=a` next to `group=[b]`, or one of `data=[a,b]`."""
+    """Refuses overrides of which Hydra silently drops a part.
+
+    Next to `group=[b]`, Hydra drops `+group=a`. From `data=[a,b]`, it drops one of the two options, because
+    `data` is not in `MULTIPLE_CHOICE`.
+    """
     given = dict(override.split("=", 1) for override in overrides if "=" in override)
     for key, value in given.items():
         group = key.removeprefix("+")

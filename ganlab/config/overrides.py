@@ -27,10 +27,10 @@ SYNONYMS = {  # names of settings in other programs, and the settings of ganlab 
 
 
 def quote_override(argument: str, is_sweep: bool = False) -> str:
-    """A word of the command line for Hydra, with quotes around its value where Hydra would not read a string.
+    """A word of the command line for Hydra, with quotes around its value if Hydra would misread the value.
 
-    Values that look like numbers are quoted if the setting takes a string, and so are strings that Hydra's
-    grammar cannot read, such as letters beyond ASCII.
+    If the setting takes a string, a value that looks like a number is quoted, because Hydra would read it as
+    a number. A string that Hydra's grammar cannot read is quoted too, such as one with letters beyond ASCII.
 
     Args:
         argument: the word. Words without "=" and flags of Hydra stay as they are; Hydra refuses invalid ones.
@@ -50,9 +50,9 @@ def quote_override(argument: str, is_sweep: bool = False) -> str:
         return f"{key}=[{quote_list(text[1:-1], brackets='[]{}')}]"
     if annotation in (str | None, str | list[str]):
         return f"{key}={quote_list(text) if is_sweep and ',' in text else quote_if_needed(text)}"
-    for override in (argument, f"{key}={quote(text)}"):
+    for override in (argument, f"{key}={quote(text)}"):  # the first that Hydra can read, if any
         with suppress(HydraException):
-            if PARSER.parse_override(override).key_or_group:
+            if PARSER.parse_override(override).key_or_group:  # empty for "=5", which Hydra reads as well
                 return override
     raise unreadable_override(argument)
 
@@ -92,28 +92,28 @@ def shell_override(key: str, text: object) -> str:
 
 
 def refuse_unknown_keys(
-    overrides: Sequence[str], base: DictConfig, options: Callable[[str], list[str]] = lambda group: []
+    overrides: Sequence[str], base: DictConfig, list_options: Callable[[str], list[str]] = lambda group: []
 ) -> None:
     """Refuses the first override of an unknown setting or an unknown option of a group.
 
     Args:
         overrides: the overrides of the command line.
         base: the config without these overrides, except that the selected options of groups are composed.
-        options: returns the names of the options of a group; [] if there is no such group.
+        list_options: returns the names of the options of a group; [] if there is no such group.
     """
     parsed = PARSER.parse_overrides(list(overrides))
     added = [override.key_or_group for override in parsed if override.is_add() or override.is_force_add()]
-    # After +trick.mine._target_=..., the key trick.mine.by need not exist before.
+    # If +trick.mine._target_=... adds trick.mine, other keys below it, such as trick.mine.gamma, may be new.
     added_prefixes = tuple(".".join(key.split(".")[:2]) for key in added)
     for override in parsed:
         key = override.key_or_group
-        if known := options(key):
+        if known := list_options(key):
             check_option(override, known)
             continue
-        is_new = accepts_key(base, key) if key in added else key.startswith(added_prefixes)
-        if not (is_new or key.startswith("hydra") or has_key(base, key)):
-            remedy = remedy_for_unknown(key, base, options)
-            raise ConfigError("there is no such setting", remedy, key, typed_value(override))
+        may_be_new = accepts_key(base, key) if key in added else key.startswith(added_prefixes)
+        if not (may_be_new or key.startswith("hydra") or has_key(base, key)):
+            remedy = remedy_for_unknown(key, base, list_options)
+            raise ConfigError("there is no such setting", remedy, key, value_as_typed(override))
 
 
 def check_option(override: Override, known: list[str]) -> None:
@@ -124,10 +124,10 @@ def check_option(override: Override, known: list[str]) -> None:
         nearest = get_close_matches(name, known, n=1, cutoff=0.5)
         remedy = "choose " + ", or ".join([*nearest, f"one of {', '.join(known)}"])
         is_valid = name in known or override.is_delete()
-        require(is_valid, f"there is no such {group}", remedy, group, typed_value(override))
+        require(is_valid, f"there is no such {group}", remedy, group, value_as_typed(override))
 
 
-def typed_value(override: Override) -> Any:
+def value_as_typed(override: Override) -> Any:
     """The value of an override as it was typed."""
     _, equals, value = str(override.input_line).partition("=")
     return value if equals else UNSET
@@ -147,14 +147,14 @@ def accepts_key(base: DictConfig, key: str) -> bool:
     return key.startswith(OPEN_PREFIXES) or any(has_key(base, f"{node}._target_") for node in ancestors)
 
 
-def remedy_for_unknown(key: str, base: DictConfig, options: Callable[[str], list[str]]) -> str:
+def remedy_for_unknown(key: str, base: DictConfig, list_options: Callable[[str], list[str]]) -> str:
     """A remedy for an unknown key, which names the settings that the user may have meant."""
     parent, _, last = key.rpartition(".")
     first, *rest = key.split(".")
     target = OmegaConf.select(base, f"{parent}._target_")
     if target is not None and last in constructor_parameters(target).types:
         return f"add it to {target} with +{key}=..."
-    if rest and rest[0] in options(first) and not has_key(base, f"{first}.{rest[0]}"):
+    if rest and rest[0] in list_options(first) and not has_key(base, f"{first}.{rest[0]}"):
         return f"add {first}={rest[0]} first"
     keys = list(dotted_keys(OmegaConf.to_container(base)))
     siblings = [other for other in keys if parent and other.rpartition(".")[0] == parent]

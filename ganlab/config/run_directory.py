@@ -56,7 +56,8 @@ class RunDirectory:
         self.config_file = self.path / "config.yaml"
         self.trust = trust
         self.written_config = b""  # the config as this object wrote it, which is trusted
-        # Whether the config is signed. A new run is signed, unless its weights come from an unsigned run.
+        # Whether `write_config` signs the config. `config` sets this for an existing run. For a new run with
+        # the weights of an unsigned run, the caller sets it to False.
         self.signed_by_user = True
         self.created_directories: list[Path] = []  # the directories that `create` made, innermost first
         self.existing_paths: set[Path] | None = None  # the content of the directory before `create`
@@ -139,7 +140,9 @@ class RunDirectory:
         """Writes config.yaml, and signs it unless it was read from an unsigned run."""
         text = f"format: {FORMAT}\n{OmegaConf.to_yaml(cfg, resolve=True)}"
         if not self.config_file.exists():
-            write_atomically(self.config_file, text)  # first, so that no signature is left without a config
+            # In a new run, the config is written before its signature. If the process dies between the two,
+            # there is no signature without a config.
+            write_atomically(self.config_file, text)
         self.written_config = text.encode()
         if self.signed_by_user and (new_signature := signature(self.written_config)):
             # The old config is replaced in the last line. Until then its signature must be valid, too.
@@ -249,8 +252,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as file:  # torch neither compresses members nor verifies checksums
             members = file.infolist()
-            overlap = sum(member.file_size for member in members) > path.stat().st_size
-            is_damaged = overlap or any(member.compress_type for member in members) or file.testzip()
+            # In a hostile file, members may share bytes, so that a small file expands to a huge content.
+            members_overlap = sum(member.file_size for member in members) > path.stat().st_size
+            is_damaged = members_overlap or any(member.compress_type for member in members) or file.testzip()
         content: Any = None if is_damaged else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds on a truncated file
         raise ConfigError(f"{path} is truncated or not a checkpoint") from error

@@ -57,8 +57,9 @@ def validated_saved_config(cfg: Any, summary: Mapping[str, Any]) -> DictConfig:
         writer = f"ganlab {version}" if isinstance(version, str) else "the version of ganlab that wrote it"
         reason = f"has format={format_value(saved_format)}, but this version of ganlab reads format {FORMAT}"
         raise ConfigError(reason, f"use {writer} for this run, or start a new one")
-    for name in missing:
-        raise ConfigError(f"is not the config of a run: {name}={format_value(cfg.get(name))}", RESTORE)
+    if missing:
+        value = format_value(cfg.get(missing[0]))
+        raise ConfigError(f"is not the config of a run: {missing[0]}={value}", RESTORE)
     names = cfg.get("class_names") or []
     if not isinstance(names, list | ListConfig) or not all(isinstance(name, str) for name in names):
         raise ConfigError(f"has class_names={names}, which must be strings", RESTORE)

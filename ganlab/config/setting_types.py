@@ -1,4 +1,4 @@
-"""Types and ranges of settings: a table of plain settings, and the annotations of constructors."""
+"""Types and ranges of settings: a table of plain settings, and the annotations of imported constructors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, Unpack, get_args,
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.core.errors import UNSET, ConfigError, format_value, require
-from ganlab.core.validation import Count, NonEmpty, Whole, describe_interval, in_interval, is_whole_number
+from ganlab.core.validation import Count, NonEmpty, Whole, describe_interval, in_interval, is_integer
 
 PATHS = (
     "run_dir", "resume", "init_from", "output", "generated", "real", "root", "suite", "sweep",
@@ -65,7 +65,8 @@ def validated_settings(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictCo
     for key, annotation in SETTING_TYPES.items():
         value = OmegaConf.select(cfg, key, default=UNSET)
         if value is UNSET:
-            # Not every command has every key. But no override may remove a key, unless it may be null.
+            # Not every command has every key. But no override may remove a key, except for that of a string
+            # that may be null: then removing the key has the same effect.
             if key in removed and annotation != str | None:
                 raise ConfigError("is required", f"do not remove it with ~{key}", key=key)
             continue
@@ -88,30 +89,36 @@ def check_arguments(node: Any) -> None:
         ConfigError: a constructor lacks a parameter, or a value has the wrong type or is out of its range.
     """
     node_key = node._get_full_key(None) if OmegaConf.is_config(node) else ""
-    for parent, entries in containers(to_plain(node), node_key):
-        target = entries.get("_target_")
-        parameters = constructor_parameters(str(target))
+    for parent, entries in target_nodes(node, node_key):
+        parameters = constructor_parameters(str(entries["_target_"]))
         for name, value in entries.items():
             key = f"{parent}.{name}".lstrip(".")
             if name in parameters.types:
                 annotation = parameters.types[name]
-                lacks_quotes = isinstance(value, int | float) and matches("", annotation)
+                lacks_quotes = isinstance(value, int | float) and matches("", annotation)  # takes strings
                 remedy = f"""to give a string that looks like a number, quote it: '{key}="{value}"'"""
                 reason = f"must be {describe_type(annotation)}"
                 require(matches(value, annotation), reason, remedy if lacks_quotes else "", key, value)
             elif not parameters.accepts_any and not str(name).startswith("_"):
                 near = get_close_matches(str(name), parameters.types, cutoff=0.5) or parameters.types
                 remedy = f"choose from {', '.join(near)}" if near else "remove it"
-                raise ConfigError(f"{target} has no such parameter", remedy, key, value)
+                raise ConfigError(f"{entries['_target_']} has no such parameter", remedy, key, value)
 
 
-def containers(node: Any, key: str = "") -> Iterator[tuple[str, dict[Any, Any]]]:
-    """The key of each mapping and list in a plain config, and its entries by name or index."""
-    entries = dict(enumerate(node)) if isinstance(node, list) else node
+def target_nodes(node: Any, key: str = "") -> Iterator[tuple[str, dict[Any, Any]]]:
+    """The key and the settings of each object that a config builds: of each node with a `_target_`.
+
+    Args:
+        node: a config, or a part of one.
+        key: the key of this part.
+    """
+    plain = to_plain(node)
+    entries = dict(enumerate(plain)) if isinstance(plain, list) else plain
     if isinstance(entries, dict):
-        yield key, entries
+        if "_target_" in entries:
+            yield key, entries
         for name, value in entries.items():
-            yield from containers(value, f"{key}.{name}" if key else str(name))
+            yield from target_nodes(value, f"{key}.{name}" if key else str(name))
 
 
 def import_object(target: str) -> Any:
@@ -134,10 +141,14 @@ class Parameters(NamedTuple):
 
 @cache
 def constructor_parameters(target: str) -> Parameters:
-    """The parameters of the constructor with a dotted name. A missing constructor accepts every setting."""
+    """The parameters of the constructor with a dotted name.
+
+    A constructor that cannot be imported accepts every setting, and only `_target_` itself is checked. The
+    error of the import is reported when the object is built.
+    """
     try:
         parameters = inspect.signature(import_object(target), eval_str=True).parameters
-    except Exception:  # whatever an import may raise: building the object reports it
+    except Exception:  # whatever an import may raise
         return Parameters({"_target_": str}, accepts_any=True)
     types: dict[str, Any] = {}
     accepts_any = False
@@ -175,7 +186,7 @@ def matches(value: Any, annotation: Any) -> bool:
     if builds_object or cls in (Any, object) or not isinstance(cls, type):
         return True
     if cls in (int, float):
-        return is_whole_number(value) or (cls is float and isinstance(value, float) and math.isfinite(value))
+        return is_integer(value) or (cls is float and isinstance(value, float) and math.isfinite(value))
     if cls in (bool, str, NoneType):
         return isinstance(value, cls)
     if issubclass(cls, Path):

@@ -13,7 +13,9 @@ from ganlab.core.errors import completing_relative_keys, require
 if TYPE_CHECKING:
     from ganlab.data.base import Data
 
-# The settings that each stage has; it shares all others with the run.
+# The settings that each stage has; it shares all others with the run. `code_of` names an earlier stage, whose
+# encoder encodes the data of this one. `pretrained` lists earlier stages, each a shallow autoencoder, whose
+# layers are copied into the autoencoder of this stage before it is trained.
 STAGE_KEYS = (
     "steps", "batch_size", "code_of", "pretrained",
     "objective", "model", "initial", "optimizer", "play", "trick", "clip",
@@ -27,23 +29,25 @@ class Timetable:
         cfg: the config of a run.
 
     Attributes:
-        budgets: the pairs (steps, batch size) of the stages, then that of the main game.
+        names: the names of the stages, then None for the main game.
+        steps_and_batch_sizes: a pair for each game, in the order of `names`.
         main_start: the number of steps of the run before the main game.
         total: the number of steps of the run.
     """
 
     def __init__(self, cfg: DictConfig):
-        stages = earlier_stages(cfg)
+        stages = stages_before_main(cfg)
         self.names = [*stages, None]
-        self.budgets = [(stage.steps, stage.batch_size) for stage in stages.values()]
-        self.main_start = sum(steps for steps, _ in self.budgets)
+        self.steps_and_batch_sizes = [(stage.steps, stage.batch_size) for stage in stages.values()]
+        self.main_start = sum(steps for steps, _ in self.steps_and_batch_sizes)
         self.total = self.main_start + cfg.steps
-        self.budgets.append((cfg.steps, cfg.data.batch_size))
+        self.steps_and_batch_sizes.append((cfg.steps, cfg.data.batch_size))
         self.num_processes = num_processes(cfg)
 
     def check_batches(self, data: Data) -> None:
         """Raises `ConfigError` if a batch exceeds the data, or cannot be shared among the processes."""
-        for name, (_, batch_size) in zip(self.names, self.budgets, strict=True):
+        for name, (_, batch_size) in zip(self.names, self.steps_and_batch_sizes, strict=True):
+            # The error has the key ".batch_size", and becomes one about stages.NAME.batch_size, for example.
             with completing_relative_keys(f"stages.{name}" if name else "data"):
                 data.check_batch_size(self.num_processes, batch_size)
 
@@ -53,7 +57,7 @@ class Timetable:
 
     def images_seen(self, step: int) -> int:
         """The number of real images seen in the first `step` steps of the run."""
-        *stages, (_, main_batch_size) = self.budgets
+        *stages, (_, main_batch_size) = self.steps_and_batch_sizes
         seen, remaining_steps = 0, step
         for steps, batch_size in stages:
             seen += min(remaining_steps, steps) * batch_size
@@ -61,7 +65,7 @@ class Timetable:
         return seen + remaining_steps * main_batch_size
 
 
-def earlier_stages(cfg: DictConfig) -> dict[str, Any]:
+def stages_before_main(cfg: DictConfig) -> dict[str, Any]:
     """The stages before the main game, by name."""
     return {str(name): stage for name, stage in (cfg.get("stages") or {}).items()}
 
@@ -72,7 +76,7 @@ def stage_configs(cfg: DictConfig) -> Iterator[tuple[str | None, DictConfig]]:
     Raises:
         ConfigError: a stage lacks a setting, has an unknown one, or refers to a stage that it cannot use.
     """
-    stages = earlier_stages(cfg)
+    stages = stages_before_main(cfg)
     check_stages(cfg, stages)
     if not stages:
         yield None, cfg
@@ -92,8 +96,8 @@ def standalone_config(settings: dict[str, Any], stages: dict[str, Any]) -> DictC
     """The config of a game without stages. With `code_of`, its data are the codes of that stage's encoder."""
     if settings["code_of"] is not None:
         model = stages[settings["code_of"]]["model"]
-        facts = {"shape": [model["generator"]["latent_dim"]], "range": model["encoder"].get("code_range")}
-        settings = settings | {"data": settings["data"] | facts}
+        codes = {"shape": [model["generator"]["latent_dim"]], "range": model["encoder"].get("code_range")}
+        settings = settings | {"data": settings["data"] | codes}
     return OmegaConf.create(settings | {"stages": {}, "images": None})
 
 
@@ -111,8 +115,8 @@ def check_stages(cfg: DictConfig, stages: dict[str, Any]) -> None:
             check_reference(f"stages.{name}.pretrained", pretrained, earlier, stages)
         earlier.append(name)
     check_reference("code_of", cfg.get("code_of"), earlier, stages)
-    has_meaning = cfg.images is None or not stages
-    require(has_meaning, "has no meaning in a run with stages", "give steps instead", "images", cfg.images)
+    is_allowed = cfg.images is None or not stages
+    require(is_allowed, "has no meaning in a run with stages", "give steps instead", "images", cfg.images)
 
 
 def check_reference(key: str, name: str | None, earlier: list[str], stages: dict[str, Any]) -> None:

@@ -1,13 +1,19 @@
 """ganlab's own errors, and how they are reported.
 
-An object that is built from a node of the config does not know the key of that node. So it raises errors with
-relative keys, which start with a dot: ".gamma" is its setting `gamma`, and "." is the object itself. The code
-that builds or calls the object knows the key of the node, and completes relative keys: within
-`completing_relative_keys("trick.mine")`, ".gamma" becomes trick.mine.gamma, as the user typed it. A key
-without a dot at its start is absolute, and is not completed.
+A `ConfigError` names the wrong setting by its key, as the user types it, for example trick.mine.gamma. But
+the object of the trick `mine` does not know its place in the config, trick.mine. So errors have these keys:
 
-If a whole config is a part of a larger one, such as the config of a stage, `prefixing_all_keys` prepends the
-name of that part to relative and absolute keys.
+".gamma"         a relative key: the setting `gamma` of the object that raises the error
+"."              a relative key: this object itself
+"data.root"      an absolute key: the setting of this name, wherever the error is raised
+""               no key, because the error concerns no single setting
+
+The code that builds or calls the object knows its place, and completes relative keys: if a block with
+`completing_relative_keys("trick.mine")` raises an error with the key ".gamma", the key becomes
+trick.mine.gamma. Other keys stay as they are.
+
+The config of a stage is a part of the config of a run. In it, even absolute keys lack the name of the stage,
+which `prefixing_all_keys` adds.
 """
 
 from collections.abc import Callable, Iterator
@@ -48,7 +54,8 @@ class ConfigError(ValueError):
     Args:
         reason: what is wrong, as a phrase without a full stop.
         remedy: what to do, as an imperative without a full stop; empty if the reason implies it.
-        key: the setting's key, absolute or relative; empty if the error concerns no single setting.
+        key: the key of the setting. A key that starts with a dot is relative: ".gamma" is the setting `gamma`
+            of the object that raises the error (see above). Empty: the error concerns no single setting.
         value: the setting's value, as it was given.
     """
 
@@ -64,7 +71,7 @@ class ConfigError(ValueError):
 
 
 def require(condition: object, reason: str, remedy: str = "", key: str = "", value: object = UNSET) -> None:
-    """Raises a `ConfigError` with the other arguments unless the condition holds."""
+    """Raises `ConfigError(reason, remedy, key, value)` unless the condition holds."""
     if not condition:
         raise ConfigError(reason, remedy, key, value)
 
@@ -76,8 +83,8 @@ class Diverged(ArithmeticError):  # noqa: N818
         super().__init__(f"diverged at step {step}: {what}")
 
 
-class IncompleteStudy(RuntimeError):  # noqa: N818
-    """Some runs of a study did not finish."""
+class UnfinishedRuns(RuntimeError):  # noqa: N818
+    """Some runs of a suite or of a sweep did not finish."""
 
 
 class ProcessLost(RuntimeError):  # noqa: N818
@@ -86,27 +93,34 @@ class ProcessLost(RuntimeError):  # noqa: N818
 
 @contextmanager
 def renaming_keys(rename: Callable[[str], str]) -> Iterator[None]:
-    """Changes the keys of the errors that the block raises."""
+    """Passes on every `ConfigError` that the block raises, with the key that `rename` returns for its key."""
     try:
         yield
     except ConfigError as error:
-        renamed = error.with_key(rename(error.key))
-        raise renamed.with_traceback(error.__traceback__) from error.__cause__
+        raise error.with_key(rename(error.key)).with_traceback(error.__traceback__) from error.__cause__
+
+
+def complete_key(key: str, owner: str) -> str:
+    """A relative key as an absolute key: "trick.mine" + ".gamma". Any other key stays as it is.
+
+    Args:
+        owner: the key of the object that raises the error; the relative key "." becomes `owner`.
+    """
+    return f"{owner}{key}".rstrip(".") if key.startswith(".") else key
 
 
 def completing_relative_keys(owner: str) -> AbstractContextManager[None]:
-    """Prepends the key of an object to the relative keys of its errors; absolute keys stay as they are."""
-    # "." is the key of the object itself, which becomes `owner`.
-    return renaming_keys(lambda key: f"{owner}{key}".rstrip(".") if key.startswith(".") else key)
+    """Completes the keys of the errors that the block raises, as `complete_key` does."""
+    return renaming_keys(lambda key: complete_key(key, owner))
 
 
 def prefixing_all_keys(prefix: str | None, separator: str = ": ") -> AbstractContextManager[None]:
-    """Prepends a prefix, such as a file or a stage, to relative and absolute keys.
+    """Prepends a prefix, such as a file or a stage, to the key of every error that the block raises.
 
     An error without a key gets the prefix as its key.
 
     Args:
-        prefix: the text to prepend; None: keys stay as they are, as in the main game, which is in no stage.
+        prefix: the text to prepend. None, for the main game, which is in no stage: keys stay as they are.
         separator: the text between the prefix and the key.
     """
     start = "" if prefix is None else f"{prefix}{separator}"

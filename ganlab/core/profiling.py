@@ -21,7 +21,7 @@ class Stopwatch:
         synchronize: waits until the device has finished its pending work.
     """
 
-    running: ClassVar[Stopwatch | None] = None  # the stopwatch that measures now, of all stopwatches
+    running: ClassVar[Stopwatch | None] = None  # the one stopwatch that is running, if any
 
     def __init__(self, synchronize: Callable[[], None]):
         self.synchronize = synchronize

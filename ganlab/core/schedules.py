@@ -124,7 +124,7 @@ def as_schedule(key: str, value: ScheduleLike, interval: str) -> Schedule:
     """Converts a number to a schedule; returns a schedule unchanged.
 
     Args:
-        key: the key of the setting, for errors.
+        key: the key of the setting, for errors; ".gamma" is the setting `gamma` of the object that calls.
         interval: the interval of all values, such as "[0, 1)".
 
     Raises:
@@ -133,10 +133,9 @@ def as_schedule(key: str, value: ScheduleLike, interval: str) -> Schedule:
     is_number = isinstance(value, int | float | Schedule) and not isinstance(value, bool)
     require(is_number, "must be a number", key=key, value=value)
     schedule = value if isinstance(value, Schedule) else Constant(value)
+    reason = f"must be {describe_interval(interval)}"
     for extreme in (schedule.start, schedule.end):  # schedules are monotone
-        require(
-            in_interval(extreme, interval), f"must be {describe_interval(interval)}", key=key, value=extreme
-        )
+        require(in_interval(extreme, interval), reason, key=key, value=extreme)
     return schedule
 
 
@@ -146,7 +145,7 @@ def nonzero_schedule(key: str, value: ScheduleLike) -> Schedule:
     Raises:
         ConfigError: a value is negative, or all values are zero.
     """
-    schedule = as_schedule(key, value, "[0, inf]")
+    schedule = as_schedule(key, value, "[0, inf)")
     require(schedule.maximum > 0, "would have no effect", "give a positive number, or leave it out", key, 0)
     return schedule
 

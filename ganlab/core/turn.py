@@ -105,7 +105,10 @@ class Networks(NamedTuple):
 
 
 # The cached values of a turn that become stale if an attribute is replaced, by the name of that attribute.
+# The verdicts on replaced samples may stay in the list `verdicts`: `judge` finds a verdict by the identity of
+# its sample, so it does not use them for the new samples.
 STALE: dict[str, set[str]] = {
+    # Both players have the same `generated`. To detach it from the generator, a caller replaces it as well.
     "player": {"fake", "targets", "verdicts"},
     **dict.fromkeys(("real", "generator"), {"latent", "generated", "fake", "targets"}),
     "latent": {"generated", "fake", "targets"},
@@ -127,7 +130,7 @@ class Turn:
     discriminator's turn, and only if a trick exchanges samples, as a replay buffer does.
 
     Args:
-        player: the player on turn.
+        player: the player whose turn it is.
         step: the number of steps of this game before this turn.
         batch: the data of the step.
         generator: the network that makes the generated samples.
@@ -135,8 +138,8 @@ class Turn:
         tricks: the tricks whose hooks change latents, fakes, inputs and targets.
         random: the random streams of this step.
         differentiates_inputs: whether a trick takes gradients with respect to the real and fake samples.
-        is_unrolled: whether the discriminator has weights of a trial update, which will be undone. Tricks do
-            not count such turns.
+        is_unrolled: whether the discriminator has weights of a trial update, which will be undone. A trick
+            that counts turns leaves such turns out.
     """
 
     player: Player
@@ -176,7 +179,10 @@ class Turn:
 
     @cached_property
     def verdicts(self) -> list[tuple[Sample, Verdict]]:
-        """The samples that were judged so far in this turn, each with its verdict."""
+        """The samples that were judged so far in this turn, each with its verdict; `judge` adds to this list.
+
+        It is a cached property and not a field, so that `replace` can drop it like every other cached value.
+        """
         return []
 
     @property
@@ -211,7 +217,10 @@ class Turn:
         return verdict
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with changed attributes, without the cached values that become stale."""
+        """A copy with changed attributes, without the cached values that become stale.
+
+        If the copy keeps `verdicts`, both turns share this list, and use each other's verdicts.
+        """
         stale = set().union(*(STALE[name] for name in changes))
         copy = object.__new__(type(self))  # does the same as copy.copy in a tenth of its time
         copy.__dict__ = {name: value for name, value in self.__dict__.items() if name not in stale} | changes

@@ -1,4 +1,4 @@
-"""Types of settings with their ranges, as annotations of constructors, and checks of single values."""
+"""Types of settings with their ranges, as annotations of constructors, and functions for single values."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeGuard, TypeVar
@@ -8,7 +8,7 @@ from ganlab.core.errors import require
 # Annotations of constructor parameters, which `ganlab.config.setting_types` checks. A number is annotated
 # with the interval of its values, a list with the interval of its length.
 Count = Annotated[int, "[1, inf)"]
-Whole = Annotated[int, "[0, inf)"]
+Whole = Annotated[int, "[0, inf)"]  # the whole numbers, 0, 1, 2, ...
 TwoOrMore = Annotated[int, "[2, inf)"]
 Positive = Annotated[float, "(0, inf)"]
 NotNegative = Annotated[float, "[0, inf)"]
@@ -20,8 +20,8 @@ Widths = Sequence[Count]
 ValueRange = tuple[float, float] | None  # the range of the elements of samples; None: any value
 
 
-def is_whole_number(value: object) -> TypeGuard[int]:
-    """Whether a value is an integer; a boolean is not."""
+def is_integer(value: object) -> TypeGuard[int]:
+    """Whether a value is an integer, which may be negative; a boolean is none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -48,9 +48,7 @@ def validated_whole_number(key: str, value: Any) -> int:
     Raises:
         ConfigError: the value is anything else.
     """
-    require(
-        is_whole_number(value) and value >= 0, "must be a whole number of at least 0", key=key, value=value
-    )
+    require(is_integer(value) and value >= 0, "must be a whole number of at least 0", key=key, value=value)
     return value
 
 

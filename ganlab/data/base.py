@@ -123,7 +123,7 @@ class Data:
         device: Device,
         rank: int = 0,
         world_size: int = 1,
-        budgets: Sequence[tuple[int, int]] = (),
+        steps_and_batch_sizes: Sequence[tuple[int, int]] = (),
     ) -> Iterable[Samples | LabelledBatch]:
         """Training batches start(), start() + 1, ...: x [b, *shape] float32, labels [b] int64 or None.
 
@@ -134,7 +134,7 @@ class Data:
         Args:
             start: returns the number of the first batch, which is the current step of the game. Each `iter`
                 of the stream calls it. Counting fetched batches would not do, because some are fetched ahead.
-            budgets: the number of steps and the global batch size of each stage, then those of the main game.
+            steps_and_batch_sizes: the number of steps and the global batch size of each stage, then those of the main game.
                 Empty: there are no stages, and the batch size is `self.batch_size`.
 
         Raises:
@@ -142,15 +142,17 @@ class Data:
         """
         source, device = self.sources["train"], torch.device(device)
         # By default there is only the main game. Its number of steps can be 0, because it is never used.
-        budgets = budgets or [(0, self.batch_size)]
-        for _, batch_size in budgets:
+        steps_and_batch_sizes = steps_and_batch_sizes or [(0, self.batch_size)]
+        for _, batch_size in steps_and_batch_sizes:
             self.check_batch_size(world_size, batch_size)
         source.move(device)
-        stage_ends = list(accumulate(steps for steps, _ in budgets[:-1]))
+        stage_ends = list(accumulate(steps for steps, _ in steps_and_batch_sizes[:-1]))
 
         def batches_from(global_rows: Callable[[int, int], Tensor], augment_seed: int) -> Iterator[Samples]:
             def local_part(k: int) -> BatchIndices:
-                _, size = budgets[bisect_right(stage_ends, k)]  # the batch size of the game that has step k
+                _, size = steps_and_batch_sizes[
+                    bisect_right(stage_ends, k)
+                ]  # the batch size of the game that has step k
                 rows = slice(rank * size // world_size, (rank + 1) * size // world_size)
                 random_numbers = NOT_AUGMENTED.expand(size, 3)
                 if source.augments:

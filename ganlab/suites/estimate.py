@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ganlab.config.run_directory import RunDirectory
-from ganlab.config.stages import Timetable, earlier_stages
+from ganlab.config.stages import Timetable, stages_before_main
 from ganlab.core.errors import ConfigError
 from ganlab.suites.child import last_words, start, trusting
 from ganlab.suites.plan import Job
@@ -55,9 +55,9 @@ def shortened(cfg: DictConfig) -> DictConfig:
     own: Any = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
     with open_dict(own):
         own.metric, own.logger, own.monitor, own.images, own.profile = {}, {}, None, None, False
-        for stage in earlier_stages(own).values():
+        for stage in stages_before_main(own).values():
             stage.steps = 1
-        own.steps = FIRST + MORE - len(earlier_stages(own))
+        own.steps = FIRST + MORE - len(stages_before_main(own))
         own.evaluate_every = own.sample_every = FIRST + MORE + 1
         own.log_every = own.checkpoint_every = FIRST
     return own

@@ -7,7 +7,7 @@ from ganlab.suites.answer import digits, direction
 from ganlab.suites.findings import Findings, Found
 from ganlab.suites.words import between, number
 from ganlab.theory.style import BLACK, BLUE, ORANGE, PURPLE, SKY, VERMILION, tidy, titled_figure
-from ganlab.visualize.grid import render
+from ganlab.visualize.images import render
 
 LIFT = 0.22  # of a seed's dot above its arm's line, in rows
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from ganlab.suites.suite import Suite
 from ganlab.theory.style import titled_figure
-from ganlab.visualize.grid import render
+from ganlab.visualize.images import render
 
 COLUMNS = 4
 SIDE = 2.6  # inches of a grid

@@ -7,7 +7,7 @@ from PIL import Image
 
 from ganlab.core.errors import ConfigError
 from ganlab.filesystem import write_atomically, write_errors_as_config_errors
-from ganlab.visualize.grid import save_png
+from ganlab.visualize.images import save_png
 
 # So of a suite's as of a sweep's.
 MARK = "<!-- Written by python -m ganlab.report from {source} and results.csv: changes here are lost. -->"

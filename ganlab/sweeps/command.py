@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from ganlab.core.errors import ConfigError, IncompleteStudy
+from ganlab.core.errors import ConfigError, UnfinishedRuns
 from ganlab.suites.estimate import FIRST, MORE, rounds_left, trial
 from ganlab.suites.words import duration
 from ganlab.sweeps import agent
@@ -19,7 +19,7 @@ def command(sweep: Sweep, processes: int, threads: int, cfg: DictConfig) -> None
 
     Raises:
         ConfigError: the sweep or a setting cannot be; nothing was played.
-        IncompleteStudy: runs were interrupted by themselves, or none has finished.
+        UnfinishedRuns: runs were interrupted by themselves, or none has finished.
         KeyboardInterrupt: a signal came; the runs have written checkpoints.
     """
     plan = Plan(sweep, cfg.root, list(cfg.extra), Path(cfg.output))
@@ -50,10 +50,10 @@ def work(plan: Plan, processes: int, threads: int, label: str) -> None:
         print(f"{left} trials are left; the same command goes on", flush=True)
         raise KeyboardInterrupt
     if worker.stopped is not None and left:
-        raise IncompleteStudy(f"{worker.stopped}; {left} trials are left")
+        raise UnfinishedRuns(f"{worker.stopped}; {left} trials are left")
     conclude(plan, worker.rows())
     if worker.interrupted:
-        raise IncompleteStudy(
+        raise UnfinishedRuns(
             f"{worker.interrupted} trials were interrupted: the same command goes on with them"
         )
     if left:
@@ -65,7 +65,7 @@ def conclude(plan: Plan, rows: Sequence[Tried]) -> None:
     print(f"\n  {counted(rows)}")
     found = best(rows, plan.more)
     if rows and not found:
-        raise IncompleteStudy(f"no trial has finished; {plan.sweep.results} says why")
+        raise UnfinishedRuns(f"no trial has finished; {plan.sweep.results} says why")
     if found:
         values = "  ".join(f"{name}={value}" for name, value in found[0].parameters.items())
         print(f"  best: trial {found[0].trial}, {plan.name} {found[0].value:.4g}: {values}")

@@ -12,7 +12,7 @@ from ganlab.sweeps.parameters import Choice, Range
 from ganlab.sweeps.sweep import Sweep
 from ganlab.sweeps.tried import Tried
 from ganlab.theory.style import BLUE, OPTIMUM, ORANGE, VERMILION, add_legend, tidy, titled_figure
-from ganlab.visualize.grid import render
+from ganlab.visualize.images import render
 
 COLUMNS = 3
 WIDTH, HEIGHT = 3.4, 2.9  # inches of a panel

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from ganlab.config.setting_types import matches
-from ganlab.core.validation import is_whole_number
+from ganlab.core.validation import is_integer
 from ganlab.suites.page import Page
 
 NEAR = 1e-9  # of a step: what counts as no rest
@@ -24,7 +24,7 @@ class Range:
 
     @property
     def whole(self) -> bool:
-        return all(is_whole_number(part) for part in (self.low, self.high, self.step))
+        return all(is_integer(part) for part in (self.low, self.high, self.step))
 
     @property
     def tried(self) -> list[str]:

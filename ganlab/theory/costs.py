@@ -15,7 +15,7 @@ from ganlab.core.turn import Batch, Capability, Sample, Turn, Verdict
 from ganlab.objectives.base import Objective
 from ganlab.theory.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION, add_legend, tidy, titled_figure
 from ganlab.tricks.base import Tricks
-from ganlab.visualize.grid import render
+from ganlab.visualize.images import render
 
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, BLACK)
 LINESTYLES = ("-", "--", "-.", ":")

@@ -15,7 +15,7 @@ from ganlab.core.validation import Count, TwoOrMore
 from ganlab.data.densities import optimal_discriminator, oracle_accuracy
 from ganlab.theory import style
 from ganlab.theory.runs import AxisLimits, DensityRun, Overrides, Variants, frame_steps
-from ganlab.visualize.grid import render
+from ganlab.visualize.images import render
 
 X_LABEL = "x, in the units of the data"
 

@@ -8,7 +8,7 @@ from ganlab.core.randomness import RandomStreams
 from ganlab.core.validation import Count, TwoOrMore
 from ganlab.theory.runs import frame_steps
 from ganlab.theory.style import BLACK, DATA, GENERATOR, PURPLE, tidy, titled_figure
-from ganlab.visualize.grid import render
+from ganlab.visualize.images import render
 
 REACH = 3.5  # the x axis spans [-REACH, REACH], in standard deviations
 NUM_PATHS = 30  # the paths from u to x are drawn for this many samples, the latest ones

@@ -7,7 +7,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count
 from ganlab.theory.runs import Overrides, SteppedRun
 from ganlab.theory.style import titled_figure
-from ganlab.visualize.grid import render
+from ganlab.visualize.images import render
 from ganlab.visualize.views import interleave_rows, nearest_images
 
 

@@ -8,7 +8,7 @@ from ganlab.core.errors import require
 from ganlab.core.validation import Count, TwoOrMore
 from ganlab.theory.runs import Overrides, SteppedRun, Variants, frame_steps
 from ganlab.theory.style import add_legend, tidy, titled_figure
-from ganlab.visualize.grid import render
+from ganlab.visualize.images import render
 from ganlab.visualize.sample_picture import describe_coverage, scatter
 
 NUM_SAMPLES = 2500  # modes are counted in this many samples, as in published tables

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ganlab.visualize.grid import FAKE_COLOUR, new_figure, overview, save_gif, save_png
+from ganlab.visualize.images import FAKE_COLOUR, new_figure, overview, save_gif, save_png
 
 # The palette of Okabe and Ito (2008), which colour-blind readers can distinguish.
 BLACK, ORANGE, SKY, GREEN = "#000000", FAKE_COLOUR, "#56B4E9", "#009E73"

@@ -72,8 +72,8 @@ def fit(session: Session) -> None:
     """Plays the remaining steps, after optimisers and callbacks were restored from the checkpoint, if any."""
     module, trainer = session.module, session.trainer
     device, rank, world_size = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
-    seed, budgets = session.cfg.seed, session.timetable.budgets
-    stream = session.data.stream(seed, lambda: module.game.step, device, rank, world_size, budgets)
+    seed, stages = session.cfg.seed, session.timetable.steps_and_batch_sizes
+    stream = session.data.stream(seed, lambda: module.game.step, device, rank, world_size, stages)
     if world_size > 1:
         session.stop.catch_sigterm()
     trainer.fit(module, stream, ckpt_path=session.checkpoint, weights_only=True)

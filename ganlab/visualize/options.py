@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from ganlab.config.compose import compose
 from ganlab.config.setting_types import validated_settings
 from ganlab.core.errors import prefixing_all_keys, require
-from ganlab.core.validation import is_whole_number
+from ganlab.core.validation import is_integer
 
 if TYPE_CHECKING:
     from ganlab.game import Game
@@ -31,7 +31,7 @@ USED_OPTIONS = {
     "animate": set(),
 }
 ALL_OPTIONS = set().union(*USED_OPTIONS.values())
-SAMPLE_ONLY = {"checkpoint", "format", "root"}  # options of ganlab.sample, not of views at the end of a run
+COMMAND_ONLY = {"checkpoint", "format", "root"}  # options of ganlab.sample, not of views at the end of a run
 MAX_PIXELS = {"grid": 10**8, "files": 10**11}  # the largest number of pixels of all images, by `format`
 
 
@@ -66,7 +66,7 @@ def parse_views(views: str | Sequence[Any], *, of_images: bool) -> list[DictConf
         cfg = compose(config_name="sample")
         with prefixing_all_keys(f"views[{i}]", separator="."):
             for key, value in given.items():
-                is_option = key in ("what", *ALL_OPTIONS - SAMPLE_ONLY)
+                is_option = key in ("what", *ALL_OPTIONS - COMMAND_ONLY)
                 require(is_option, "has no effect at the end of a run", "remove it", key, value)
                 cfg[key] = value
             check_options(validated_settings(cfg), given)
@@ -81,28 +81,36 @@ def complete_options(cfg: DictConfig, game: Game, names: Sequence[str], typed: s
 
     Args:
         names: the names of the classes; empty if they have none.
-        typed: the class as the user typed it, if at all; Hydra parses the name "7" as a number, and the name
-            "null" as None.
+        typed: the class as the user typed it, as in `class_number`; None: the user typed none.
     """
     # A grid enlarges images to 32 pixels a side.
     pixels = max(cfg.n, cfg.columns) * prod(max(side, 32) for side in game.shape[-2:])
     fits = cfg.what == "animate" or pixels <= MAX_PIXELS[cfg.format]
     reason = f"samples of shape {[*game.shape]} do not fit into memory, with columns={cfg.columns}"
     require(fits, reason, "lower n or columns", "n", cfg.n)
-    label, num_classes = cfg["class"], game.generator.num_classes
-    if num_classes is not None and not (label is None and typed is None):
-        # The number of a name; a text that is both a name and a number is taken as the name.
-        label = next((names.index(text) for text in (typed, str(label)) if text in names), label)
-        exists = label is None or (is_whole_number(label) and 0 <= label < num_classes)
-        by_name = f", or one of {', '.join(names)}" if names else ""
-        require(
-            exists,
-            f"must be a number from 0 to {num_classes - 1}{by_name}",
-            key="class",
-            value=typed or label,
-        )
-    game.labels(1, label)  # refuses a class of a game without classes
-    cfg["class"] = label
+    if game.generator.num_classes is None:
+        game.labels(1, cfg["class"])  # raises an error if there is a class, because this game has none
+    elif cfg["class"] is not None or typed is not None:
+        cfg["class"] = class_number(cfg["class"], typed, names, game.generator.num_classes)
+
+
+def class_number(parsed: Any, typed: str | None, names: Sequence[str], num_classes: int) -> int | None:
+    """The number of a class that the user gave by its name or number; None: all classes in turn.
+
+    A text that is both a name and a number is taken as the name.
+
+    Args:
+        parsed: the class as Hydra parsed it.
+        typed: the class as the user typed it, because Hydra parses the name "7" as a number, and the name
+            "null" as None; None: there is no command line, as for the views in the config of a run.
+    """
+    name = typed if typed in names else str(parsed)
+    number = names.index(name) if name in names else parsed
+    exists = number is None or (is_integer(number) and 0 <= number < num_classes)
+    by_name = f", or one of {', '.join(names)}" if names else ""
+    reason = f"must be a number from 0 to {num_classes - 1}{by_name}"
+    require(exists, reason, key="class", value=typed or number)
+    return number
 
 
 def check_output(path: Path, cfg: DictConfig) -> None:
@@ -114,14 +122,14 @@ def check_output(path: Path, cfg: DictConfig) -> None:
         is_free = not any(path.iterdir()) if path.is_dir() else not path.exists()
         fits = is_free and suffix not in (".gif", ".jpeg", ".jpg", ".png")
     else:
-        wanted = f"a file that ends in {ending}, and not an image of training"
-        is_training_image = re.search(r"samples/\d+\.png$", path.as_posix())
-        fits = suffix == ending and not path.is_dir() and not is_training_image
+        wanted = f"a file that ends in {ending}, and not a sample grid of the run"
+        is_grid_of_run = re.search(r"samples/\d+\.png$", path.as_posix())
+        fits = suffix == ending and not path.is_dir() and not is_grid_of_run
     require(fits, f"must be {wanted}", "choose another", "output", path)
 
 
 def file_name(cfg: DictConfig, step: int, names: Sequence[str]) -> str:
-    """A file name that describes the view, and differs from the names of the images of training."""
+    """A file name that describes the view, and differs from the names of the sample grids of the run."""
     label = cfg["class"]
     stem = f"{step:07d}_n{cfg.n}_seed{cfg.seed}"
     if label is not None:

@@ -15,7 +15,7 @@ from ganlab.data.base import Data, ValueRange
 from ganlab.data.densities import Mixture
 from ganlab.game import Game
 from ganlab.metrics.synthetic import modes_of_good_samples
-from ganlab.visualize.grid import FAKE_COLOUR, REAL_COLOUR, grid, new_figure, render, stack_rows
+from ganlab.visualize.images import FAKE_COLOUR, REAL_COLOUR, grid, new_figure, render, stack_rows
 
 MAX_NAMED = 20  # the largest number of classes whose names are shown
 MAX_POINTS = 1000  # the largest number of real points that are drawn, and of generated points
@@ -43,32 +43,36 @@ def sample_picture(
     """
     if samples.ndim == 2 and data is not None:
         return plot_points(samples, data, game.step)
-    num_classes = game.generator.num_classes if label is None else None
-    columns, period = grid_layout(len(samples), num_classes)
+    num_classes = game.generator.num_classes if label is None else None  # None: nothing is sorted by class
+    columns, num_shown = grid_layout(len(samples), num_classes)
     if label is not None:
         titles = names[label : label + 1]  # one title; empty if the classes have no names
     else:
-        titles = names[:period] if num_classes is not None and num_classes <= MAX_NAMED else ()
+        titles = names[:num_shown] if num_classes is not None and num_classes <= MAX_NAMED else ()
     if data is None:
-        return stack_rows([titles, grid(samples, value_range, columns=columns, period=period)])
+        return stack_rows([titles, grid(samples, value_range, columns=columns, num_classes=num_shown)])
     labels = game.labels(columns, label)
     real = reference_images(data, columns, None if labels is None else tuple(labels.tolist()))
     span = value_range or (float(real.min()), float(real.max()))
-    above, below = (grid(x, span, columns=columns, period=period) for x in (real, samples))
+    above, below = (grid(x, span, columns=columns, num_classes=num_shown) for x in (real, samples))
     return stack_rows([["real"], titles, above, ["samples"], below])
 
 
 def grid_layout(n: int, num_classes: int | None) -> tuple[int, int]:
-    """The arguments `columns` and `period` of a nearly square `grid` of n samples.
+    """The arguments `columns` and `num_classes` of a nearly square `grid` of n samples.
 
     If there are more samples than classes, each class has the same number of columns. Otherwise no class has
     two samples; a few samples are arranged in one row, so that each can have the name of its class above it.
+
+    Args:
+        num_classes: the number of classes, which the samples have in turn; None: the samples have no classes,
+            or all have one class.
     """
     if num_classes is not None and n > num_classes:
         columns_per_class = max(round(sqrt(n) / num_classes), 1)
         return num_classes * columns_per_class, num_classes
     columns = n if num_classes is not None and n <= MAX_NAMED else ceil(sqrt(n))
-    return columns, columns  # with this period, the samples keep their order
+    return columns, columns  # if each column counts as a class, the samples keep their order
 
 
 @lru_cache(maxsize=1)  # all pictures of a run show the same images, which may have to be read from files
@@ -79,6 +83,7 @@ def reference_images(data: Data, n: int, labels: tuple[int, ...] | None) -> Tens
         labels: the class of each image; None: the classes do not matter.
     """
     source = data.sources["train"]
+    # The key is an arbitrary word. A different key would draw different images.
     order = torch.randperm(len(source), generator=seeded_generator("beside"))
     if labels is not None and source.labels is not None:
         real_labels = source.labels.cpu()[order]
@@ -133,7 +138,7 @@ def histogram(axes: Axes, samples: Tensor, data: Data, low: float, high: float) 
 
 
 def plot_points(samples: Tensor, data: Data, step: int) -> Image.Image:
-    """Points [N, D] on axes that depend on the data alone, so that pictures of different steps compare."""
+    """Points [N, D] on axes that depend on the data alone, so that pictures of all steps can be compared."""
     real = real_points(data)[:, :2]
     margin = 0.25 * float((real.amax(0) - real.amin(0)).max()) or 1.0  # 1 if all points are equal
     low, high = real.amin(0) - margin, real.amax(0) + margin

@@ -19,7 +19,7 @@ from ganlab.data.base import Data, ValueRange
 from ganlab.data.image import Unreadable, open_image
 from ganlab.game import Game
 from ganlab.metrics.features import shared_extractor, to_unit_range
-from ganlab.visualize.grid import grid, save_gif, save_png, to_images
+from ganlab.visualize.images import grid, save_gif, save_png, to_images
 from ganlab.visualize.options import slug
 from ganlab.visualize.sample_picture import sample_picture
 
@@ -59,7 +59,9 @@ def sample_view(options: Any, run: RunDirectory, game: Game, data: Data | None) 
         classes = [] if labels is None else [slug(names[i]) if names else str(i) for i in labels.tolist()]
         return View(caption, to_images(samples, value_range), classes)
     if data is None and value_range is None:
-        data = build_data(config)  # points are shown on axes that span the data
+        # Without a range, the picture needs the data: the axes of points, and the grey levels of images, span
+        # the values of the data.
+        data = build_data(config)
     label = options["class"]
     picture = sample_picture(game, samples, data, value_range=value_range, names=names, label=label)
     return View(caption, [picture])
@@ -123,15 +125,15 @@ def training_view(options: Any, run: RunDirectory, game: Game, data: Data | None
     """An animation of the sample grids that the run wrote during training, all from the same latents.
 
     Raises:
-        ConfigError: there are fewer than two images, or one cannot be read.
+        ConfigError: there are fewer than two grids, or one cannot be read.
     """
     paths = [path for path in sorted(run.samples.glob("*.png")) if path.stem.isdigit()]
-    few = f"an animation needs two images of training, and {run.samples} has {len(paths)}"
+    few = f"an animation needs two sample grids of the run, and {run.samples} has {len(paths)}"
     require(len(paths) > 1, few, "train a run with a lower sample_every", "what", "animate")
     frames = [read_image(path) for path in paths]
     # A different version of ganlab may have written images of a different size.
     frames = [ImageOps.pad(frame, frames[-1].size) for frame in frames]
-    return View(f"{len(frames)} images of training, from the same latents", frames)
+    return View(f"{len(frames)} sample grids of the run, from the same latents", frames)
 
 
 # The functions that draw the views, by the values of `what` in conf/sample.yaml.
@@ -145,16 +147,16 @@ VIEWS: dict[str, Callable[[Any, RunDirectory, Game, Data | None], View]] = {
 
 
 def read_image(path: Path) -> Image.Image:
-    """An image that was written during training, as RGB.
+    """A sample grid that the run wrote during training, as RGB.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: the file cannot be read.
     """
     try:
         with open_image(path) as image:
             return image.convert("RGB")
     except Unreadable as error:
-        raise ConfigError(error.reason, "remove this image of training") from error
+        raise ConfigError(error.reason, "remove this sample grid of the run") from error
 
 
 def embed_pixels(x: Tensor) -> Tensor:

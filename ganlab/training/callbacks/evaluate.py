@@ -14,7 +14,7 @@ from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.training.module import GameModule
-from ganlab.visualize.grid import save_png
+from ganlab.visualize.images import save_png
 from ganlab.visualize.options import complete_options, file_name, parse_views, view_name
 from ganlab.visualize.sample_picture import sample_picture
 from ganlab.visualize.views import VIEWS, feature_embedding

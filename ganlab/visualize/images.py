@@ -46,22 +46,22 @@ def to_images(samples: Tensor, value_range: ValueRange) -> list[Image.Image]:
     return [Image.fromarray(image.numpy()) for image in images]
 
 
-def grid(samples: Tensor, value_range: ValueRange, columns: int, period: int = 0) -> Image.Image:
+def grid(samples: Tensor, value_range: ValueRange, columns: int, num_classes: int = 0) -> Image.Image:
     """A grid of samples [N, C, H, W] in reading order, enlarged if the images are small.
 
     Args:
-        period: the number of classes, if the class of sample i is i modulo `period`. Then each class fills
-            columns / period adjacent columns. For example, 8 samples of 2 classes in 4 columns are arranged
-            as 0 2 1 3 / 4 6 5 7, with class 0 on the left. 0: the samples are not ordered by class.
+        num_classes: the number of classes, if sample i has class i modulo `num_classes`. Then each class has
+            columns / num_classes adjacent columns. For example, 8 samples of 2 classes in 4 columns are
+            arranged as 0 2 1 3 / 4 6 5 7, with class 0 on the left. 0: the samples keep their order.
     """
     tiles = to_images(samples, value_range)
-    period = period or columns  # without classes, each column is treated as a class
+    num_classes = num_classes or columns  # without classes, each column is treated as a class
     width, height = (side + GAP for side in tiles[0].size)  # from one image to the next
     canvas = Image.new("RGB", (columns * width + GAP, ceil(len(tiles) / columns) * height + GAP), BACKGROUND)
     for i, tile in enumerate(tiles):
         row, index_in_row = divmod(i, columns)
-        column_in_class, label = divmod(index_in_row, period)
-        column = label * (columns // period) + column_in_class
+        column_in_class, label = divmod(index_in_row, num_classes)
+        column = label * (columns // num_classes) + column_in_class
         canvas.paste(tile, (column * width + GAP, row * height + GAP))
     return ImageOps.scale(canvas, ceil(MIN_SIDE / min(tiles[0].size)), Image.Resampling.NEAREST)
 
