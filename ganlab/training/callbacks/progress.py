@@ -33,6 +33,7 @@ class ProgressBar(Callback):
         self.scalars, self.timetable = scalars, timetable
         self.seconds = 0.0
         self.timed_steps = 0  # the number of steps that `seconds` covers
+        self._step_start = 0.0
         self._console = Console()
         self._progress = Progress(
             BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn(),
