@@ -134,8 +134,8 @@ class Data:
         Args:
             start: returns the number of the first batch, which is the current step of the game. Each `iter`
                 of the stream calls it. Counting fetched batches would not do, because some are fetched ahead.
-            steps_and_batch_sizes: for each stage and then for the main game, the number of steps and the global
-                batch size. Empty: there are no stages, and the batch size is `self.batch_size`.
+            steps_and_batch_sizes: for each stage and then for the main game, the number of steps and the
+                global batch size. Empty: there are no stages, and the batch size is `self.batch_size`.
 
         Raises:
             ConfigError: as in `check_batch_size`.
