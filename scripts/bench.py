@@ -35,7 +35,7 @@ from torch.nn.functional import softplus
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.data.base import Data
-from ganlab.data.sources import SameSizeSamples
+from ganlab.data.sources import TensorSource
 from ganlab.training import lifecycle
 from ganlab.training.session import Session
 
@@ -75,7 +75,7 @@ class Synthetic(Data):
     def __init__(self, shape: list[int], batch_size: int, num_classes: None, range: list[float], block: int):
         self.block = block
         images = torch.randint(0, 256, (2048, *shape), dtype=torch.uint8)
-        source = SameSizeSamples(images, None, flip=False)
+        source = TensorSource(images, None, flip=False)
         super().__init__(shape, None, (-1.0, 1.0), batch_size, sources={"train": source})
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[tuple[Tensor, None]]:

@@ -11,28 +11,28 @@ import torch
 from support.commands import play, rows
 
 from ganlab.config.setting_types import SETTING_TYPES
-from ganlab.data.sources import SameSizeSamples
+from ganlab.data.sources import TensorSource
 
 
 @pytest.mark.parametrize("precision", get_args(SETTING_TYPES["trainer.precision"]))
 def test_data_do_not_depend_on_the_precision(precision: str, monkeypatch, tmp_path: Path) -> None:
     """Random numbers are drawn in the default dtype, and autocast would round what a user's data compute."""
-    quick, seen = SameSizeSamples.batches, []
+    quick, seen = TensorSource.batches, []
 
     def watched(self, requests):
         for batch in quick(self, requests):
             seen.append((torch.get_default_dtype(), torch.is_autocast_enabled("cpu")))
             yield batch
 
-    monkeypatch.setattr(SameSizeSamples, "batches", watched)
+    monkeypatch.setattr(TensorSource, "batches", watched)
     play(tmp_path / "run", f"trainer.precision={precision}", "steps=3", "metric=none")
     assert len(seen) == 3 + 1  # the steps, and the real images in the picture of samples
     assert set(seen) == {(torch.float32, False)}
 
 
 def test_exhausted_data_raise_and_do_not_count_as_a_step(monkeypatch, tmp_path: Path) -> None:
-    endless = SameSizeSamples.batches
-    monkeypatch.setattr(SameSizeSamples, "batches", lambda self, requests: islice(endless(self, requests), 2))
+    endless = TensorSource.batches
+    monkeypatch.setattr(TensorSource, "batches", lambda self, requests: islice(endless(self, requests), 2))
     with pytest.raises(RuntimeError, match="the data ended"):
         play(tmp_path / "run", "steps=4", "log_every=1", "metric=none")
     assert [row["step"] for row in rows(tmp_path / "run")] == ["1", "2"]

@@ -16,7 +16,7 @@ from support.small_games import resolved_config
 
 from ganlab.config.build import build_data
 from ganlab.data.base import Data
-from ganlab.data.sources import SameSizeSamples
+from ganlab.data.sources import TensorSource
 from ganlab.training.build import load
 from ganlab.visualize.images import BACKGROUND, GAP, REAL_COLOUR, grid, new_figure, stack_rows, to_images
 from ganlab.visualize.sample_picture import grid_layout, reference_images, sample_picture
@@ -111,7 +111,7 @@ def test_reference_images_are_the_same_in_every_run_and_draw_no_random_numbers()
     assert one.shape == (8, 1, 8, 8)
     assert torch.equal(torch.random.get_rng_state(), state)
     few = Data(
-        (1, 2, 2), None, (0, 1), 1, {"train": SameSizeSamples(torch.zeros(3, 1, 2, 2).byte(), None, False)}
+        (1, 2, 2), None, (0, 1), 1, {"train": TensorSource(torch.zeros(3, 1, 2, 2).byte(), None, False)}
     )
     assert len(reference_images(few, 8, None)) == 3
 
@@ -174,7 +174,7 @@ def test_the_histogram_over_the_true_density_counts_points_outside_of_the_axes(
 @pytest.mark.parametrize("dim", [1, 2, 5])
 def test_points_of_an_unknown_distribution(dim: int, monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(300, dim, generator=torch.Generator().manual_seed(0))
-    data = Data((dim,), None, None, 10, {"train": SameSizeSamples(x, None, False)})
+    data = Data((dim,), None, None, 10, {"train": TensorSource(x, None, False)})
     (axes,) = figure(x[:50] + 1, data, monkeypatch).axes
     assert "modes" not in axes.get_title()
     assert len(axes.patches) == 2 if dim == 1 else len(axes.collections) == 2

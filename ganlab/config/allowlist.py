@@ -34,8 +34,8 @@ torch.optim.RMSprop torch.optim.Rprop torch.optim.SGD torch.optim.SparseAdam
 """
 # Some objects read files, write files or start processes: the data sets (ganlab.data.toy.Ring), the loggers
 # (ganlab.training.callbacks.tensorboard.TensorBoard), the strategies of ganlab.training.processes, and the
-# Trainer of pytorch_lightning. So each may be built in one group of the config only. This is the group, by
-# the part of the dotted name that distinguishes these objects.
+# Trainer of pytorch_lightning. So each of them may be built in one group of the config only. The keys are
+# parts of dotted names; the values are the groups in which names with these parts may occur.
 ONLY_GROUP = {"callbacks": "logger", "data": "data", "processes": "trainer", "pytorch_lightning": "trainer"}
 REMOVE = "remove it from config.yaml"  # a remedy
 

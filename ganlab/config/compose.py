@@ -53,7 +53,7 @@ def compose(*overrides: str, config_name: str = "run") -> DictConfig:
 
 
 def initialized_hydra() -> AbstractContextManager[Any]:
-    """A context in which Hydra is initialised with conf/. `launch` may have done so already."""
+    """A context in which Hydra is initialised with conf/. In a command, it is already (`ganlab.cli.launch`)."""
     if GlobalHydra.instance().is_initialized():
         return nullcontext()
     return hydra.initialize_config_dir(str(CONF), version_base="1.3")
@@ -78,11 +78,10 @@ def explain_error(error: BaseException, config_name: str, overrides: Sequence[st
         return unreadable_override(error.override)
     if isinstance(error, HydraException | ValueError | TypeError) and not isinstance(error, ConfigError):
         try:
-            # A HydraException: something else is wrong with the overrides, which `error` reports.
-            with suppress(HydraException):
+            with suppress(HydraException):  # something else is wrong with the overrides; `error` says what
                 refuse_unknown_overrides(config_name, overrides)
-        except ConfigError as unknown:
-            return unknown
+        except ConfigError as unknown_setting:
+            return unknown_setting
     return error
 
 

@@ -103,13 +103,14 @@ def refuse_unknown_keys(
     """
     parsed = PARSER.parse_overrides(list(overrides))
     added = [override.key_or_group for override in parsed if override.is_add() or override.is_force_add()]
-    # If +trick.mine._target_=... adds trick.mine, other keys below it, such as trick.mine.gamma, may be new.
     added_prefixes = tuple(".".join(key.split(".")[:2]) for key in added)
     for override in parsed:
         key = override.key_or_group
         if known := list_options(key):
             check_option(override, known)
             continue
+        # An added key (+key=value) may be new if its mapping accepts it. Any other key may be new below an added
+        # one: +trick.mine._target_=... adds trick.mine, so trick.mine.gamma=1 needs no plus.
         may_be_new = accepts_key(base, key) if key in added else key.startswith(added_prefixes)
         if not (may_be_new or key.startswith("hydra") or has_key(base, key)):
             remedy = remedy_for_unknown(key, base, list_options)

@@ -65,8 +65,8 @@ def validated_settings(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictCo
     for key, annotation in SETTING_TYPES.items():
         value = OmegaConf.select(cfg, key, default=UNSET)
         if value is UNSET:
-            # Not every command has every key. But no override may remove a key, except for that of a string
-            # that may be null: then removing the key has the same effect.
+            # Not every command has every key. An override may only remove keys of the type `str | None`, which
+            # has the effect of null.
             if key in removed and annotation != str | None:
                 raise ConfigError("is required", f"do not remove it with ~{key}", key=key)
             continue

@@ -141,7 +141,7 @@ class Data:
             ConfigError: as in `check_batch_size`.
         """
         source, device = self.sources["train"], torch.device(device)
-        # By default there is only the main game. Its number of steps can be 0, because it is never used.
+        # By default there is only the main game. 0 stands for its number of steps, which is not used below.
         steps_and_batch_sizes = steps_and_batch_sizes or [(0, self.batch_size)]
         for _, batch_size in steps_and_batch_sizes:
             self.check_batch_size(world_size, batch_size)
@@ -213,7 +213,7 @@ class Data:
 
 @dataclass
 class Stream:
-    """An iterable whose every `iter` calls `begin`; a generator could be iterated only once."""
+    """An iterable that calls `begin` whenever it is iterated; a generator could be iterated only once."""
 
     begin: Callable[[], Iterator[Samples | LabelledBatch]]
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from ganlab.core.errors import ConfigError, ProcessLost, escape_unprintable
 from ganlab.data.image import ImageSpec, Unreadable, crop_image, decode_image, resource_error
 from ganlab.data.sampler import BatchIndices
-from ganlab.data.sources import SameSizeSamples, Samples, Source, VariableSizeImages, labels_at
+from ganlab.data.sources import Samples, Source, TensorSource, VariableSizeImages, labels_at
 
 # Limits on what a fingerprint hashes: bytes of one file, number of files, bytes of all files.
 MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES = 2**20, 10_000, 2**26
@@ -121,7 +121,7 @@ class ImageFiles(Source):
         labels = labels_at(self.labels, readable[indices])
         if uncropped:
             return VariableSizeImages(images, labels, spec.shape, spec.flip, distinct_rows=readable)
-        return SameSizeSamples(torch.stack(images), labels, spec.flip, distinct_rows=readable)
+        return TensorSource(torch.stack(images), labels, spec.flip, distinct_rows=readable)
 
     def _read(
         self, read: Callable[[Item], ReadResult[Images]], items: Iterable[Item]

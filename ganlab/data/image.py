@@ -173,7 +173,11 @@ def _warn_if_dark(high: int, spec: ImageSpec, file: Path, warnings: dict[str, st
 
 
 def crop_image(image: Tensor, spec: ImageSpec, random_numbers: Tensor = NOT_AUGMENTED) -> Tensor:
-    """Crops a decoded image, [C, h, w] -> [C, H, W], and mirrors it if its random numbers [3] say so."""
+    """Crops a decoded image, [C, h, w] -> [C, H, W], and perhaps mirrors it.
+
+    Args:
+        random_numbers: the image's random numbers [3]. `NOT_AUGMENTED` gives the centre, not mirrored.
+    """
     _, top_number, left_number = random_numbers if spec.crop == "random" else NOT_AUGMENTED
     top = int(crop_offset(top_number, torch.tensor(image.shape[1] - spec.height)))
     left = int(crop_offset(left_number, torch.tensor(image.shape[2] - spec.width)))

@@ -78,8 +78,8 @@ class InMemory(Source):
         """The samples [b, *shape] in the given rows [b], augmented by random numbers [b, 3] on the CPU."""
 
 
-class SameSizeSamples(InMemory):
-    """Samples of one size.
+class TensorSource(InMemory):
+    """A source of samples that all have one shape, from a tensor in memory.
 
     Args:
         x: the samples, [N, *shape] uint8 or float32.
@@ -164,7 +164,7 @@ def hold_out(x: Tensor, labels: Tensor, validation: int, choice: HeldOut, flip: 
         order = torch.randperm(len(x), generator=seeded_generator("validation"))
     num_train = len(x) - validation
     splits = {"train": order[:num_train].sort().values, "validation": order[num_train:]}  # rows of x
-    return {name: SameSizeSamples(x[rows], labels[rows], flip) for name, rows in splits.items() if len(rows)}
+    return {name: TensorSource(x[rows], labels[rows], flip) for name, rows in splits.items() if len(rows)}
 
 
 def copy_to_device(x: Tensor, device: torch.device) -> Tensor:

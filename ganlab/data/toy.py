@@ -11,7 +11,7 @@ from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import Count, NonEmpty, NotNegative, Positive, TwoOrMore, Whole
 from ganlab.data.base import Data, DataSettings, check_settings
 from ganlab.data.densities import Mixture
-from ganlab.data.sources import SameSizeSamples
+from ganlab.data.sources import TensorSource
 
 
 class ToyArgs(DataSettings):
@@ -37,8 +37,8 @@ class Toy(Data):
         check_settings(settings, shape=tuple(centres.shape[1:]), num_classes=len(centres), range=None)
         self.distribution = distribution
 
-        def draw(split: str) -> SameSizeSamples:
-            return SameSizeSamples(*distribution.sample(size, seeded_generator(data_seed, split)), flip=False)
+        def draw(split: str) -> TensorSource:
+            return TensorSource(*distribution.sample(size, seeded_generator(data_seed, split)), flip=False)
 
         super().__init__(**settings, sources={"train": draw("train"), "test": draw("test")})
 

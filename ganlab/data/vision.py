@@ -15,7 +15,7 @@ from ganlab.core.errors import ConfigError, require
 from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import Count, Whole
 from ganlab.data.base import Data, DataSettings, check_image_settings, check_settings
-from ganlab.data.sources import HeldOut, InMemory, SameSizeSamples, hold_out
+from ganlab.data.sources import HeldOut, InMemory, TensorSource, hold_out
 
 # The folder in which torchvision stores each data set.
 FOLDERS = {"MNIST": "MNIST", "FashionMNIST": "FashionMNIST", "CIFAR10": "cifar-10-batches-py"}
@@ -62,7 +62,7 @@ class Digits(Data):
         labels = torch.from_numpy(digits.target).long()
         check_image_settings(settings, shape=pixels.shape[1:], num_classes=10)
         sources = hold_out(pixels[:NUM_TRAIN], labels[:NUM_TRAIN], validation, validation_choice, flip=False)
-        sources["test"] = SameSizeSamples(pixels[NUM_TRAIN:], labels[NUM_TRAIN:], flip=False)
+        sources["test"] = TensorSource(pixels[NUM_TRAIN:], labels[NUM_TRAIN:], flip=False)
         super().__init__(**settings, sources=sources, labelled=labelled)
 
 
@@ -97,7 +97,7 @@ class Vision(Data):
         train, test = load_splits(dataset, root)
         check_image_settings(settings, shape=train[0].shape[1:], num_classes=10)
         sources = hold_out(*train, validation, validation_choice, flip)
-        sources["test"] = SameSizeSamples(*test, flip=False)
+        sources["test"] = TensorSource(*test, flip=False)
         super().__init__(**settings, sources=sources, labelled=labelled)
         self.class_names = tuple(CLASS_NAMES[dataset].split(",")) if dataset in CLASS_NAMES else None
 

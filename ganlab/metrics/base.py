@@ -201,7 +201,7 @@ class FeatureMetric(SampleMetric):
         """The values, one for each of `name_prefixes`, in this order."""
 
     def _set_names(self, size: str = "") -> None:
-        """Sets `names`, which end in `size`, such as "_10k". Before `setup`, the size is not known: empty."""
+        """Sets `names`, which end in `size`, such as "_10k". `size` is empty until `setup` knows it."""
         split = f"_{self.subsampled_split}" if self.subsampled_split else ""
         ending = f"{self.extractor.network.name}{split}{size}"
         self.names = tuple(f"{prefix}/{ending}" for prefix in self.name_prefixes)

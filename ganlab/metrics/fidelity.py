@@ -14,8 +14,8 @@ from ganlab.functional.kernels import Polynomial
 from ganlab.metrics.base import GENERATED, FeatureMetric, StoringMetric, require_enough
 from ganlab.metrics.features import Extractor
 
-# A part of the Inception Score with this many samples does not limit the score: a part of m samples scores at
-# most m, and the real images of ImageNet score about 250.
+# The Inception Score is the mean of the scores of parts of the samples. A part of m samples scores at most m.
+# Parts of this size do not limit the score: the real images of ImageNet score about 250.
 ENOUGH_IN_A_PART = 500
 SEED = 2020  # torch-fidelity's seed for the subsets of KID, and for the order of the samples of IS
 KERNEL = Polynomial(degree=3, offset=1.0)  # the kernel of KID

@@ -80,8 +80,8 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """The discriminator: samples [B, *shape] and a condition -> verdict.
 
-    A logit is the sum of the main score, from the layer `score`, and of further scores, from the layers in
-    `scores`. Tricks change the network before training: they append transforms to `inputs` or layers to
+    A logit is the output of the layer `score`, plus the outputs of all layers in `scores`, which is empty at
+    first and does not contain `score`. Tricks change the network before training: they append transforms to `inputs` or layers to
     `scores`, replace `score`, or set `classes` or `decoder`.
 
     Args:
@@ -103,7 +103,7 @@ class Discriminator(nn.Module):
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
         x, condition = self.inputs(x, condition)
         features = self.body(x, condition)  # [B, num_features]
-        further_logits = (score(features, condition) for score in self.scores)  # [B] each
+        further_logits = (layer(features, condition) for layer in self.scores)  # [B] each
         logits = sum(further_logits, start=self.score(features).squeeze(1))  # [B]
         class_logits = None if self.classes is None else self.classes(features)
         return Verdict(logits, features, class_logits)

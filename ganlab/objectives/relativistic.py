@@ -34,7 +34,7 @@ class RelativisticAverage(Adversarial):
     over the global batch and over all patches.
     """
 
-    # There is no loss per fake: each loss also depends on a real sample, and on the mean over all fakes.
+    # No loss belongs to one fake, because the mean over all fakes is in each.
     provides = (Adversarial.provides | {Capability.NON_NEGATIVE_LOSSES}) - {Capability.LOSS_PER_FAKE}
 
     def discriminator_loss(self, turn: Turn) -> Tensor:

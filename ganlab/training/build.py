@@ -33,8 +33,8 @@ def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
 
     Args:
         cfg: the config of the run.
-        data: the data of the run. None suffices for a module whose weights will be loaded: `build_game` then
-            leaves out what initial weights take from the data.
+        data: the data of the run. None suffices for a module whose weights will be loaded. Initial weights
+            that are computed from the data, such as the mean of the outputs, are then left out.
 
     Raises:
         ConfigError: a value is out of its range, or a trick could not act.
@@ -67,7 +67,7 @@ def build_stage(
     autoencoder = earlier_games[cfg.code_of] if cfg.get("code_of") else None
     game = build_game(cfg, data, autoencoder)
     refuse_settings_of_untrained_networks(cfg, game)
-    refuse_single_rows(cfg, game)
+    refuse_single_samples(cfg, game)
     if data is not None:
         warn_of_batch_norm(game)
     if cfg.compile:
@@ -91,7 +91,7 @@ def refuse_settings_of_untrained_networks(cfg: DictConfig, game: Game) -> None:
             require(allowed, f"this objective trains no {player}", "remove it", f"{setting}.{player}", value)
 
 
-def refuse_single_rows(cfg: DictConfig, game: Game) -> None:
+def refuse_single_samples(cfg: DictConfig, game: Game) -> None:
     """Refuses one sample for each process if the game has a batch norm that cannot normalise one sample."""
     processes = num_processes(cfg)
     # BatchNorm1d cannot normalise one sample. An ElementaryNorm that replaces it cannot do so either in a run

@@ -96,7 +96,7 @@ def error_for_user(session: Session, error: BaseException) -> BaseException:
     if lost := session.local_ranks.lost_rank_message():
         return ProcessLost(lost)
     if session.trainer.world_size > 1 and is_lost_connection(error):
-        session.stop.ignore_sigterm()
+        session.stop.ignore_sigterm()  # torchrun sends it, and this process still has to print the error
         resume = shell_override("resume", session.directory.path)
         return ProcessLost(f"another process is gone, so all end; {resume} continues")
     if isinstance(error, OSError) and (session.module.game.step or session.cfg.resume):
@@ -182,7 +182,7 @@ def target_name(node: DictConfig, function: str = "") -> str:
 
     Args:
         node: a node of the config with a `_target_`.
-        function: the last part of the `_target_` if it is not part of the name, as in `generator` above.
+        function: the name of the function, if the module is to be named instead, such as `generator` above.
     """
     return str(node._target_).removesuffix(f".{function}").rpartition(".")[2]
 

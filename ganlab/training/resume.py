@@ -36,7 +36,7 @@ def resumed_config(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str])
     saved = run.config()
     parsed = PARSER.parse_overrides(list(overrides))
     dotted = [override for override in parsed if "." in override.key_or_group and not override.is_add()]
-    # If `cfg` has a dotted key, the key exists. All others must exist in the saved config.
+    # A dotted key exists if conf/ has it, so that `cfg` has it, or else if the saved config has it.
     unchecked = [str(override.input_line) for override in dotted if not has_key(cfg, override.key_or_group)]
     refuse_unknown_keys(unchecked, saved)
     given = {override.key_or_group: override for override in parsed}  # the last override of each key

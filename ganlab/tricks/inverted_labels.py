@@ -25,4 +25,5 @@ class InvertedLabels(Trick):
         # `turn.verdicts` caches the verdicts that `compute` has used. The copy of the turn gets a cache with
         # negated logits, which the second `compute` uses: the discriminator judges nothing again.
         negated = [(sample, verdict._replace(logits=-verdict.logits)) for sample, verdict in turn.verdicts]
-        return {**terms, "adversarial": -compute(turn.replace(verdicts=negated))["adversarial"]}
+        negated_turn = turn.replace(verdicts=negated)
+        return {**terms, "adversarial": -compute(negated_turn)["adversarial"]}

@@ -24,8 +24,8 @@ class ReplayBuffer(Trick):
         super().__init__()
         self.size, self.share = size, share
         self.stored = 0  # the number of stored fakes
-        # Rows of the buffers, with the samples and classes that the discriminator's update will store there.
-        # They are not stored at once, because unrolled steps have no update.
+        # Rows of the buffers, with the samples and classes that `after_update` will store there. They are not
+        # stored at once, because fakes of unrolled steps must not be stored: no update follows these steps.
         self._pending: tuple[Tensor, list[Tensor]] | None = None
 
     def networks(self, networks: Networks) -> None:

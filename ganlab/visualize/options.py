@@ -89,7 +89,7 @@ def complete_options(cfg: DictConfig, game: Game, names: Sequence[str], typed: s
     reason = f"samples of shape {[*game.shape]} do not fit into memory, with columns={cfg.columns}"
     require(fits, reason, "lower n or columns", "n", cfg.n)
     if game.generator.num_classes is None:
-        game.labels(1, cfg["class"])  # raises an error if there is a class, because this game has none
+        game.labels(1, cfg["class"])  # refuses the setting `class`, because this game has no classes
     elif cfg["class"] is not None or typed is not None:
         cfg["class"] = class_number(cfg["class"], typed, names, game.generator.num_classes)
 
@@ -101,9 +101,10 @@ def class_number(parsed: Any, typed: str | None, names: Sequence[str], num_class
 
     Args:
         parsed: the class as Hydra parsed it.
-        typed: the class as the user typed it, because Hydra parses the name "7" as a number, and the name
-            "null" as None; None: there is no command line, as for the views in the config of a run.
+        typed: the class as the user typed it; None if there is no command line, as for the views in the
+            config of a run.
     """
+    # Hydra parses a class that is named "7" as a number, and one that is named "null" as None.
     name = typed if typed in names else str(parsed)
     number = names.index(name) if name in names else parsed
     exists = number is None or (is_integer(number) and 0 <= number < num_classes)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.commands import play, resume, summary
 
-from ganlab.data.sources import SameSizeSamples
+from ganlab.data.sources import TensorSource
 from ganlab.training.build import load
 from ganlab.training.callbacks.evaluate import SampleImages
 from ganlab.training.callbacks.record import player_of_loss
@@ -18,14 +18,14 @@ STEPS, WAIT = 10, 0.1  # seconds
 
 @pytest.fixture
 def slow_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = SameSizeSamples.batches
+    quick = TensorSource.batches
 
     def batches(self, requests):
         for batch in quick(self, requests):
             time.sleep(WAIT)
             yield batch
 
-    monkeypatch.setattr(SameSizeSamples, "batches", batches)
+    monkeypatch.setattr(TensorSource, "batches", batches)
 
 
 def test_the_clock_includes_the_wait_for_data(slow_data: None, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from support.data_streams import N, first_batches, numbered_images, same_batches
 from support.refusals import refuses
 
 from ganlab.data.base import Data, scale
-from ganlab.data.sources import SameSizeSamples
+from ganlab.data.sources import TensorSource
 
 
 def test_every_iterator_starts_where_it_is_told_to():
@@ -87,7 +87,7 @@ def test_a_missing_split_is_refused_at_once():
 
 
 def test_changing_a_batch_in_place_leaves_the_data_unchanged():
-    data = Data((2,), None, None, 4, {"train": SameSizeSamples(torch.zeros(4, 2), None, flip=False)})
+    data = Data((2,), None, None, 4, {"train": TensorSource(torch.zeros(4, 2), None, flip=False)})
     next(data.split("train", "cpu", 4))[0].add_(1)
     next(iter(data.stream(0, lambda: 0, "cpu")))[0].add_(1)
     assert next(data.split("train", "cpu", 4))[0].sum() == 0

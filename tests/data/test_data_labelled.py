@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganlab.data.base import Data
 from ganlab.data.sampler import LabelledSubset
-from ganlab.data.sources import SameSizeSamples
+from ganlab.data.sources import TensorSource
 
 CLASSES = torch.arange(40) % 4
 
@@ -21,7 +21,7 @@ def images_of_classes(count: int, batch_size: int = 6, flip: bool = False) -> Da
     """Images [40, 1, 1, 2] of four classes: their index on the left, 255 on the right."""
     x = torch.full((40, 1, 1, 2), 255, dtype=torch.uint8)
     x[:, 0, 0, 0] = torch.arange(40)
-    sources = {"train": SameSizeSamples(x, CLASSES, flip)}
+    sources = {"train": TensorSource(x, CLASSES, flip)}
     return Data((1, 1, 2), 4, (0.0, 1.0), batch_size, sources, labelled=count)
 
 
@@ -93,6 +93,6 @@ def test_impossible_counts_are_refused(count: int, reason: str, remedy: str) -> 
 
 
 def test_data_without_labels_have_no_labelled_subset() -> None:
-    sources = {"train": SameSizeSamples(torch.zeros(8, 2), None, flip=False)}
+    sources = {"train": TensorSource(torch.zeros(8, 2), None, flip=False)}
     with refuses(".labelled", 4, "needs data with labels"):
         Data((2,), None, None, 4, sources, labelled=4)

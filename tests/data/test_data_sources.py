@@ -15,7 +15,7 @@ from ganlab.core.randomness import seeded_generator
 from ganlab.data.base import Data, scale
 from ganlab.data.image import ImageSpec, crop_image
 from ganlab.data.sampler import epoch_batches
-from ganlab.data.sources import SameSizeSamples, Source, VariableSizeImages
+from ganlab.data.sources import Source, TensorSource, VariableSizeImages
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -83,7 +83,7 @@ def test_batches_equal_crops_of_single_images_on_every_device_without_waiting(ho
     source: Source = (
         VariableSizeImages(images, torch.arange(N), (3, 5, 4), True, torch.arange(N))
         if how == "random"
-        else SameSizeSamples(torch.stack(images), torch.arange(N), flip=True)
+        else TensorSource(torch.stack(images), torch.arange(N), flip=True)
     )
     stream = iter(Data((3, 5, 4), N, (-1.0, 1.0), BATCH, {"train": source}).stream(0, lambda: 0, device))
     next(stream)  # the first one may wait, as it sets things up

@@ -9,7 +9,7 @@ from ganlab.config.build import build_data, build_game
 from ganlab.config.compose import compose
 from ganlab.core.randomness import proportional_classes
 from ganlab.data.base import Data, scale
-from ganlab.data.sources import SameSizeSamples
+from ganlab.data.sources import TensorSource
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.fidelity import FrechetDistance, InceptionScore
 from ganlab.metrics.protocols import differences, require_same_protocol
@@ -39,7 +39,7 @@ def uneven_data() -> Data:
     zeros, ones = ((labels == label).nonzero()[:, 0] for label in (0, 1))
     rows = {"train": torch.cat([zeros[:130], ones[:13]]), "test": torch.cat([zeros[130:143], ones[13:52]])}
     sources = {
-        split: SameSizeSamples(x[indices], labels[indices], flip=False) for split, indices in rows.items()
+        split: TensorSource(x[indices], labels[indices], flip=False) for split, indices in rows.items()
     }
     return Data(shape=(1, 8, 8), num_classes=2, range=(-1.0, 1.0), batch_size=16, sources=sources)
 

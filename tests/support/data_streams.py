@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ganlab.data.base import Data
-from ganlab.data.sources import SameSizeSamples
+from ganlab.data.sources import TensorSource
 
 N, BATCH = 23, 6  # an epoch is three batches; five samples are dropped
 
@@ -18,7 +18,7 @@ def numbered_images(flip: bool = False, batch_size: int = BATCH) -> Data:
     x = torch.zeros(N, 1, 2, 3, dtype=torch.uint8)
     x[:, 0, :, 0] = torch.arange(N, dtype=torch.uint8)[:, None]
     x[:, 0, :, 2] = 255 - x[:, 0, :, 0]
-    return Data((1, 2, 3), N, (0.0, 1.0), batch_size, {"train": SameSizeSamples(x, torch.arange(N), flip)})
+    return Data((1, 2, 3), N, (0.0, 1.0), batch_size, {"train": TensorSource(x, torch.arange(N), flip)})
 
 
 def first_batches(

@@ -81,7 +81,7 @@ class ProgressBar(Callback):
         return f"{self.images_per_second:,.0f} images/s  {shown}"
 
     def state_dict(self) -> dict[str, float]:
-        return {"seconds": self.seconds, "rounds": self.timed_steps}  # checkpoints call steps "rounds"
+        return {"seconds": self.seconds, "rounds": self.timed_steps}  # "rounds": as in older checkpoints
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         self.seconds, self.timed_steps = state["seconds"], int(state["rounds"])

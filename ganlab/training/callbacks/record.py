@@ -115,7 +115,8 @@ class AtomicIO(TorchCheckpointIO):
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-            if path.name == "last.ckpt" and path.exists():  # after writing, which fails on a full disk
+            # Only now, when the new file is written: if the disk had been full, last.ckpt would have to stay.
+            if path.name == "last.ckpt" and path.exists():
                 path.replace(path.with_name("previous.ckpt"))
 
 
@@ -161,7 +162,7 @@ class Checkpoint(Callback):
 
 
 def player_of_loss(name: str) -> str | None:
-    """The player of whose loss a scalar is a term; None for a scalar of a trick and for a gradient norm."""
+    """The player whose loss contains a scalar as a term; None for scalars of tricks and gradient norms."""
     path, _, term = name.rpartition("/")
     owner = path.rpartition("/")[2]  # a player or a trick, without the name of a stage before it
     return owner if owner in get_args(Player) and term != "gradient_norm" else None
