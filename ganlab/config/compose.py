@@ -53,7 +53,7 @@ def compose(*overrides: str, config_name: str = "run") -> DictConfig:
 
 
 def initialized_hydra() -> AbstractContextManager[Any]:
-    """A context in which Hydra is initialised with conf/. In a command, it is already (`ganlab.cli.launch`)."""
+    """A context in which Hydra is initialised with conf/. In a command it already is."""
     if GlobalHydra.instance().is_initialized():
         return nullcontext()
     return hydra.initialize_config_dir(str(CONF), version_base="1.3")

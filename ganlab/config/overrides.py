@@ -109,8 +109,8 @@ def refuse_unknown_keys(
         if known := list_options(key):
             check_option(override, known)
             continue
-        # An added key (+key=value) may be new if its mapping accepts it. Any other key may be new below an added
-        # one: +trick.mine._target_=... adds trick.mine, so trick.mine.gamma=1 needs no plus.
+        # An added key (+key=value) may be new if its mapping accepts it. Any other key may be new below an
+        # added one: +trick.mine._target_=... adds trick.mine, so trick.mine.gamma=1 needs no plus.
         may_be_new = accepts_key(base, key) if key in added else key.startswith(added_prefixes)
         if not (may_be_new or key.startswith("hydra") or has_key(base, key)):
             remedy = remedy_for_unknown(key, base, list_options)

@@ -65,7 +65,7 @@ def validated_settings(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictCo
     for key, annotation in SETTING_TYPES.items():
         value = OmegaConf.select(cfg, key, default=UNSET)
         if value is UNSET:
-            # Not every command has every key. An override may only remove keys of the type `str | None`, which
+            # Not every command has every key. An override may only remove keys of the type `str | None`; this
             # has the effect of null.
             if key in removed and annotation != str | None:
                 raise ConfigError("is required", f"do not remove it with ~{key}", key=key)

@@ -2,21 +2,35 @@
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.nn.functional import all_reduce as all_reduce_with_grad
 
 
 def is_distributed() -> bool:
     """Whether the run has several processes."""
-    return dist.is_initialized() and dist.get_world_size() > 1
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def is_main_process() -> bool:
     """Whether this is the first process, the only one that writes files."""
     return not is_distributed() or dist.get_rank() == 0
+
+
+class SumOfRanks(torch.autograd.Function):
+    """The sum over processes. Its gradient is the sum of the gradients on all processes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return SumOfRanks.apply(gradient)
 
 
 def all_gather_with_grad(x: Tensor) -> Tensor:
@@ -30,7 +44,7 @@ def all_gather_with_grad(x: Tensor) -> Tensor:
     # Each process leaves the rows of all other processes zero, so the sum over processes has all rows.
     ranks = range(dist.get_world_size())
     blocks = [x if rank == dist.get_rank() else torch.zeros_like(x) for rank in ranks]
-    return all_reduce_with_grad(torch.cat(blocks))
+    return SumOfRanks.apply(torch.cat(blocks))
 
 
 def local_rows(rows: Tensor) -> Tensor:
@@ -40,7 +54,7 @@ def local_rows(rows: Tensor) -> Tensor:
 
 def mean_over_ranks(x: Tensor) -> Tensor:
     """The mean over processes, differentiable."""
-    return all_reduce_with_grad(x) / dist.get_world_size() if is_distributed() else x
+    return SumOfRanks.apply(x) / dist.get_world_size() if is_distributed() else x
 
 
 def all_reduce_mean_(gradients: list[Tensor]) -> None:

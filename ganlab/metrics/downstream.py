@@ -267,10 +267,10 @@ class LinearProbe(DownstreamMetric):
 
 
 class Errors(DownstreamMetric):
-    """The metric `errors`, a number of classification errors: how many test images the game's own classifier gets wrong; 0 is best.
+    """The metric `errors`, the classification errors: how many test images the game's classifier gets wrong.
 
-    The classifier is the discriminator with its class head, in evaluation mode. If a trick such as EMA keeps an
-    average of the discriminator's weights, the classifier has these.
+    0 is best. The classifier is the discriminator with its class head, in evaluation mode. If a trick such as
+    EMA keeps an average of the discriminator's weights, the classifier has these.
     """
 
     name_prefix = "errors"
@@ -288,7 +288,7 @@ class Errors(DownstreamMetric):
 
     def measure(self, game: Game, seed: int) -> float:
         assert game.discriminator is not None
-        tricks = game.tricks.names_of_tricks_replacing(game.discriminator, hook="classifier")
+        tricks = game.tricks.names_of_replacers(game.discriminator, hook="classifier")
         self._network_name = "+".join(tricks) or "discriminator"  # such as "ema"
         return float(self.count_errors(lambda x: game.classify(x).argmax(1), next(game.parameters()).device))
 

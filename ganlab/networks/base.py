@@ -81,8 +81,8 @@ class Discriminator(nn.Module):
     """The discriminator: samples [B, *shape] and a condition -> verdict.
 
     A logit is the output of the layer `score`, plus the outputs of all layers in `scores`, which is empty at
-    first and does not contain `score`. Tricks change the network before training: they append transforms to `inputs` or layers to
-    `scores`, replace `score`, or set `classes` or `decoder`.
+    first and does not contain `score`. Tricks change the network before training: they append transforms to
+    `inputs` or layers to `scores`, replace `score`, or set `classes` or `decoder`.
 
     Args:
         body: the layers that map samples and condition to features [B, num_features].
