@@ -236,7 +236,7 @@ def page(refused: Refused) -> str:
         "",
         "## Objectives",
         "",
-        "`–`: the trick refuses this objective, and says why.",
+        "`–`: the trick refuses this objective, in a message with the reason.",
         "",
         *objective_table(tricks, refused.objectives),
         "",

@@ -17,7 +17,7 @@ Rate = Annotated[float, "[0, 1)"]
 Item = TypeVar("Item")
 NonEmpty = Annotated[Sequence[Item], "[1, inf)"]
 Widths = Sequence[Count]
-ValueRange = tuple[float, float] | None  # the range of the elements of samples; None: any value
+ValueRange = tuple[float, float] | None  # the smallest and the largest element of samples; None: unbounded
 
 
 def is_integer(value: object) -> TypeGuard[int]:

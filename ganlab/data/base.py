@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganlab.core.errors import format_value, require
 from ganlab.core.randomness import derive_seed, proportional_classes, seeded_generator
-from ganlab.core.validation import Count
+from ganlab.core.validation import Count, ValueRange
 from ganlab.data.augmentation import NOT_AUGMENTED
 from ganlab.data.densities import Mixture
 from ganlab.data.sampler import BatchIndices, LabelledSubset, epoch_batches, sequential_batches
@@ -21,7 +21,6 @@ from ganlab.data.sources import LabelledBatch, Samples, Source, copy_to_device
 
 Split = Literal["train", "validation", "test"]
 Device = torch.device | str
-ValueRange = tuple[float, float] | None  # the smallest and the largest element of samples; None: unbounded
 
 
 class DataSettings(TypedDict):

@@ -69,8 +69,9 @@ class Mixture1D(Toy):
         weights: Sequence[Positive],
         **args: Unpack[ToyArgs],
     ):
-        reason = f"means, stds and weights have {len(means)}, {len(stds)} and {len(weights)} elements"
-        require(len(means) == len(stds) == len(weights) >= 1, reason, "give one of each for every Gaussian")
+        reason = f"has {len(means)} elements, data.stds {len(stds)}, and data.weights {len(weights)}"
+        fits = len(means) == len(stds) == len(weights) >= 1
+        require(fits, reason, "give one of each for every Gaussian", ".means", list(means))
         super().__init__(Mixture([[mean] for mean in means], stds, weights), **args)
 
 

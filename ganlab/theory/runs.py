@@ -35,7 +35,7 @@ class SteppedRun:
         self._batches = iter(self.data.stream(seed, lambda: self.game.step, "cpu"))
 
     def game_after(self, step: int) -> Game:
-        """The game after `step` steps, in evaluation mode. Later calls must not ask for earlier steps."""
+        """The game after `step` steps, in evaluation mode. Later calls must not be for earlier steps."""
         self._module.train()
         while self.game.step < step:
             self._module.play_step(next(self._batches))
@@ -71,7 +71,7 @@ class DensityRun(SteppedRun):
         self.p = self.log_p.exp()
 
     def q(self, step: int) -> Tensor:
-        """The density q after `step` steps, [NUM_BINS]. Later calls must not ask for earlier steps.
+        """The density q after `step` steps, [NUM_BINS]. Later calls must not be for earlier steps.
 
         The result is the mean density of the generator's samples in each bin, computed without random
         samples. Quantiles divide the values of the latent into cells of known probability. The generator maps

@@ -23,8 +23,8 @@ def play(session: Session) -> dict[str, float]:
     Returns:
         The metrics after the last step, by name; empty if a signal stopped the run.
     """
-    # What the loggers are told at the end: failed, stopped or success. They are also told "success" if a
-    # signal ended training cleanly, although the `status` of the run is then "stopped".
+    # The status that the loggers get at the end: failed, stopped or success. It is also "success" if a signal
+    # ended training cleanly, although the `status` of the run is then "stopped".
     logger_status = "failed"
     try:
         if session.is_main:
@@ -176,7 +176,7 @@ def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -
 
 
 def target_name(node: DictConfig, function: str = "") -> str:
-    """The name to print for what a node builds, such as "Digits" for `ganlab.data.digits.Digits`.
+    """The name to print for what a node builds, such as "Digits" for `ganlab.data.vision.Digits`.
 
     For a network it is the name of the module, such as "dcgan" for `ganlab.networks.dcgan.generator`.
 

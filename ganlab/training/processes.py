@@ -118,10 +118,12 @@ class LocalRanks:
         self.ranks = ranks_to_start(devices, num_nodes)
         self.processes: list[subprocess.Popen[bytes]] = []
         self.ended = threading.Event()
-        port = str(find_free_network_port())
-        rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": "0", "LOCAL_RANK": "0"}
-        # The Trainer, which is created before `start` is called, reads these variables.
-        self.environment = rendezvous if self.ranks else {}
+        self.environment = {}
+        if self.ranks:
+            port = str(find_free_network_port())
+            address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            # The Trainer, which is created before `start` is called, reads these variables.
+            self.environment = address | {"NODE_RANK": "0", "LOCAL_RANK": "0"}
         os.environ |= self.environment
 
     def start(self, cfg: DictConfig, on_rank_lost: Callable[[str], None]) -> None:

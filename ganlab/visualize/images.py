@@ -19,7 +19,7 @@ from ganlab.filesystem import atomic_writer
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganlab.data.base import ValueRange
+    from ganlab.core.validation import ValueRange
 
 GAP = 2  # the number of pixels between the images of a grid, before the grid is enlarged
 MIN_SIDE = 32  # the smallest side of an image in a grid, in pixels; a grid with smaller images is enlarged

@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from ganlab.core.randomness import seeded_generator
-from ganlab.data.base import Data, ValueRange
+from ganlab.core.validation import ValueRange
+from ganlab.data.base import Data
 from ganlab.data.densities import Mixture
 from ganlab.game import Game
 from ganlab.metrics.synthetic import modes_of_good_samples

@@ -15,7 +15,8 @@ from torch import Tensor
 from ganlab.config.build import build_data, build_data_of_run, instantiate
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError, require
-from ganlab.data.base import Data, ValueRange
+from ganlab.core.validation import ValueRange
+from ganlab.data.base import Data
 from ganlab.data.image import Unreadable, open_image
 from ganlab.game import Game
 from ganlab.metrics.features import shared_extractor, to_unit_range

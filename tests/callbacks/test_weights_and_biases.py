@@ -38,6 +38,11 @@ def records(path: Path) -> Iterator[bytes]:
             kept = b""
 
 
+def test_an_offline_run_prints_no_warning(tmp_path: Path) -> None:
+    code, _, err = finish(start(*QUICK, "steps=1", "logger=wandb", f"run_dir={tmp_path / 'run'}"))
+    assert (code, err) == (0, "")
+
+
 @pytest.mark.parametrize("folder", ["wandb", ".wandb"])
 def test_settings_of_a_foreign_run_are_refused(folder: str, tmp_path: Path, monkeypatch) -> None:
     play(tmp_path / "run", "steps=1", "metric=none")

@@ -167,7 +167,13 @@ def test_fewer_samples_than_a_batch_are_refused():
 @pytest.mark.parametrize(
     ("name", "override", "key", "reason", "remedy"),
     [
-        ("mixture_1d", "data.means=[0]", "", "have 1, 2 and 2 elements", "give one of each"),
+        (
+            "mixture_1d",
+            "data.means=[0]",
+            "data.means",
+            "has 1 elements, data.stds 2, and data.weights 2",
+            "give one of each",
+        ),
         ("grid", "data.coordinates=[0,1]", "data.num_classes", "contradicts", "set it to 4"),
         ("spiral", "data.num_classes=3", "data.num_classes", "contradicts", "set it to 100"),
     ],

@@ -43,7 +43,7 @@ class Profile(Callback):
     Args:
         folder: the folder of the table, profile.txt, and of the trace, profile.json, which chrome://tracing
             and Perfetto show.
-        timetable: the timetable of the run, which tells the number of images in each step.
+        timetable: the timetable of the run, which counts the images of its steps.
     """
 
     def __init__(self, folder: Path, timetable: Timetable):

@@ -72,10 +72,10 @@ class Wandb(WandbLogger):
             settings={"silent": True, "console": "off", **timeouts},
         )
         run.define_metric("*", step_metric="step")
-        self.where_to_look = run.url or run.settings.mode
-        if run.offline:
-            # One command for all parts of a resumed run, which wandb uploads in their order.
-            self.where_to_look = f"offline; wandb sync {shlex.quote(str(directory.path))}/wandb/offline-run-*"
+        # One command for all parts of a resumed run, which wandb uploads in their order.
+        sync = f"offline; wandb sync {shlex.quote(str(directory.path))}/wandb/offline-run-*"
+        # wandb prints a warning if the address of an offline run is read.
+        self.where_to_look = sync if run.offline else run.url or run.settings.mode
         super().__init__(experiment=run)
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:  # type: ignore[override]
