@@ -10,7 +10,7 @@ from ganlab.cli import launch
 from ganlab.config.checks import check_evaluation_config
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.validation import format_number
-from ganlab.filesystem import write_atomically, write_errors_as_config_errors
+from ganlab.filesystem import config_error_if_unwritable, write_atomically
 from ganlab.metrics.protocols import MetricRecords, floor_note
 
 
@@ -30,7 +30,7 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> MetricRecords:
 
     records = measure_folder(cfg) if cfg.run_dir is None else measure_run(cfg)
     if cfg.output:
-        with write_errors_as_config_errors(cfg.output, key="output"):
+        with config_error_if_unwritable(cfg.output, key="output"):
             Path(cfg.output).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(Path(cfg.output), json.dumps(records, indent=1) + "\n")
     print_records(records)

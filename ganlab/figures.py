@@ -7,7 +7,7 @@ from time import perf_counter
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
-from ganlab.filesystem import write_errors_as_config_errors
+from ganlab.filesystem import config_error_if_unwritable
 
 # The keys of the figures in conf/figures.yaml, in the order of their numbers, from 1.
 FIGURES = ("inverse_transform", "matching", "intuition", "adversarial", "costs", "ring", "neighbours")
@@ -30,7 +30,7 @@ def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
         start = perf_counter()
         name = FIGURES[number - 1]
         frames = instantiate(cfg[name])
-        with write_errors_as_config_errors(output, key="output"):
+        with config_error_if_unwritable(output, key="output"):
             output.mkdir(parents=True, exist_ok=True)
             files = save_frames(frames, output / f"{number}_{name}")
         print(f"{perf_counter() - start:5.1f} s  {'  '.join(map(str, files))}", flush=True)

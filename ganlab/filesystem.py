@@ -53,7 +53,7 @@ def read_regular_file(path: Path, max_bytes: int | None = None) -> bytes:
 
 
 @contextmanager
-def write_errors_as_config_errors(path: Path | str, key: str = "") -> Iterator[None]:
+def config_error_if_unwritable(path: Path | str, key: str = "") -> Iterator[None]:
     """Turns an `OSError` of the block into a `ConfigError` about a file.
 
     Args:

@@ -88,7 +88,7 @@ class Game(nn.Module):
         return self.tricks.apply_hook("sampler", self.generator)
 
     @property
-    def steps_played(self) -> int:
+    def game_step(self) -> int:
         """The steps since this game began, which schedules receive; negative during earlier stages."""
         return self.step - self.first_step
 
@@ -111,7 +111,7 @@ class Game(nn.Module):
         converted = (sample and sample._replace(x=self._to_game_space(sample.x)) for sample in batch)
         return Turn(
             player=player,
-            step=self.steps_played,  # a turn has the step of this game; `self.step` is that of the run
+            step=self.game_step,  # a turn has the step of this game; `self.step` is that of the run
             batch=batch if self.autoencoder is None else Batch._make(converted),
             generator=self.generator,
             discriminator=self.discriminator,
@@ -127,7 +127,7 @@ class Game(nn.Module):
 
     def may_move(self, player: Player) -> bool:
         """Whether all tricks let a player move in this step."""
-        return self.tricks.may_move(player, self.steps_played)
+        return self.tricks.may_move(player, self.game_step)
 
     def on_weights_loaded(self) -> None:
         """Calls the hook of every trick; must be called after weights have been loaded into the game."""
@@ -135,7 +135,7 @@ class Game(nn.Module):
 
     def after_update(self, player: Player) -> None:
         """Calls the hook of every trick; must be called after each update of a player."""
-        self.tricks.after_update(player, self.networks, self.steps_played)
+        self.tricks.after_update(player, self.networks, self.game_step)
 
     def generate(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """Generates samples in the data's range, [N, latent_dim] -> [N, *shape], differentiable."""

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from ganlab.cli import launch
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import escape_unprintable, require
-from ganlab.filesystem import write_errors_as_config_errors
+from ganlab.filesystem import config_error_if_unwritable
 from ganlab.visualize.options import check_options, check_output, complete_options, file_name
 
 
@@ -45,7 +45,7 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step, class_names)
     with as_config_errors():  # a view may build data and an extractor from the config
         view = VIEWS[cfg.what](cfg, run, game, None)  # None: a view that needs the data loads them
-    with write_errors_as_config_errors(output, key="output"):
+    with config_error_if_unwritable(output, key="output"):
         view.write(output)
     caption, label = view.caption, cfg["class"]
     if label is not None:

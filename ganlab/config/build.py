@@ -22,7 +22,7 @@ from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.evaluation import Evaluation, OpenProgressBar
 from ganlab.networks.base import Discriminator, Generator, replace_modules
-from ganlab.networks.norms import BATCH_NORMS, ElementaryNorm, SynchronisedNorm
+from ganlab.networks.norms import BATCH_NORMS, DifferentiableBatchNorm, SynchronisedNorm
 from ganlab.objectives.base import Objective
 from ganlab.tricks.base import Trick
 
@@ -133,7 +133,7 @@ def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | No
             # This must precede the loading of weights: float32 networks would round float64 weights.
             game = game.double() if cfg.trainer.precision == "64-true" else game
             if cfg.trainer.get("sync_batchnorm", False):
-                replace_modules(game, (*BATCH_NORMS, ElementaryNorm), SynchronisedNorm)
+                replace_modules(game, (*BATCH_NORMS, DifferentiableBatchNorm), SynchronisedNorm)
             # Convolutions are faster in this format on CPUs and GPUs; results differ in the last bit at most.
             return game.to(memory_format=torch.channels_last)
 

@@ -17,7 +17,7 @@ from ganlab.core.errors import ConfigError, Diverged, completing_relative_keys, 
 from ganlab.data.base import Data, Split
 from ganlab.game import Game
 from ganlab.metrics.base import GENERATED, SampleMetric
-from ganlab.metrics.features import USES_DISK, to_unit_range
+from ganlab.metrics.features import CACHES_FEATURES_ON_DISK, to_unit_range
 from ganlab.metrics.protocols import MetricRecords
 
 # The type of functions such as `progress_bar` in ganlab.training.callbacks.progress. `open(text, total)` is a
@@ -107,7 +107,7 @@ class Evaluation:
             device: the device of the samples.
             game: the game that generated the samples; None: they are images from files.
         """
-        copy_context().run(self._prepare, device)  # a copy, because `_prepare` sets `USES_DISK`
+        copy_context().run(self._prepare, device)  # a copy, because `_prepare` sets `CACHES_FEATURES_ON_DISK`
         self._pass_samples(samples, self.metrics, split=GENERATED, text="samples", total=self.n)
         return self._compute_and_reset(self.metrics, game)
 
@@ -191,7 +191,7 @@ class Evaluation:
     def _prepare(self, device: torch.device) -> None:
         """At the first call, passes the real samples to the metrics, and measures the floors.
 
-        It sets `USES_DISK`, and must be called in a copy of the context, which confines the setting.
+        It must be called in a copy of the context, which confines its setting of `CACHES_FEATURES_ON_DISK`.
         """
         if self._is_prepared:
             return
@@ -206,7 +206,7 @@ class Evaluation:
                 with suppress(ConfigError):  # too few samples for this metric, which has no floor then
                     metric.check_sample_size(n, n)
                     by_floor[metric.floor_split, n].append(name)
-        USES_DISK.set(True)
+        CACHES_FEATURES_ON_DISK.set(True)
         for (split, n), metric_names in by_reference.items():
             samples = self._hashed_subset(split, n, device)
             self._pass_samples(samples, metric_names, split=split, text=f"real {split} images", total=n)

@@ -19,7 +19,7 @@ from ganlab.filesystem import atomic_writer, cache_directory
 ProtocolFields = dict[str, str | int | float]  # how a metric is measured: the entries of its protocol
 # Whether features are read from the cache on disk, and written to it. `Evaluation` sets it only for real
 # samples, which are the same in every run.
-USES_DISK: ContextVar[bool] = ContextVar("features_on_disk", default=False)
+CACHES_FEATURES_ON_DISK: ContextVar[bool] = ContextVar("features_on_disk", default=False)
 
 
 class Features(typing.NamedTuple):
@@ -61,7 +61,7 @@ class CachedExtractor:
             ConfigError: the type, range or shape of the images is unsuitable.
         """
         if self._last is None or self._last[0] is not x:
-            features = self._load_or_compute(x) if USES_DISK.get() else self._compute(x)
+            features = self._load_or_compute(x) if CACHES_FEATURES_ON_DISK.get() else self._compute(x)
             self._last = x, features
         return self._last[1]
 

@@ -35,7 +35,7 @@ class EmbeddingTransform(InputTransform):
         )
 
 
-class EmbedLatent(EmbeddingTransform):
+class MultiplyByVector(EmbeddingTransform):
     """Multiplies latents [B, latent_dim] by the vectors of their classes, element by element."""
 
     def forward(self, latent: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,7 +117,7 @@ def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
         add_inputs(input_layer(generator.body), num_classes)
         generator.latents.append(AppendVector(num_classes))
     elif mode == "embedding":
-        generator.latents.append(EmbedLatent(num_classes, generator.latent_dim))
+        generator.latents.append(MultiplyByVector(num_classes, generator.latent_dim))
     else:
         norms = (*BATCH_NORMS, VirtualNorm, nn.GroupNorm)
         replaced = replace_modules(generator.body, norms, lambda norm: ConditionalNorm(norm, num_classes))

@@ -74,7 +74,7 @@ def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor |
         norm.running_var.copy_(variances.mean(0) + means.var(0, correction=0))
 
 
-class ElementaryNorm(_BatchNorm):
+class DifferentiableBatchNorm(_BatchNorm):
     """Batch norm in elementary operations, [B, C, ...] -> [B, C, ...].
 
     It can be differentiated any number of times, while torch's batch norm can be differentiated only twice. A
@@ -132,7 +132,7 @@ class ElementaryNorm(_BatchNorm):
         self.running_var.lerp_(unbiased_variance.to(self.running_var.dtype), momentum)
 
 
-SynchronisedNorm = partial(ElementaryNorm, synchronised=True)  # used like ElementaryNorm
+SynchronisedNorm = partial(DifferentiableBatchNorm, synchronised=True)  # used like DifferentiableBatchNorm
 
 
 class VirtualNorm(nn.Module):

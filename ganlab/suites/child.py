@@ -17,7 +17,7 @@ from ganlab.config.run_directory import RunDirectory
 from ganlab.config.setting_types import target_nodes
 from ganlab.core.errors import ConfigError
 from ganlab.core.numerics import NUMERICS
-from ganlab.filesystem import write_errors_as_config_errors
+from ganlab.filesystem import config_error_if_unwritable
 from ganlab.suites.plan import Job
 from ganlab.suites.results import Row
 from ganlab.suites.standing import ended
@@ -38,7 +38,7 @@ def right_to(folder: Path, job: Job) -> TextIO | None:
         ConfigError: it cannot be written there.
     """
     path = folder / ".locks" / job.directory.name
-    with write_errors_as_config_errors(path):
+    with config_error_if_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
     try:

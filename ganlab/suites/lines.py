@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from ganlab.filesystem import write_errors_as_config_errors
+from ganlab.filesystem import config_error_if_unwritable
 
 
 def read(path: Path) -> tuple[bytes, bytes]:
@@ -26,7 +26,7 @@ def append(path: Path, lines: str, first: str = "") -> bool:
     Raises:
         ConfigError: the file cannot be written.
     """
-    with write_errors_as_config_errors(path):
+    with config_error_if_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+", buffering=0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from ganlab.core.errors import ConfigError
-from ganlab.filesystem import write_atomically, write_errors_as_config_errors
+from ganlab.filesystem import config_error_if_unwritable, write_atomically
 from ganlab.visualize.images import save_png
 
 # So of a suite's as of a sweep's.
@@ -27,7 +27,7 @@ def put(folder: Path, source: str, text: str, pictures: Mapping[str, Image.Image
         raise ConfigError(
             f"{page} is not a report's: give it another name, what it says may go into {source}"
         )
-    with write_errors_as_config_errors(folder):
+    with config_error_if_unwritable(folder):
         for name, image in pictures.items():
             if image is None:
                 (folder / name).unlink(missing_ok=True)

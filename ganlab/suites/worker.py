@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ganlab.config.run_directory import RunDirectory
-from ganlab.filesystem import atomic_writer, write_errors_as_config_errors
+from ganlab.filesystem import atomic_writer, config_error_if_unwritable
 from ganlab.suites import results
 from ganlab.suites.child import Child, recorded, right_to
 from ganlab.suites.plan import Job
@@ -99,7 +99,7 @@ class Worker(Players):
         if not pictures:
             return
         place = self.suite.folder / "samples" / f"{job.arm}.png"
-        with write_errors_as_config_errors(place):
+        with config_error_if_unwritable(place):
             place.parent.mkdir(exist_ok=True)
             with atomic_writer(place) as file:
                 file.write(pictures[-1].read_bytes())

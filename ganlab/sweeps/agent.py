@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from ganlab.filesystem import write_errors_as_config_errors
+from ganlab.filesystem import config_error_if_unwritable
 from ganlab.sweeps.parameters import Choice, Parameter
 from ganlab.sweeps.plan import Plan
 
@@ -21,7 +21,7 @@ def write(plan: Plan) -> str:
         ConfigError: it cannot be written.
     """
     place = plan.sweep.folder / FILE
-    with write_errors_as_config_errors(place):
+    with config_error_if_unwritable(place):
         place.write_text(yaml.safe_dump(in_words(plan), sort_keys=False, width=100))
     said = f"{place}: `wandb sweep {place}` registers it, and the `wandb agent` that it names plays it"
     if plan.sweep.after is not None:

@@ -20,7 +20,7 @@ from ganlab.core.errors import ConfigError, prefixing_all_keys, require
 from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.networks.autoencoder import pretrained_initialiser
-from ganlab.networks.norms import ElementaryNorm
+from ganlab.networks.norms import DifferentiableBatchNorm
 from ganlab.training.module import GameModule, Stage
 from ganlab.training.play import Play
 from ganlab.tricks.gradient_regulariser import GradientRegulariser
@@ -94,9 +94,10 @@ def refuse_settings_of_untrained_networks(cfg: DictConfig, game: Game) -> None:
 def refuse_single_samples(cfg: DictConfig, game: Game) -> None:
     """Refuses one sample for each process if the game has a batch norm that cannot normalise one sample."""
     processes = num_processes(cfg)
-    # BatchNorm1d cannot normalise one sample. An ElementaryNorm that replaces it cannot do so either in a run
-    # of one process. In a run of several processes it normalises the global batch, which has more samples.
-    norms = (nn.BatchNorm1d, ElementaryNorm) if processes == 1 else (nn.BatchNorm1d,)
+    # BatchNorm1d cannot normalise one sample. A DifferentiableBatchNorm that replaces it cannot do so either
+    # in a run of one process. In a run of several processes it normalises the global batch, which has more
+    # samples.
+    norms = (nn.BatchNorm1d, DifferentiableBatchNorm) if processes == 1 else (nn.BatchNorm1d,)
     normalises = any(isinstance(layer, norms) for layer in game.modules())
     allowed = cfg.data.batch_size != processes or not normalises
     reason = "leaves each process one sample, which batch norm cannot normalise"

@@ -67,7 +67,7 @@ class Stage:
     """A game with its play and its optimisers; together they can play a step.
 
     In this module and in `ganlab.training.build`, the main game counts as the last stage. `game.step` counts
-    the steps of the whole run. Schedules receive `game.steps_played`, the steps since this game began.
+    the steps of the whole run. Schedules receive `game.game_step`, the steps since this game began.
 
     Args:
         optimizers: the argument `make` of `PlayerOptimizer` for each player.
@@ -161,7 +161,7 @@ class Stage:
     def _update(self, players: Iterable[Player]) -> None:
         for player in players:
             with profile_range(player):
-                self.player_optimizers[player].update(self.game.steps_played, self.record)
+                self.player_optimizers[player].update(self.game.game_step, self.record)
 
 
 class GameModule(pl.LightningModule):
@@ -237,7 +237,7 @@ class GameModule(pl.LightningModule):
         # Only the main game always knows the step of the run. The game of an earlier stage receives it before
         # its step, and hands the next one back. In the main game, `stage.game` is `self.game`.
         stage.game.step = self.game.step
-        if stage.game.steps_played == 0 and stage.initialise is not None:
+        if stage.game.game_step == 0 and stage.initialise is not None:
             stage.initialise()
             stage.game.on_weights_loaded()
         self.scalars = stage.scalars = {}

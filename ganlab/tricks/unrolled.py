@@ -9,7 +9,7 @@ from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
 from ganlab.networks.base import replace_modules
-from ganlab.networks.norms import BATCH_NORMS, ElementaryNorm
+from ganlab.networks.norms import BATCH_NORMS, DifferentiableBatchNorm
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 
 
@@ -33,7 +33,7 @@ class Unrolled(Trick):
     def networks(self, networks: Networks) -> None:
         # The gradient of a gradient penalty through unrolled steps is a third derivative, which torch's batch
         # norm does not have.
-        replace_modules(networks.required_discriminator, BATCH_NORMS, ElementaryNorm)
+        replace_modules(networks.required_discriminator, BATCH_NORMS, DifferentiableBatchNorm)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         if turn.player == "discriminator":

@@ -11,7 +11,7 @@ import torch
 from test_fidelity import Pixels, images
 from torch import Tensor
 
-from ganlab.metrics.features import USES_DISK, CachedExtractor, Features
+from ganlab.metrics.features import CACHES_FEATURES_ON_DISK, CachedExtractor, Features
 
 
 class Counting(Pixels):
@@ -37,7 +37,7 @@ def files(cache_folder: Path) -> list[Path]:
 
 def extract_cached(extractor: CachedExtractor, x: Tensor) -> Features:
     context = copy_context()
-    context.run(USES_DISK.set, True)
+    context.run(CACHES_FEATURES_ON_DISK.set, True)
     return context.run(extractor.extract, x.clone())
 
 

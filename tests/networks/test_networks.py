@@ -12,7 +12,7 @@ from ganlab.core.randomness import RandomStreams
 from ganlab.networks import dcgan, mlp, priors
 from ganlab.networks.base import add_inputs, input_layer, output_layer
 from ganlab.networks.mlp import Maxout
-from ganlab.networks.norms import ElementaryNorm
+from ganlab.networks.norms import DifferentiableBatchNorm
 
 SHAPES = [(1, 8, 8), (3, 10, 10), (1, 28, 28), (3, 64, 64), (1, 8, 32), (3, 48, 20), (1, 30, 14)]
 
@@ -185,7 +185,7 @@ def test_the_elementary_norm_is_batch_norm_and_can_be_differentiated_three_times
     x = torch.randn(6, 3, 4, 4, dtype=torch.float64, requires_grad=True)
     torch_norm = nn.BatchNorm2d(3).double()
     nn.init.normal_(torch_norm.weight)
-    elementary = ElementaryNorm(copy.deepcopy(torch_norm))
+    elementary = DifferentiableBatchNorm(copy.deepcopy(torch_norm))
     for norm in (torch_norm.train(), elementary.train()):
         norm(x.detach() + 1)
     assert torch.allclose(torch_norm(x), elementary(x), atol=1e-12)

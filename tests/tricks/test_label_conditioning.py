@@ -12,7 +12,7 @@ from ganlab.networks.class_conditioning import (
     AppendPlanes,
     AppendVector,
     ConditionalNorm,
-    EmbedLatent,
+    MultiplyByVector,
     Projection,
 )
 
@@ -85,7 +85,7 @@ def test_concatenated_columns_are_one_hot() -> None:
 
 
 def test_an_embedded_class_multiplies_the_latent() -> None:
-    layer, x, classes = EmbedLatent(3, 4), torch.randn(2, 4), torch.tensor([2, 0])
+    layer, x, classes = MultiplyByVector(3, 4), torch.randn(2, 4), torch.tensor([2, 0])
     seen, _ = layer(x, classes)
     for i, c in enumerate(classes):
         for j in range(4):
