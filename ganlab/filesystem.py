@@ -20,8 +20,8 @@ from ganlab.core.errors import ConfigError
 def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     """A new file that replaces `path` at the end of the block; after an error, `path` is as it was before.
 
-    Until then the new file has a random name, which is short enough for file systems. It must not exist yet,
-    because an existing link would be followed.
+    Until then the new file has a random name, cut to a length that file systems allow. The file is opened in
+    mode "x", which fails if the name exists: an existing link of this name would be followed.
     """
     part = path.with_name(f"{path.name[:200]}.{secrets.token_hex(4)}.part")
     try:
@@ -93,7 +93,7 @@ class Lock:
             raise ConfigError(f"{path.parent} is in use by {holder}", remedy) from None
         except OSError:
             pass  # the file system has no locks
-        # A forked process, such as a reader, may outlive this process, and must not keep the lock.
+        # A forked process, such as a worker that loads data, may outlive this one. It must not keep the lock.
         os.register_at_fork(after_in_child=self.file.close)
         since = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
         self._write(f"process {os.getpid()} of {socket.gethostname()} since {since}")

@@ -89,7 +89,10 @@ class Game(nn.Module):
 
     @property
     def game_step(self) -> int:
-        """The steps since this game began, which schedules receive; negative during earlier stages."""
+        """The steps since this game began, which schedules and turns receive as the step.
+
+        `step` counts the steps of the run. During earlier stages, `game_step` is negative.
+        """
         return self.step - self.first_step
 
     @property
@@ -108,11 +111,12 @@ class Game(nn.Module):
 
     def turn(self, player: Player, batch: Batch, random: RandomStreams) -> Turn:
         """A player's turn in this step, on a batch of data and with random numbers from `random`."""
-        converted = (sample and sample._replace(x=self._to_game_space(sample.x)) for sample in batch)
+        if self.autoencoder is not None:
+            batch = Batch._make(s if s is None else s._replace(x=self._to_game_space(s.x)) for s in batch)
         return Turn(
             player=player,
-            step=self.game_step,  # a turn has the step of this game; `self.step` is that of the run
-            batch=batch if self.autoencoder is None else Batch._make(converted),
+            step=self.game_step,  # not `self.step`, the step of the run
+            batch=batch,
             generator=self.generator,
             discriminator=self.discriminator,
             tricks=self.tricks,
@@ -161,7 +165,7 @@ class Game(nn.Module):
         Raises:
             ConfigError: there is no discriminator, or it has no class head.
         """
-        if self.discriminator is None or self.discriminator.classes is None:
+        if self.discriminator is None or self.discriminator.classes is None:  # `classes` is the class head
             remedy = "add trick=semi_supervised or trick=auxiliary_classifier, or choose another metric"
             raise ConfigError("the game has no discriminator that classifies", remedy)
         return self.tricks.apply_hook("classifier", self.discriminator)
@@ -260,7 +264,7 @@ class Game(nn.Module):
             getattr(self, player).compile(dynamic=False, **settings)
 
     def get_extra_state(self) -> dict[str, Any]:
-        """The step, and the class counts of the training data.
+        """The step of the run, and the class counts of the training data.
 
         The trick ema draws classes in proportion to these counts, also after a game is loaded without data.
         """

@@ -44,15 +44,15 @@ class Source(ABC):
 
     @abstractmethod
     def contents(self) -> Iterator[Tensor | str]:
-        """The data from which the fingerprint is computed; of files, they are only a part."""
+        """The data for the fingerprint; a source that reads files yields only a part of its data."""
 
 
 class InMemory(Source):
     """Samples that are held in memory. All attributes that are tensors move to the device of the game."""
 
     device = torch.device("cpu")
-    # The rows that `all_samples` reads; None: all rows. The other rows belong to unreadable files, and repeat
-    # the samples of the next readable files.
+    # The rows that `all_samples` reads; None: all rows. An unreadable file keeps its row, which has a copy of
+    # the next readable file's sample. `all_samples` leaves these rows out.
     distinct_rows: Tensor | None = None
 
     def move(self, device: torch.device) -> None:
@@ -134,7 +134,7 @@ class VariableSizeImages(InMemory):
         numbers = copy_to_device(random_numbers, self.device)
         _, top_numbers, left_numbers = numbers.T
         heights, widths = self.sizes[rows].T  # [b] each
-        # Which rows y, [b, H], and which columns x, [b, W], of its image each crop consists of.
+        # The rows y [b, H] and the columns x [b, W] of the image that each crop covers.
         y = crop_offset(top_numbers, heights - height)[:, None] + torch.arange(height, device=self.device)
         x = crop_offset(left_numbers, widths - width)[:, None] + torch.arange(width, device=self.device)
         if self.flip:

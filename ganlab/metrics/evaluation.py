@@ -38,8 +38,8 @@ class Evaluation:
 
     Samples are generated and passed to the metrics in chunks, so only metrics that store samples need more
     memory for more samples. A conditional generator is given classes in the proportions of the reference, as
-    in the code of Karras et al. 2020, because metrics would also measure a difference of the proportions. If
-    the data have no labels, the generator is given all classes in turn.
+    in the code of Karras et al. 2020, because metrics would otherwise also measure the difference in
+    proportions. If the data have no labels, the generator is given all classes in turn.
 
     Args:
         metrics: the metrics, by their names in the config.
@@ -72,12 +72,13 @@ class Evaluation:
                 # Without a subsampled split, the metric ignores the number of real samples.
                 metric.setup(self.data, self.n, self._num_real(metric, metric.subsampled_split or "train"))
             self.higher_is_better |= {value: metric.is_higher_better(value) for value in metric.names}
-        # The proportions of classes come from these splits: each is the only reference of a metric.
-        single = [metric for metric in self.metrics.values() if len(metric.references) == 1]
-        splits = [metric.subsampled_split for metric in single if metric.subsampled_split] or ["train"]
+        # The splits whose proportions of classes matter: the `subsampled_split` of each metric that has no
+        # other reference; "train" if there is none. For a conditional game, `check_game` requires that all
+        # these splits have equal proportions, so the classes may come from the first one.
+        with_one_reference = [metric for metric in self.metrics.values() if len(metric.references) == 1]
+        splits = [m.subsampled_split for m in with_one_reference if m.subsampled_split] or ["train"]
         self._classes_by_split = {split: self.data.proportional_labels(self.n, split) for split in splits}
-        # The classes [n] of generated samples; None: the data have no labels. The first split decides,
-        # because `check_game` refuses a conditional game if the splits have different proportions.
+        # The classes [n] of the samples of a conditional game; None: the data have no labels.
         self.classes = next(iter(self._classes_by_split.values()))
         self.floors: dict[str, dict[str, Any]] = {}  # what `records` says about the floor, by value name
         self._protocols: dict[str, dict[str, Any]] = {}  # the protocols, by value name
@@ -107,7 +108,7 @@ class Evaluation:
             device: the device of the samples.
             game: the game that generated the samples; None: they are images from files.
         """
-        copy_context().run(self._prepare, device)  # a copy, because `_prepare` sets `CACHES_FEATURES_ON_DISK`
+        copy_context().run(self._prepare, device)  # a copy, because `_prepare` sets a context variable
         self._pass_samples(samples, self.metrics, split=GENERATED, text="samples", total=self.n)
         return self._compute_and_reset(self.metrics, game)
 
@@ -151,7 +152,7 @@ class Evaluation:
             game: the game whose samples were measured; None: images from files.
         """
         sampled = {name for m in self.metrics.values() if m.depends_on_sampling for name in m.names}
-        # Where samples come from. Samples of a game are generated in evaluation mode.
+        # For a game: the mode in which it generates. Its sampler is added below, if the metric depends on it.
         origin = {"sampler": "images from files"} if game is None else {"batch_norm": "evaluation mode"}
         return {
             name: {
@@ -204,9 +205,9 @@ class Evaluation:
             if metric.floor_split in self.data.sources:
                 n = min(self.n, len(self.data.sources[metric.floor_split]))
                 with suppress(ConfigError):  # too few samples for this metric, which has no floor then
-                    metric.check_sample_size(n, n)
+                    metric.check_sample_size(n, n_real=n)  # `setup` has checked the references already
                     by_floor[metric.floor_split, n].append(name)
-        CACHES_FEATURES_ON_DISK.set(True)
+        CACHES_FEATURES_ON_DISK.set(True)  # only for real samples, which are the same in every run
         for (split, n), metric_names in by_reference.items():
             samples = self._hashed_subset(split, n, device)
             self._pass_samples(samples, metric_names, split=split, text=f"real {split} images", total=n)
@@ -256,7 +257,7 @@ class Evaluation:
                 advance(len(x))
 
     def _compute_and_reset(self, names: Collection[str], game: Game | None = None) -> dict[str, float]:
-        """The values by name of the metrics with these names, which then drop the generated samples."""
+        """Computes the named metrics, drops their generated samples, and returns the values by name."""
         values: dict[str, float] = {}
         with self.open_progress_bar("metrics", len(names)) as advance:
             for name in names:
@@ -272,7 +273,7 @@ class Evaluation:
         return values
 
     def _protocol(self, metric: SampleMetric) -> dict[str, Any]:
-        """The protocol of the last values of a metric, and the metric's `extras` under the key "beside"."""
+        """The protocol of a metric's last values, and its `extras`, which records call "beside"."""
         hashes = [self._hashes[split, self._num_real(metric, split)] for split in metric.references]
         return {
             "split": "+".join(metric.references) or "none",

@@ -108,7 +108,9 @@ class Classifier(nn.Module):
         return self(x).argmax(1)
 
 
-classifier = cache(Classifier.load)  # returns the same object in every call with the same name
+# The target of settings such as extractor=mnist. Each call with the same name returns the same object, which
+# all metrics share.
+classifier = cache(Classifier.load)
 
 
 class ClassifierFeatures(nn.Module):
@@ -128,10 +130,11 @@ class ClassifierFeatures(nn.Module):
 
     def __init__(self, extractor: str, shape: Sequence[int], value_range: tuple[float, float] | None):
         super().__init__()
+        # A copy of its own: metrics convert the shared object of the function `classifier` to float64.
         self.classifier = Classifier.load(extractor)
         expected, shape = list(self.classifier.shape), list(shape)
         reason = f"takes images of shape {expected}, and these data have the shape {shape}"
-        # ".extractor" becomes objective.space.extractor. The setting `extractor` is that of the metrics.
+        # The dot makes the key objective.space.extractor; without a dot it would be the metrics' `extractor`.
         require(value_range and shape == expected, reason, "change objective/space", ".extractor", extractor)
         self.low, self.high = value_range or (0.0, 1.0)  # None was refused above
 
@@ -214,7 +217,8 @@ class Inception:
         return LoadedNetwork(network.to(memory_format=torch.channels_last), sha256(content).hexdigest())
 
 
-inception = cache(Inception)  # returns the same object in every call with the same arguments
+# The target of extractor=inception. Each call with the same arguments returns the same object.
+inception = cache(Inception)
 
 
 def validated_weights(path: Path) -> bytes:

@@ -153,5 +153,5 @@ def distance_chunks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 
 def nearest_distances(x: Tensor, y: Tensor) -> Tensor:
-    """The distance of each row of x [N, F] to the nearest row of y [M, F], [N]."""
+    """The distances [N] of the rows of x [N, F] to their nearest rows of y [M, F]."""
     return torch.cat([distances.amin(1) for _, distances in distance_chunks(x, y)])

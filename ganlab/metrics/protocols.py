@@ -11,9 +11,9 @@ from ganlab.filesystem import read_regular_file
 
 MetricRecord = Mapping[str, Any]  # a value together with its protocol
 MetricRecords = dict[str, dict[str, Any]]  # records by the names of values
-MAX_VALUE = 1e308  # the largest absolute value of a metric, because infinity is no measurement
-# The keys of a record that are not part of the protocol. "beside" has the `extras` of the metric, such as a
-# standard deviation.
+MAX_VALUE = 1e308  # larger absolute values are refused, as infinity is
+# The keys of a record that are not part of the protocol. The metric's `extras`, such as a standard
+# deviation, have the key "beside" in all existing records.
 RESULTS = {"value", "better", "step", "beside", "floor", "floor_n", "floor_split"}
 MAX_BYTES = 1 << 20  # the largest size of a file of records
 
@@ -57,7 +57,7 @@ def read_records(path: Path) -> MetricRecords:
         if records and all(_is_metric_value(record["value"]) for record in records.values()):
             return dict(records)
     except (KeyError, OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        # "of" is the setting of ganlab.compare that lists the runs and files.
+        # The key is "of", because a user gives the paths as `python -m ganlab.compare of=[path,path]`.
         raise ConfigError("cannot be read", remedy, "of", path) from error
     raise ConfigError("has no metric values", remedy, "of", path)
 
@@ -80,7 +80,7 @@ def common_values_and_remarks(
     names = [name for name in records_first if all(name in records for records in sources.values())]
     if not names:
         lists = "; ".join(f"{source} has {', '.join(records)}" for source, records in sources.items())
-        raise ConfigError(f"no value is common to all: {lists}", "measure all by ganlab.evaluate", "of")
+        raise ConfigError(f"no value is common to all: {lists}", "measure all with ganlab.evaluate", "of")
     remarks = []
     for name in names:
         require_same_protocol(name, {source: records[name] for source, records in sources.items()}, ignored)

@@ -115,13 +115,13 @@ def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
     assert num_classes is not None
     if mode == "concat":
         add_inputs(input_layer(generator.body), num_classes)
-        generator.latents.append(AppendVector(num_classes))
+        generator.latents.append(AppendVector(num_classes))  # `latents` lists the transforms of latents
     elif mode == "embedding":
         generator.latents.append(MultiplyByVector(num_classes, generator.latent_dim))
     else:
         norms = (*BATCH_NORMS, VirtualNorm, nn.GroupNorm)
         replaced = replace_modules(generator.body, norms, lambda norm: ConditionalNorm(norm, num_classes))
-        remedy = "choose concat or embedding, or give it batch norm, without trick.normalisation.kind=none"
+        remedy = "choose concat or embedding, or use batch norm and drop trick.normalisation.kind=none"
         require(replaced, "needs a generator with batch norm", remedy, ".generator", mode)
     generator.num_classes = num_classes
     return num_classes
@@ -137,11 +137,14 @@ def condition_discriminator(networks: Networks, mode: DiscriminatorMode) -> None
     discriminator, num_classes = networks.required_discriminator, networks.num_classes
     assert num_classes is not None
     if mode == "projection":
+        # `scores` lists the layers whose outputs are added to the logits.
         discriminator.scores.append(Projection(num_classes, discriminator.num_features))
         return
     layer, shape = input_layer(discriminator.body), networks.generator.shape
     # A learned vector has as many elements as one channel of an image [C, H, W], or as a point [D].
-    size = prod(shape[1:] or shape) if mode == "embedding" else None
-    has_planes = isinstance(layer, nn.Conv2d)
-    add_inputs(layer, num_classes if size is None else 1 if has_planes else size)
-    discriminator.inputs.append((AppendPlanes if has_planes else AppendVector)(num_classes, size))
+    size = prod(shape[1:] or shape)
+    # The transform, and how many inputs a learned vector adds to the layer: one plane, or all its elements.
+    transform, num_learned = (AppendPlanes, 1) if isinstance(layer, nn.Conv2d) else (AppendVector, size)
+    add_inputs(layer, num_learned if mode == "embedding" else num_classes)
+    # `inputs` lists the transforms of samples.
+    discriminator.inputs.append(transform(num_classes, size if mode == "embedding" else None))

@@ -115,9 +115,10 @@ def smallest_size(shape: Sequence[int]) -> SmallestSize:
 
 
 def halve_repeatedly(height: int, width: int) -> SmallestSize:
-    """Halves both sides of an image while both are even and the shorter one is at least 8.
+    """Halves both sides of an image while both are even, and the shorter one is at least 4 or 8.
 
-    For the first two halvings a shorter side of 4 is enough, so that small images have two convolutions.
+    The first two halvings need a shorter side of at least 4, so that small images have two convolutions. Each
+    later halving needs at least 8.
     """
     halvings = 0
     while height % 2 == width % 2 == 0 and min(height, width) >= (4 if halvings < 2 else 8):

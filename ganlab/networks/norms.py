@@ -75,10 +75,10 @@ def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor |
 
 
 class DifferentiableBatchNorm(_BatchNorm):
-    """Batch norm in elementary operations, [B, C, ...] -> [B, C, ...].
+    """Batch norm that can be differentiated any number of times, [B, C, ...] -> [B, C, ...].
 
-    It can be differentiated any number of times, while torch's batch norm can be differentiated only twice. A
-    gradient penalty in an unrolled step needs a third derivative.
+    torch's batch norm can be differentiated only twice, but a gradient penalty in an unrolled step needs a
+    third derivative. The elementary operations of this layer can be differentiated any number of times.
 
     Args:
         norm: the batch norm to replace; its parameters and buffers are used under the same names.
@@ -101,8 +101,7 @@ class DifferentiableBatchNorm(_BatchNorm):
         if not self.training:
             return super().forward(x)
         x32 = at_least_float32(x)
-        dims = [0, *range(2, x.ndim)]
-        shape = [1, -1] + [1] * (x.ndim - 2)
+        dims, shape = [0, *range(2, x.ndim)], [1, -1] + [1] * (x.ndim - 2)
         mean_over_processes = mean_over_ranks if self.synchronised else nn.Identity()
         mean = mean_over_processes(x32.mean(dims))  # [C]
         centred = x32 - mean.view(shape)
@@ -163,7 +162,11 @@ class VirtualNorm(nn.Module):
         return (rows * scale.unsqueeze(2) + shift.unsqueeze(2)).to(x.dtype).view_as(x)
 
     def _include_reference(self, moment: Tensor) -> Tensor:
-        """From the moments of each row to the moments by which the row is normalised, [R + B, C] each."""
+        """Averages the moments of rows with those of the reference batch, [R + B, C] -> [R + B, C].
+
+        A row of the reference batch gets the mean over the batch. Each other row gets the mean over the R
+        rows of the batch and itself.
+        """
         reference = moment[: self.size].mean(0)  # [C]
         with_reference = (self.size * reference + moment[self.size :]) / (self.size + 1)  # [B, C]
         return torch.cat([reference.expand(self.size, -1), with_reference])

@@ -70,7 +70,7 @@ class KPlusOneLogit(nn.Module):
 
     Features [B, num_features] -> log Z [B, 1], where Z = sum_k exp(l_k) over the K class logits l_k. The
     logit of class K + 1, "generated", is 0. So the probability of being real is Z / (Z + 1) = sigmoid(log Z)
-    (Salimans et al. 2016, section 5).
+    (Salimans et al. 2016, section 5). `trick=semi_supervised` makes it the `score` of any discriminator.
 
     Args:
         class_head: the layer that maps features to the K class logits.
