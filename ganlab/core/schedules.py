@@ -145,7 +145,7 @@ def nonzero_schedule(key: str, value: ScheduleLike) -> Schedule:
     Raises:
         ConfigError: a value is negative, or all values are zero.
     """
-    schedule = as_schedule(key, value, "[0, inf)")
+    schedule = as_schedule(key, value, "[0, inf]")  # with clip=inf, gradients are measured and not clipped
     require(schedule.maximum > 0, "would have no effect", "give a positive number, or leave it out", key, 0)
     return schedule
 
