@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError, completing_relative_keys
-from ganlab.core.profiling import with_range
+from ganlab.core.profiling import profiled
 from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Capability, Networks, Player, Sample, Targets, Turn
 from ganlab.networks.base import Discriminator
@@ -132,7 +132,7 @@ class PlayerTrick(Trick):
         self.players = ("discriminator", "generator") if player == "both" else (player,)
         self.needs = frozenset({Capability.DISCRIMINATOR} if "discriminator" in self.players else ())
         # Tricks that normalise weights claim these, because only one trick may set the scale of the weights.
-        self.weight_scales = frozenset(Capability[f"{p.upper()}_WEIGHT_SCALE"] for p in self.players)
+        self.weight_scale_claims = frozenset(Capability[f"{p.upper()}_WEIGHT_SCALE"] for p in self.players)
 
 
 @contextmanager
@@ -241,7 +241,7 @@ class Tricks(nn.ModuleDict):
         """
         for name, trick in self.items():
             try:
-                value = with_range(f"trick {name}", getattr(trick, hook))(value, *turn)
+                value = profiled(f"trick {name}", getattr(trick, hook))(value, *turn)
             except ConfigError:
                 # `errors_about` completes the key of the error. It is entered only for errors, because around
                 # the call it would cost time in every step.
@@ -262,16 +262,16 @@ class Tricks(nn.ModuleDict):
         for name, trick in self.items():
             # In a profile, the time of the hook counts for the trick, except for the time of `terms_before`.
             # That time counts for the player, and for the tricks before this one.
-            terms_before = with_range(turn.player, compute)
-            compute = with_range(f"trick {name}", partial(trick.losses, compute=terms_before))
+            terms_before = profiled(turn.player, compute)
+            compute = profiled(f"trick {name}", partial(trick.losses, compute=terms_before))
         return compute(turn)
 
     def may_move(self, player: Player, step: int) -> bool:
-        return all(with_range(f"trick {name}", trick.may_move)(player, step) for name, trick in self.items())
+        return all(profiled(f"trick {name}", trick.may_move)(player, step) for name, trick in self.items())
 
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
         for name, trick in self.items():
-            with_range(f"trick {name}", trick.after_update)(player, networks, step)
+            profiled(f"trick {name}", trick.after_update)(player, networks, step)
 
     def scalars(self) -> dict[str, Tensor]:
         """The scalars of all tricks, by names such as "adaptive_augment/p"."""

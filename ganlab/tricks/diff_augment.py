@@ -1,7 +1,7 @@
 from torch import Tensor
 
 from ganlab.augmentations import images
-from ganlab.augmentations.base import Span, refuse_subpixel_shift, validated_image_shape
+from ganlab.augmentations.base import Span, require_shift_of_a_pixel, validated_image_shape
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, ScheduleLike, as_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
@@ -50,7 +50,7 @@ class DiffAugment(Trick):
         shape = validated_image_shape(networks.generator.shape)
         num_channels = shape[0]
         self.span = Span.of_range(self.range)
-        refuse_subpixel_shift(self.translation.maximum, shape)
+        require_shift_of_a_pixel(self.translation.maximum, shape)
         saturation = [self.saturation] if num_channels > 1 else []  # grey images have none
         strengths = [self.brightness, self.contrast, self.translation, self.cutout, *saturation]
         if not any(strength.maximum for strength in strengths):

@@ -46,7 +46,7 @@ class EMA(Trick):
         schedule = as_schedule(".decay", decay, "(0, 1)")
         self.decay = schedule if isinstance(decay, Schedule) else WarmUp(decay)
         if "discriminator" in players:
-            self.needs = frozenset({Capability.DISCRIMINATOR, Capability.LASTING_UPDATES})
+            self.needs = frozenset({Capability.DISCRIMINATOR, Capability.LASTING_DISCRIMINATOR_UPDATES})
         self.moves = dict.fromkeys(players, 0)  # the number of updates of each averaged player
         self.averaged_players = list(self.moves)
         self.averages = nn.ModuleDict()

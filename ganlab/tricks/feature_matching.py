@@ -21,7 +21,7 @@ class FeatureMatching(Trick):
         self.weight = nonzero_schedule(".weight", weight)
         self.replace = replace
         if replace:
-            self.claims = frozenset({Capability.GENERATOR_TERM})
+            self.claims = frozenset({Capability.GENERATOR_ADVERSARIAL_TERM})
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)

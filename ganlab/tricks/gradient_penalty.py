@@ -8,7 +8,7 @@ from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
 from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
-Sided = Literal["two", "one"]
+Sides = Literal["two", "one"]
 
 
 class GradientPenalty(GradientRegulariser):
@@ -22,7 +22,7 @@ class GradientPenalty(GradientRegulariser):
     sided: `two`, as in the paper, or `one`, which does not penalise norms below the target.
     """
 
-    def __init__(self, weight: ScheduleLike, target: ScheduleLike, sided: Sided, every: Count):
+    def __init__(self, weight: ScheduleLike, target: ScheduleLike, sided: Sides, every: Count):
         super().__init__("gradient_penalty", nonzero_schedule(".weight", weight), every)
         self.target = nonzero_schedule(".target", target)
         self.sided = sided

@@ -15,7 +15,7 @@ class HistoricalAveraging(Trick):
     """
 
     order = Order.OBSERVE  # after tricks that add layers, whose weights are included
-    needs = frozenset({Capability.LASTING_UPDATES})
+    needs = frozenset({Capability.LASTING_DISCRIMINATOR_UPDATES})
     saved_attributes = ("moves",)
 
     def __init__(self, weight: ScheduleLike):

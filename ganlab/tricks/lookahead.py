@@ -34,7 +34,7 @@ class Lookahead(PlayerTrick):
         self.alpha = as_schedule(".alpha", alpha, "(0, 1)")
         if "discriminator" in self.players:
             # The interpolation undoes a part of each update. The claim refuses tricks that need lasting ones.
-            self.claims = frozenset({Capability.LASTING_UPDATES})
+            self.claims = frozenset({Capability.LASTING_DISCRIMINATOR_UPDATES})
         self.moves = 0  # updates of the generator
 
     def networks(self, networks: Networks) -> None:

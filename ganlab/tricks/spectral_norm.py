@@ -29,7 +29,7 @@ class SpectralNorm(PlayerTrick):
 
     def __init__(self, player: PlayerChoice, iterations: Count):
         super().__init__(player)
-        self.claims = self.weight_scales
+        self.claims = self.weight_scale_claims
         self.iterations = iterations
 
     def networks(self, networks: Networks) -> None:

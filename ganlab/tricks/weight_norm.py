@@ -20,7 +20,7 @@ class WeightNorm(PlayerTrick):
 
     def __init__(self, player: PlayerChoice):
         super().__init__(player)
-        self.claims = self.weight_scales
+        self.claims = self.weight_scale_claims
 
     def networks(self, networks: Networks) -> None:
         for player in self.players:
