@@ -22,7 +22,7 @@ class AdaptiveAugment(AugmentingTrick):
 
     stream = "adaptive_augment"
     needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.SIGNED_LOGITS})
-    saved_attributes = ("moves", "images")
+    saved_attributes = ("moves", "images")  # two counts; existing checkpoints have these names
 
     def __init__(
         self,

@@ -61,7 +61,8 @@ class Normalisation(PlayerTrick):
             raise ConfigError(reason, "choose layer", ".kind", self.kind)
         require(channels % groups == 0, f"does not divide {channels} channels", key=".groups", value=groups)
         too_small = is_vector and self.kind == "group" and channels // groups < 3
-        reason = f"leaves fewer than 3 of {channels} features in a group, which reduces them to their signs"
+        # A norm maps two different values to 1 and -1, and a single value to 0.
+        reason = f"leaves fewer than 3 of {channels} features in a group, so at most their order remains"
         require(not too_small, reason, "choose fewer groups", ".groups", groups)
         replacement = nn.GroupNorm(groups, channels, norm.eps)
         replacement.weight, replacement.bias = norm.weight, norm.bias

@@ -25,7 +25,8 @@ class WeightNorm(PlayerTrick):
     def networks(self, networks: Networks) -> None:
         for player in self.players:
             for layer, dim in list(weight_layers(getattr(networks, player))):
-                # Calls register_parametrization(layer, "weight", parametrization=...).
+                # Calls register_parametrization(layer, "weight", parametrization=...), and makes sure that
+                # the weight is computed without autocast.
                 parametrise(layer, register_parametrization, parametrization=WeightNormParametrization(dim))
 
 
