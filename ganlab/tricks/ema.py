@@ -64,11 +64,12 @@ class EMA(Trick):
             has_class_head = discriminator.classes is not None
             reason = "has no effect on a discriminator without a class head"
             remedy = "leave discriminator out, or add trick semi_supervised or auxiliary_classifier"
-            require(has_class_head, reason, remedy, ".players", players)
+            require(has_class_head, reason, remedy, key=".players", value=players)
             has_norm = any(isinstance(layer, _BatchNorm) for layer in discriminator.modules())
             reason = "would classify with batch norm statistics that are not those of the average"
             trick = "trick=normalisation with trick.normalisation.player=discriminator"
-            require(not has_norm, reason, f"leave discriminator out, or add {trick}", ".players", players)
+            remedy = f"leave discriminator out, or add {trick}"
+            require(not has_norm, reason, remedy, key=".players", value=players)
         for player in players:
             self.averages[player] = deepcopy(getattr(networks, player)).requires_grad_(False)
 

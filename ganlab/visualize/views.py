@@ -133,7 +133,7 @@ def training_view(options: Any, run: RunDirectory, game: Game, data: Data | None
     """
     paths = [path for path in sorted(run.samples.glob("*.png")) if path.stem.isdigit()]
     reason = f"an animation needs two sample grids of the run, and {run.samples} has {len(paths)}"
-    require(len(paths) > 1, reason, "train a run with a lower sample_every", "what", "animate")
+    require(len(paths) > 1, reason, "train a run with a lower sample_every", key="what", value="animate")
     frames = [read_image(path) for path in paths]
     # A different version of ganlab may have written images of a different size.
     frames = [ImageOps.pad(frame, frames[-1].size) for frame in frames]
