@@ -49,7 +49,7 @@ def validated_image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return shape
 
 
-def refuse_subpixel_shift(translation: float, shape: tuple[int, int, int]) -> None:
+def require_shift_of_a_pixel(translation: float, shape: tuple[int, int, int]) -> None:
     """Refuses a `translation` that is positive, but shifts no image by a whole pixel.
 
     Args:

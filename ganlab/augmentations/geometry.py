@@ -6,7 +6,7 @@ from math import pi
 import torch
 from torch import Tensor
 
-from ganlab.augmentations.base import Augmentation, Span, UpTo1, UpTo3, refuse_subpixel_shift
+from ganlab.augmentations.base import Augmentation, Span, UpTo1, UpTo3, require_shift_of_a_pixel
 from ganlab.augmentations.images import gather_pixels, uniform_integers
 from ganlab.core.randomness import RandomStreams
 
@@ -41,7 +41,7 @@ class Geometry(Augmentation):
     shift: UpTo1
 
     def check_shape(self, shape: tuple[int, int, int]) -> None:
-        refuse_subpixel_shift(self.translation, shape)
+        require_shift_of_a_pixel(self.translation, shape)
 
     def has_effect(self, num_channels: int) -> bool:
         strengths = (self.translation, self.scale, self.rotation, self.anisotropy, self.shift)

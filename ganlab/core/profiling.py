@@ -65,6 +65,6 @@ def profile_range(name: str) -> AbstractContextManager[None]:
     return NO_RANGE if Stopwatch.running is None else Stopwatch.running.measure(name)
 
 
-def with_range(name: str, function: Function) -> Function:
+def profiled(name: str, function: Function) -> Function:
     """The function with each call in a range, if a stopwatch runs now; otherwise the function itself."""
     return function if Stopwatch.running is None else Stopwatch.running.measure(name)(function)

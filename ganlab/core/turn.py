@@ -33,8 +33,9 @@ class Capability(StrEnum):
     NON_NEGATIVE_LOSSES = "losses of both players that are never negative"
     LOSS_PER_FAKE = "a generator loss for each fake"
     MOVE_CONTROL = "control over which player moves"
-    LASTING_UPDATES = "discriminator updates that are never undone"  # trick lookahead undoes a part of them
-    GENERATOR_TERM = "the generator's adversarial term"
+    # Trick lookahead undoes a part of the updates.
+    LASTING_DISCRIMINATOR_UPDATES = "discriminator updates that are never undone"
+    GENERATOR_ADVERSARIAL_TERM = "the generator's adversarial term"
     ZERO_SUM = "the generator loss log(1 - D)"
     LABELS = "labels"
     LABELLED_BATCH = "labelled samples in addition to the batch"

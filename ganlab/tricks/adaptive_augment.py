@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.turn import Capability, Networks, Player, Sample, Turn, at_least_float32
 from ganlab.core.validation import Count, Positive
-from ganlab.tricks.augmenting_trick import Augmentations, AugmentingTrick
+from ganlab.tricks.augmenting_trick import AugmentationSettings, AugmentingTrick
 from ganlab.tricks.base import Compute, Terms
 
 
@@ -22,16 +22,16 @@ class AdaptiveAugment(AugmentingTrick):
 
     stream = "adaptive_augment"
     needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.SIGNED_LOGITS})
-    saved_attributes = ("moves", "images")
+    saved_attributes = ("moves", "images")  # two counts; existing checkpoints have these names
 
     def __init__(
         self,
         target: Annotated[float, "(-1, 1)"],
         interval: Count,
         kimg: Positive,
-        **augmentations: Unpack[Augmentations],
+        **settings: Unpack[AugmentationSettings],
     ):
-        super().__init__(**augmentations)
+        super().__init__(**settings)
         self.target, self.interval, self.kimg = target, interval, kimg
         self.p = nn.Buffer(torch.zeros(()))
         self.latest = nn.Buffer(torch.zeros(()))  # E sign(D(x)) in the discriminator's latest turn

@@ -31,8 +31,8 @@ class AdaptiveBalance(Trick):
     low, high: the thresholds of the lead. null disables a threshold.
     """
 
-    # Trick unrolled computes the losses of its unrolled steps with the tricks before it. This trick comes
-    # after it, so it measures the losses of the actual step only.
+    # Trick unrolled calls the tricks before it in its unrolled steps too. This trick comes after it, so the
+    # lead is measured in the actual step only.
     order = Order.LAST
     claims = frozenset({Capability.MOVE_CONTROL})
 
@@ -43,8 +43,9 @@ class AdaptiveBalance(Trick):
             needs.add(Capability.SIGNED_LOGITS)
         self.needs = frozenset(needs | {Capability.DISCRIMINATOR})
         self.measure = by
+        # The setting is the subject of each message: "trick.adaptive_balance.low=null: has no effect ...".
         reason = "has no effect together with high=null"
-        require((low, high) != (None, None), reason, "set one of them", ".low", low)
+        require((low, high) != (None, None), reason, "set one of them", key=".low", value=low)
         for key, threshold in ((".low", low), (".high", high)):
             valid = by == "loss_ratio" or threshold is None or threshold < 1
             require(valid, "must be a number in (0, 1)", key=key, value=threshold)

@@ -9,8 +9,11 @@ from ganlab.core.validation import ValueRange
 from ganlab.tricks.base import Trick
 
 
-class Augmentations(TypedDict):
-    """The settings of augmentations: three groups of transforms, or None, and the range of the data."""
+class AugmentationSettings(TypedDict):
+    """The settings of an augmenting trick: its augmentations, and the range of the data.
+
+    An `Augmentation` is a group of transforms. None: the trick does not use these transforms.
+    """
 
     geometry: Augmentation | None
     colour: Augmentation | None
@@ -23,29 +26,30 @@ class AugmentingTrick(Trick):
 
     stream: ClassVar[str]  # the prefix of the names of the trick's random streams
 
-    def __init__(self, **augmentations: Unpack[Augmentations]):
+    def __init__(self, **settings: Unpack[AugmentationSettings]):
         super().__init__()
-        self.augmentations = augmentations
+        self.settings = settings
 
     def networks(self, networks: Networks) -> None:
         """Selects the transforms that have an effect on the samples; changes no network."""
         shape = validated_image_shape(networks.generator.shape)
         num_channels = shape[0]
-        self.span = Span.of_range(self.augmentations["range"])
-        self.groups: list[Augmentation] = []  # the groups with an effect
+        # The middle of the range, and half of its width, in which some strengths are measured.
+        self.span = Span.of_range(self.settings["range"])
+        self.augmentations: list[Augmentation] = []  # those with an effect
         for key in ("geometry", "colour", "corruption"):
-            if group := self.augmentations[key]:
+            if augmentation := self.settings[key]:
                 with completing_relative_keys(f".{key}"):
-                    group.check_shape(shape)
-                if group.has_effect(num_channels):
-                    self.groups.append(group)
-        if not self.groups:
+                    augmentation.check_shape(shape)
+                if augmentation.has_effect(num_channels):
+                    self.augmentations.append(augmentation)
+        if not self.augmentations:
             reason = f"has no effect: all strengths that apply to {num_channels}-channel images are 0 or null"
             raise ConfigError(reason, "set one of them, or remove the trick")
 
     def augment(self, sample: Sample, p: Tensor, turn: Turn) -> Sample:
         """Applies each transform to each image with probability `p`, a scalar."""
         x = at_least_float32(sample.x)
-        for group in self.groups:
-            x = group(x, p, self.span, turn.random, self.stream)
+        for augmentation in self.augmentations:
+            x = augmentation(x, p, self.span, turn.random, self.stream)
         return sample._replace(x=x)

@@ -25,8 +25,10 @@ class AuxiliaryClassifier(Trick):
         self.weight = nonzero_schedule(".weight", weight)
 
     def networks(self, networks: Networks) -> None:
+        # Adds the class to the generator's inputs or norms, and returns the number of classes.
         num_classes = condition_generator(networks, self.generator_mode)
         discriminator = networks.required_discriminator
+        # `classes` is the head that predicts the class; existing checkpoints have this name.
         discriminator.classes = discriminator.make_head(num_classes)
 
     def terms(self, turn: Turn) -> Terms:

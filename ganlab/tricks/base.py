@@ -1,7 +1,6 @@
 """Base class of tricks, which change parts of a game through hooks, and the composition of several tricks."""
 
-from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
-from contextlib import contextmanager
+from collections.abc import Callable, ItemsView, Mapping, ValuesView
 from copy import copy
 from enum import IntEnum
 from functools import partial
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.errors import ConfigError, completing_relative_keys
-from ganlab.core.profiling import with_range
+from ganlab.core.errors import ConfigError, complete_key
+from ganlab.core.profiling import profiled
 from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Capability, Networks, Player, Sample, Targets, Turn
 from ganlab.networks.base import Discriminator
@@ -39,7 +38,8 @@ class Trick(nn.Module):
 
     Buffers are moved, saved and restored with the game. The objective, the data and the settings must
     provide every capability in `needs` and `claims`. A claim is exclusive: no other trick may need or claim
-    the same capability. So a trick claims what it uses alone, and also what it ends: trick packing ends
+    the same capability. So a trick claims what no other trick may use together with it. It also claims what
+    it makes impossible: with trick packing there is no verdict on a single sample, so the trick claims
     `VERDICT_PER_SAMPLE`.
     """
 
@@ -131,23 +131,22 @@ class PlayerTrick(Trick):
         self.player = player
         self.players = ("discriminator", "generator") if player == "both" else (player,)
         self.needs = frozenset({Capability.DISCRIMINATOR} if "discriminator" in self.players else ())
-        # Tricks that normalise weights claim these, because only one trick may set the scale of the weights.
-        self.weight_scales = frozenset(Capability[f"{p.upper()}_WEIGHT_SCALE"] for p in self.players)
+        # Tricks that normalise weights set their `claims` to these capabilities, because only one trick may
+        # set the scale of the weights.
+        self.weight_scale_claims = frozenset(Capability[f"{p.upper()}_WEIGHT_SCALE"] for p in self.players)
 
 
-@contextmanager
-def errors_about(trick: str) -> Iterator[None]:
-    """Completes the keys of a trick's errors; an error without a key is about the trick as a whole."""
-    try:
-        with completing_relative_keys(f"trick.{trick}"):
-            yield
-    except ConfigError as error:
-        if error.key:
-            raise
-        raise ConfigError(error.reason, error.remedy, "trick", trick) from error.__cause__
+def error_about(trick: str, error: ConfigError) -> ConfigError:
+    """A trick's error with a complete key; an error without a key is about the trick as a whole."""
+    if error.key:
+        completed = error.with_key(complete_key(error.key, f"trick.{trick}"))
+    else:
+        completed = ConfigError(error.reason, error.remedy, "trick", trick)
+    return completed.with_traceback(error.__traceback__)
 
 
-# For each capability that does not depend on the objective: why it is missing, and the remedy.
+# For each capability that does not depend on the objective: why it is missing, and the remedy. The reasons
+# complete a sentence that names the capability, such as "needs a single process, but the run has several".
 MISSING_CAPABILITIES: dict[str, tuple[str, str]] = {
     Capability.LABELS: ("the data have no labels, or only one class", "choose labelled data"),
     Capability.LABELLED_BATCH: ("data.labelled is not set", "set it, such as data.labelled=100"),
@@ -190,9 +189,9 @@ class Tricks(nn.ModuleDict):
             if "." in name or hasattr(self, name) or hasattr(Trick, name):
                 raise ConfigError("is a reserved name", "choose another key", "trick", name)
             self[name] = tricks[name]
-        # Two tricks of one class, or of a class and its subclass, would give their loss terms the same names
-        # if they apply to the same player. Either of the two may be the one of the subclass, so each pair is
-        # compared in both orders.
+        # Two tricks of the same class would give their loss terms the same names if they apply to the same
+        # player. So would a trick and a second trick of its base class. Each pair is compared in both orders,
+        # because the class of the first trick may be the base class of the other, or the reverse.
         for (name, trick), (other_name, other) in permutations(self.items(), 2):
             base = type(other)
             adds_terms = base.losses is not Trick.losses or base.terms is not Trick.terms
@@ -229,8 +228,10 @@ class Tricks(nn.ModuleDict):
         with torch.random.fork_rng(devices=[]):
             for name, trick in self.items():
                 torch.default_generator.manual_seed(derive_seed(seed, name))
-                with errors_about(name):
+                try:
                     trick.networks(networks)
+                except ConfigError as error:
+                    raise error_about(name, error) from error.__cause__
 
     def apply_hook(self, hook: str, value: Any, *turn: Turn) -> Any:
         """Passes a value through one hook of every trick.
@@ -241,12 +242,9 @@ class Tricks(nn.ModuleDict):
         """
         for name, trick in self.items():
             try:
-                value = with_range(f"trick {name}", getattr(trick, hook))(value, *turn)
-            except ConfigError:
-                # `errors_about` completes the key of the error. It is entered only for errors, because around
-                # the call it would cost time in every step.
-                with errors_about(name):
-                    raise
+                value = profiled(f"trick {name}", getattr(trick, hook))(value, *turn)
+            except ConfigError as error:
+                raise error_about(name, error) from error.__cause__
         return value
 
     def on_weights_loaded(self, networks: Networks) -> None:
@@ -260,23 +258,23 @@ class Tricks(nn.ModuleDict):
         trick, the argument of this method.
         """
         for name, trick in self.items():
-            # In a profile, the time of the hook counts for the trick, except for the time of `terms_before`.
-            # That time counts for the player, and for the tricks before this one.
-            terms_before = with_range(turn.player, compute)
-            compute = with_range(f"trick {name}", partial(trick.losses, compute=terms_before))
+            # A profile counts the time of the hook for the trick. But the hook calls `terms_before`, and the
+            # time of that call is counted for the player and for the tricks before this one.
+            terms_before = profiled(turn.player, compute)
+            compute = profiled(f"trick {name}", partial(trick.losses, compute=terms_before))
         return compute(turn)
 
     def may_move(self, player: Player, step: int) -> bool:
-        return all(with_range(f"trick {name}", trick.may_move)(player, step) for name, trick in self.items())
+        return all(profiled(f"trick {name}", trick.may_move)(player, step) for name, trick in self.items())
 
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
         for name, trick in self.items():
-            with_range(f"trick {name}", trick.after_update)(player, networks, step)
+            profiled(f"trick {name}", trick.after_update)(player, networks, step)
 
     def scalars(self) -> dict[str, Tensor]:
         """The scalars of all tricks, by names such as "adaptive_augment/p"."""
         return {f"{name}/{key}": x for name, trick in self.items() for key, x in trick.scalars().items()}
 
     def names_of_replacers(self, network: nn.Module, hook: Literal["sampler", "classifier"]) -> list[str]:
-        """The names of the tricks whose hook of this name returns a different network."""
+        """The names of the tricks that replace the network by the given hook."""
         return [name for name, trick in self.items() if getattr(trick, hook)(network) is not network]

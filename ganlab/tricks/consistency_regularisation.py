@@ -3,7 +3,7 @@ from typing import Unpack
 from ganlab.core.errors import require
 from ganlab.core.schedules import ScheduleLike, as_schedule
 from ganlab.core.turn import Capability, Turn, at_least_float32
-from ganlab.tricks.augmenting_trick import Augmentations, AugmentingTrick
+from ganlab.tricks.augmenting_trick import AugmentationSettings, AugmentingTrick
 from ganlab.tricks.base import Terms
 
 
@@ -21,9 +21,9 @@ class ConsistencyRegularisation(AugmentingTrick):
     players = ("discriminator",)
 
     def __init__(
-        self, lambda_real: ScheduleLike, lambda_fake: ScheduleLike, **augmentations: Unpack[Augmentations]
+        self, lambda_real: ScheduleLike, lambda_fake: ScheduleLike, **settings: Unpack[AugmentationSettings]
     ):
-        super().__init__(**augmentations)
+        super().__init__(**settings)
         self.lambda_real = as_schedule(".lambda_real", lambda_real, "[0, inf)")
         self.lambda_fake = as_schedule(".lambda_fake", lambda_fake, "[0, inf)")
         has_effect = self.lambda_real.maximum or self.lambda_fake.maximum

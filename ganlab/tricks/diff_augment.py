@@ -1,7 +1,7 @@
 from torch import Tensor
 
 from ganlab.augmentations import images
-from ganlab.augmentations.base import Span, refuse_subpixel_shift, validated_image_shape
+from ganlab.augmentations.base import Span, require_shift_of_a_pixel, validated_image_shape
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, ScheduleLike, as_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
@@ -17,14 +17,16 @@ class DiffAugment(Trick):
     strength of 0 disables a transform; all strengths lie in [0, 1].
 
     brightness: the largest amount that is added, in units of half of the width of the data's range.
-    saturation: the largest relative change of a pixel's distance from its grey value, for images with
-        colours.
-    contrast: the largest relative change of a pixel's distance from the image's mean.
+    saturation: the difference of each pixel from its grey value, the mean of its channels, is multiplied by
+        a factor in [1 - saturation, 1 + saturation]. Images with one channel stay unchanged.
+    contrast: the difference of each pixel from the image's mean is multiplied by a factor in
+        [1 - contrast, 1 + contrast].
     translation: the largest shift along each axis, as a fraction of the side, rounded to pixels. Pixels that
         are shifted in from outside of the image have the middle value of the range.
     cutout: the side of a square that is filled with the middle value of the range, as a fraction of the
-        image's side. The square's centre is uniformly distributed over the image. In the released code the
-        square always consists of whole pixels.
+        image's side. The square's centre is uniformly distributed over the image. Pixels whose centres
+        lie in the square are filled. In the released code the side and the position of the square are whole
+        numbers of pixels.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR})
@@ -50,7 +52,7 @@ class DiffAugment(Trick):
         shape = validated_image_shape(networks.generator.shape)
         num_channels = shape[0]
         self.span = Span.of_range(self.range)
-        refuse_subpixel_shift(self.translation.maximum, shape)
+        require_shift_of_a_pixel(self.translation.maximum, shape)
         saturation = [self.saturation] if num_channels > 1 else []  # grey images have none
         strengths = [self.brightness, self.contrast, self.translation, self.cutout, *saturation]
         if not any(strength.maximum for strength in strengths):
@@ -65,6 +67,7 @@ class DiffAugment(Trick):
             return strength(turn.step) * (2 * turn.random.uniform(f"diff_augment/{name}", len(x)) - 1)
 
         if self.brightness.maximum:
+            # `per_image` reshapes [B] to [B, 1, 1, 1].
             x = x + images.per_image(self.span.half_width * draw("brightness", self.brightness))
         if self.saturation.maximum and x.shape[1] > 1:
             x = images.scale_about_mean(x, 1 + draw("saturation", self.saturation), dims=(1,))

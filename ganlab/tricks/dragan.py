@@ -26,7 +26,7 @@ class DRAGAN(GradientRegulariser):
         x = turn.real.x.detach()
         num_packs = len(turn.on_real.logits)  # without trick packing, each sample is a pack of its own
         noise = turn.random.uniform("dragan", *x.shape).to(x.dtype)
-        position = turn.random.uniform("dragan", num_packs, *[1] * (x.ndim - 1)).to(x.dtype)
+        position = turn.random.uniform("dragan", num_packs, *(1 for _ in x.shape[1:])).to(x.dtype)
         position = position.repeat_interleave(len(x) // num_packs, 0)  # one for all samples of a pack
         elements = at_least_float32(x)
         std = mean_over_ranks((elements - mean_over_ranks(elements.mean())).square().mean()).sqrt()

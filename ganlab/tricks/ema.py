@@ -24,14 +24,15 @@ NUM_BATCHES, BATCH_SIZE = 4, 250
 class EMA(Trick):
     """Samples are drawn from an exponential moving average of the generator (Yazici et al. 2019).
 
-    average <- decay average + (1 - decay) weights, after each update of the player; buffers are copied. The
-    first update copies the weights, so the average does not depend on the initial ones.
+    average <- decay * average + (1 - decay) * weights, after each update of the player; buffers are copied.
+    The first update copies the weights, so the average does not depend on the initial ones.
 
     Before the generator's average is used, its batch norm statistics are computed from samples of the
     average, because the statistics of the generator do not fit the averaged weights. The singular vectors of
     spectral norm are those of the averaged weights, for both players. The discriminator's average classifies
-    samples outside of training, as in the code of Salimans et al. (2016). So the discriminator must have a
-    class head. It must not have batch norm, because the statistics of its average are not recomputed.
+    samples outside of training, as in the code of Salimans et al. (2016). So a discriminator that is averaged
+    must have a class head. It must not have batch norm, because the statistics of its average are not
+    recomputed.
 
     decay: strictly between 0 and 1. A number is warmed up (`core.schedules.WarmUp`), because an average over
         more steps than were played consists mostly of the first weights. A schedule is used as it is.
@@ -46,8 +47,10 @@ class EMA(Trick):
         schedule = as_schedule(".decay", decay, "(0, 1)")
         self.decay = schedule if isinstance(decay, Schedule) else WarmUp(decay)
         if "discriminator" in players:
-            self.needs = frozenset({Capability.DISCRIMINATOR, Capability.LASTING_UPDATES})
+            # An average of weights makes no sense if trick lookahead takes back a part of their updates.
+            self.needs = frozenset({Capability.DISCRIMINATOR, Capability.LASTING_DISCRIMINATOR_UPDATES})
         self.moves = dict.fromkeys(players, 0)  # the number of updates of each averaged player
+        # Not `self.players`, which in every trick are the players whose networks or losses the trick changes.
         self.averaged_players = list(self.moves)
         self.averages = nn.ModuleDict()
         # Copies of the averages with suitable statistics and singular vectors, by player and device. They are
@@ -61,11 +64,12 @@ class EMA(Trick):
             has_class_head = discriminator.classes is not None
             reason = "has no effect on a discriminator without a class head"
             remedy = "leave discriminator out, or add trick semi_supervised or auxiliary_classifier"
-            require(has_class_head, reason, remedy, ".players", players)
+            require(has_class_head, reason, remedy, key=".players", value=players)
             has_norm = any(isinstance(layer, _BatchNorm) for layer in discriminator.modules())
             reason = "would classify with batch norm statistics that are not those of the average"
             trick = "trick=normalisation with trick.normalisation.player=discriminator"
-            require(not has_norm, reason, f"leave discriminator out, or add {trick}", ".players", players)
+            remedy = f"leave discriminator out, or add {trick}"
+            require(not has_norm, reason, remedy, key=".players", value=players)
         for player in players:
             self.averages[player] = deepcopy(getattr(networks, player)).requires_grad_(False)
 
@@ -123,6 +127,6 @@ def latent_batches(generator: Generator) -> Iterator[tuple[Tensor, Tensor | None
     for batch in range(NUM_BATCHES):
         random = RandomStreams("ema", batch, device=weight.device)
         latent = generator.prior(random, BATCH_SIZE, generator.latent_dim)
-        # Each batch has every NUM_BATCHES-th of the sorted classes, so the batches contain a class equally
-        # often, up to one sample.
+        # The sorted classes are dealt out to the batches in turn, like cards. So the numbers of samples of a
+        # class in two batches differ by at most 1.
         yield latent.to(weight.dtype), None if classes is None else classes[batch::NUM_BATCHES]

@@ -20,8 +20,8 @@ class FeatureMatching(Trick):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
         self.replace = replace
-        if replace:
-            self.claims = frozenset({Capability.GENERATOR_TERM})
+        if replace:  # no other trick may use the terms that are dropped
+            self.claims = frozenset({Capability.GENERATOR_ADVERSARIAL_TERM})
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)

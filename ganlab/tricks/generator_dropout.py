@@ -96,5 +96,5 @@ def splitmix64(x: Tensor) -> Tensor:
 
 
 def logical_right_shift(x: Tensor, bits: int) -> Tensor:
-    """Shifts bits to the right, and zeros in; torch's operator shifts in copies of the sign bit."""
+    """Shifts to the right and fills with zeros; torch's operator fills with copies of the sign bit."""
     return (x >> bits) & ((1 << (64 - bits)) - 1)

@@ -8,21 +8,22 @@ from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
 from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
-Sided = Literal["two", "one"]
+Sides = Literal["two", "one"]
 
 
 class GradientPenalty(GradientRegulariser):
     """Adds weight E (|grad D| - target)^2 between real and fake samples (WGAN-GP, Gulrajani et al. 2017).
 
-    For each real sample and a fake, the gradient is taken at a point that is drawn uniformly from the line
-    between them (equation 3). The point has the real sample's condition. The norm is over all elements of a
-    point. The paper uses no batch norm in the discriminator, because the gradient at a sample would then
-    depend on the other samples (section 4).
+    For each pair of a real sample and a fake, the gradient is taken at a point that is drawn uniformly from
+    the line between them (equation 3). The point has the real sample's condition. The norm is over all
+    elements of a point. The paper uses no batch norm in the discriminator, because the gradient at a sample
+    would then depend on the other samples (section 4).
 
-    sided: `two`, as in the paper, or `one`, which does not penalise norms below the target.
+    sided: the sides of the target on which norms are penalised. `two`: above and below the target, as in the
+        paper; `one`: only above it.
     """
 
-    def __init__(self, weight: ScheduleLike, target: ScheduleLike, sided: Sided, every: Count):
+    def __init__(self, weight: ScheduleLike, target: ScheduleLike, sided: Sides, every: Count):
         super().__init__("gradient_penalty", nonzero_schedule(".weight", weight), every)
         self.target = nonzero_schedule(".target", target)
         self.sided = sided

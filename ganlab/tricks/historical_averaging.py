@@ -15,7 +15,7 @@ class HistoricalAveraging(Trick):
     """
 
     order = Order.OBSERVE  # after tricks that add layers, whose weights are included
-    needs = frozenset({Capability.LASTING_UPDATES})
+    needs = frozenset({Capability.LASTING_DISCRIMINATOR_UPDATES})
     saved_attributes = ("moves",)
 
     def __init__(self, weight: ScheduleLike):
@@ -26,14 +26,15 @@ class HistoricalAveraging(Trick):
     def networks(self, networks: Networks) -> None:
         for player in ("generator", "discriminator"):
             if (network := getattr(networks, player)) is not None:
+                # The average of the player's weights is a buffer with the name of the player.
                 self.register_buffer(player, torch.zeros_like(flat_weights(network)))
                 self.moves[player] = 0
 
     def terms(self, turn: Turn) -> Terms:
         if not self.moves[turn.player]:
             return {}
-        # The player's network is `turn.generator` or `turn.discriminator`.
-        difference = flat_weights(getattr(turn, turn.player)) - self.get_buffer(turn.player)
+        network, average = getattr(turn, turn.player), self.get_buffer(turn.player)
+        difference = flat_weights(network) - average
         return {"historical_averaging": self.weight(turn.step) * difference.square().sum()}
 
     @torch.no_grad()

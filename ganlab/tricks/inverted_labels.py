@@ -12,7 +12,7 @@ class InvertedLabels(Trick):
     """
 
     order = Order.REPLACE  # changes the objective's term only, before other tricks change it
-    needs = frozenset({Capability.ZERO_SUM, Capability.GENERATOR_TERM})
+    needs = frozenset({Capability.ZERO_SUM, Capability.GENERATOR_ADVERSARIAL_TERM})
 
     # The signature of nn.Module accepts all arguments; this one refuses unknown settings.
     def __init__(self) -> None:

@@ -25,7 +25,8 @@ class LeCam(Trick):
         self.weight = nonzero_schedule(".weight", weight)
         self.decay = as_schedule(".decay", decay, "(0, 1)")
         self.averages = nn.Buffer(torch.zeros(2))  # the average logit on real samples, and that on fakes
-        self.latest = nn.Buffer(torch.zeros(2))  # becomes `averages` after the update of the current turn
+        # The averages including the batch of the current turn. They become `averages` after the update.
+        self.latest = nn.Buffer(torch.zeros(2))
         self.moves = 0  # updates of the discriminator
 
     def terms(self, turn: Turn) -> Terms:

@@ -33,16 +33,18 @@ class Lookahead(PlayerTrick):
         self.k = k
         self.alpha = as_schedule(".alpha", alpha, "(0, 1)")
         if "discriminator" in self.players:
-            # The interpolation undoes a part of each update. The claim refuses tricks that need lasting ones.
-            self.claims = frozenset({Capability.LASTING_UPDATES})
+            # The interpolation undoes a part of the updates, so tricks that need lasting updates are refused.
+            self.claims = frozenset({Capability.LASTING_DISCRIMINATOR_UPDATES})
         self.moves = 0  # updates of the generator
 
     def networks(self, networks: Networks) -> None:
         layers = [layer for player in self.players for layer in getattr(networks, player).modules()]
         uninitialised = any(isinstance(m, NormalisedLinear) and m.initialise_at_next_batch for m in layers)
+        # The subject of the message is the setting: "trick.lookahead.player=both: would undo ...". Only
+        # model=improved has layers of the class `NormalisedLinear`.
         reason = "would undo the scales and biases that model=improved computes from its first batch"
         remedy = "set it to generator, or choose another model, such as model=gan"
-        require(not uninitialised, reason, remedy, ".player", self.player)
+        require(not uninitialised, reason, remedy, key=".player", value=self.player)
         self._start_slow_weights(networks)
 
     def on_weights_loaded(self, networks: Networks) -> None:

@@ -13,7 +13,7 @@ class MinibatchDiscrimination(Trick):
     This is minibatch discrimination (Salimans et al. 2016, section 3.2). The linear score receives `kernels`
     measures of closeness in addition to the features. Each measure compares linear projections of the
     features into `dims` dimensions. The features of a verdict do not include the closeness. Real samples are
-    compared with real samples only, and fakes with fakes. Time and memory grow with kernels dims B^2.
+    compared with real samples only, and fakes with fakes. Time and memory grow with kernels * dims * B^2.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS})
@@ -34,7 +34,8 @@ class Closeness(nn.Module):
     Sample i has the projections M_i = T f(x_i), [kernels, dims], and the outputs
     o(x_i)_b = sum_j exp(-|M_ib - M_jb|_1). The sum is over the samples j of the global batch; in evaluation,
     over those of the process. The term j = i adds 1, as in the paper. The released code leaves this term out.
-    To use weights of that code, subtract the sum of the score's weights from the score's bias.
+    To use weights of that code, subtract the sum of the weights of `ClosenessScore.score` from the bias of
+    the discriminator's linear score.
     """
 
     def __init__(self, num_features: int, kernels: int, dims: int):

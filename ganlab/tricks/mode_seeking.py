@@ -31,11 +31,9 @@ class ModeSeeking(Trick):
 
 
 def with_new_latents(turn: Turn) -> Turn:
-    """A copy of the turn that draws new latents, for the same real samples, when they are first used.
-
-    A turn draws as many latents as it has real samples. So `replace` drops the latents whenever `real` is
-    given, even if the real samples are the same.
-    """
+    """A copy of the turn with the same real samples, which draws new latents when they are first used."""
+    # A turn draws as many latents as it has real samples. So `replace` drops the latents whenever `real` is
+    # given, even if the real samples are the same.
     return turn.replace(real=turn.real)
 
 

@@ -41,13 +41,14 @@ class NoiseLayers(PlayerTrick):
             self.layers[player] = [layer for layer in network.modules() if isinstance(layer, ScheduledNoise)]
 
     def latents(self, latent: Tensor, turn: Turn) -> Tensor:
-        # The generator's next pass is on these latents. With trick virtual_batch_norm, a reference batch
-        # precedes the latents in this pass; it gets no noise.
+        # This hook is called before each pass of the generator, so it prepares the layers for the pass, and
+        # leaves the latents unchanged. With trick virtual_batch_norm, a reference batch precedes the latents
+        # in the pass; it gets no noise.
         self._prepare_layers("generator", turn, num_rows=len(latent))
         return latent
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
-        # The discriminator's next pass is on this sample.
+        # This hook is called before each pass of the discriminator.
         self._prepare_layers("discriminator", turn, num_rows=None)
         return sample
 

@@ -32,7 +32,7 @@ class Normalisation(PlayerTrick):
         super().__init__(player)
         remedy = "set a number with kind=group, and null with any other"
         valid = (kind == "group") == (groups is not None)
-        require(valid, f"does not go with kind={kind}", remedy, ".groups", groups)
+        require(valid, f"does not go with kind={kind}", remedy, key=".groups", value=groups)
         self.kind, self.groups = kind, groups or 0  # 0 is never used
         if "generator" in self.players:
             self.claims = frozenset({Capability.GENERATOR_NORM})
@@ -61,8 +61,9 @@ class Normalisation(PlayerTrick):
             raise ConfigError(reason, "choose layer", ".kind", self.kind)
         require(channels % groups == 0, f"does not divide {channels} channels", key=".groups", value=groups)
         too_small = is_vector and self.kind == "group" and channels // groups < 3
-        reason = f"leaves fewer than 3 of {channels} features in a group, which reduces them to their signs"
-        require(not too_small, reason, "choose fewer groups", ".groups", groups)
+        # A norm maps two different values to 1 and -1, and a single value to 0.
+        reason = f"leaves fewer than 3 of {channels} features in a group, so at most their order remains"
+        require(not too_small, reason, "choose fewer groups", key=".groups", value=groups)
         replacement = nn.GroupNorm(groups, channels, norm.eps)
         replacement.weight, replacement.bias = norm.weight, norm.bias
         return replacement

@@ -22,20 +22,21 @@ class SpectralNorm(PlayerTrick):
 
     player: the player whose weights are divided: `discriminator`, `generator` or `both` (Zhang et al. 2019).
         The class embedding of a projection discriminator is divided too, as in Miyato & Koyama 2018. The
-        learned class planes of trick label_conditioning, mode `embedding`, are not divided.
+        class embedding that trick label_conditioning, mode `embedding`, appends to the inputs is not divided.
     """
 
     order = Order.CONSTRAIN
 
     def __init__(self, player: PlayerChoice, iterations: Count):
         super().__init__(player)
-        self.claims = self.weight_scales
+        self.claims = self.weight_scale_claims
         self.iterations = iterations
 
     def networks(self, networks: Networks) -> None:
         for player in self.players:
             network = getattr(networks, player)
-            # An embedding's weight is [classes, features], so its dimension 0 enumerates the outputs.
+            # A `Projection` maps features to a score for each class, as a linear layer with the embedding's
+            # weight [classes, features] does. So dimension 0 enumerates the outputs.
             embeddings = [(m.embedding, 0) for m in network.modules() if isinstance(m, Projection)]
             for layer, dim in [*weight_layers(network), *embeddings]:
                 parametrise(layer, spectral_norm, n_power_iterations=self.iterations, dim=dim)

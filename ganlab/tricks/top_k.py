@@ -18,7 +18,7 @@ class TopK(Trick):
 
     needs = frozenset({
         Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS,
-        Capability.LOSS_PER_FAKE, Capability.GENERATOR_TERM,
+        Capability.LOSS_PER_FAKE, Capability.GENERATOR_ADVERSARIAL_TERM,
     })  # fmt: skip
 
     def __init__(self, share: ScheduleLike):

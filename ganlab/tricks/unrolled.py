@@ -13,6 +13,18 @@ from ganlab.networks.norms import BATCH_NORMS, DifferentiableBatchNorm
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 
 
+class NetworkInUse(nn.ModuleList):
+    """Holds a network, and calls a function that uses this network.
+
+    `functional_call(module, weights)` gives a module other weights while it calls the module. If the module
+    is a `NetworkInUse`, the network has these weights during the whole function, which computes loss terms
+    from the network's verdicts.
+    """
+
+    def forward(self, function: Compute, turn: Turn) -> Terms:
+        return function(turn)
+
+
 class Unrolled(Trick):
     """The generator is trained against a discriminator that is `steps` updates ahead (Metz et al. 2017).
 
@@ -41,12 +53,13 @@ class Unrolled(Trick):
         network = NetworkInUse([turn.discriminator])  # type: ignore[list-item]
         weights = {name: weight.detach().requires_grad_() for name, weight in network.named_parameters()}
         buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-        # Trick semi_supervised registers the class head under two names. With tie_weights=True, such a layer
-        # would keep the exchanged tensors after the call.
+        # `call` runs NetworkInUse.forward while the network has the given weights. With tie_weights=True, a
+        # layer that is registered under two names, such as the class head of trick semi_supervised, would
+        # keep the given weights after the call.
         call = partial(functional_call, network, tie_weights=False)
         for _ in range(self.steps):
-            # The fakes are set here, so that no hook replaces them. Fakes from a replay buffer would have no
-            # gradient to the generator.
+            # A turn with given fakes does not call the hook `fakes`. With trick replay_buffer, this hook
+            # would return fakes that have no gradient to the generator.
             real, fake = new_node(turn.real), new_node(turn.fake)
             inner = turn.replace(player="discriminator", real=real, fake=fake, is_unrolled=True)
             terms = call(weights | buffers, args=(compute, inner))
@@ -55,25 +68,15 @@ class Unrolled(Trick):
             gradients = torch.autograd.grad(loss, inputs, create_graph=True, materialize_grads=True)
             for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
                 weights[name] = weight - self.lr(turn.step) * mean_over_ranks(gradient)
+        # The verdicts in `turn` are those of the current weights. Without them, the unrolled weights judge.
         return call(weights | buffers, args=(compute, turn.replace(verdicts=[], is_unrolled=True)))
 
 
 def new_node(sample: Sample) -> Sample:
     """The same samples as a new node of the autograd graph.
 
-    The unrolled weights were computed from the original node, so they do not depend on the new one. A
-    gradient penalty differentiates with respect to the new node. So its gradient has no part that flows
-    through the weights.
+    The weights of later unrolled steps depend on the original node, from which they were computed. A gradient
+    penalty differentiates the logits with respect to the samples, and must treat the weights as constants. So
+    each unrolled step has a new node for the samples, on which the weights do not depend.
     """
     return sample._replace(x=sample.x.view_as(sample.x))
-
-
-class NetworkInUse(nn.ModuleList):
-    """Holds a network, and calls a function that uses this network.
-
-    `functional_call` exchanges the weights of a module while it calls the module. With this module, the
-    weights stay exchanged during the whole function, which computes loss terms from the network's verdicts.
-    """
-
-    def forward(self, function: Compute, turn: Turn) -> Terms:
-        return function(turn)

@@ -20,12 +20,13 @@ class WeightNorm(PlayerTrick):
 
     def __init__(self, player: PlayerChoice):
         super().__init__(player)
-        self.claims = self.weight_scales
+        self.claims = self.weight_scale_claims
 
     def networks(self, networks: Networks) -> None:
         for player in self.players:
             for layer, dim in list(weight_layers(getattr(networks, player))):
-                # Calls register_parametrization(layer, "weight", parametrization=...).
+                # Calls register_parametrization(layer, "weight", parametrization=...), and makes sure that
+                # the weight is computed without autocast.
                 parametrise(layer, register_parametrization, parametrization=WeightNormParametrization(dim))
 
 

@@ -10,9 +10,9 @@ from ganlab.tricks.gradient_regulariser import GradientRegulariser
 class ZeroCentredPenalty(GradientRegulariser):
     """Adds weight E |grad D|^2 between real and fake samples (0-GP, Thanh-Tung, Tran & Venkatesh 2019).
 
-    The gradient is taken at one point on the line between each real sample and a fake, uniformly drawn, with
-    the real sample's condition. It is the gradient of the logits. The authors' code takes that of
-    sigmoid(logits), which vanishes where the discriminator is confident.
+    For each pair of a real sample and a fake, the gradient is taken at a point that is drawn uniformly from
+    the line between them. The point has the real sample's condition. The gradient is that of the logits. The
+    authors' code takes the gradient of sigmoid(logits), which vanishes where the discriminator is confident.
     """
 
     def __init__(self, weight: ScheduleLike, every: Count):

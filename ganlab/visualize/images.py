@@ -50,18 +50,19 @@ def grid(samples: Tensor, value_range: ValueRange, columns: int, num_classes: in
     """A grid of samples [N, C, H, W] in reading order, enlarged if the images are small.
 
     Args:
-        num_classes: the number of classes, if sample i has class i modulo `num_classes`. Then each class has
-            columns / num_classes adjacent columns. For example, 8 samples of 2 classes in 4 columns are
-            arranged as 0 2 1 3 / 4 6 5 7, with class 0 on the left. 0: the samples keep their order.
+        num_classes: the number of classes by which the samples of each row are sorted. The samples have the
+            classes in turn: sample i has class i modulo `num_classes`. For example, 8 samples of 2 classes in
+            4 columns are arranged as 0 2 1 3 / 4 6 5 7, so the two columns on the left have class 0. If
+            `num_classes` is 0, the samples keep their order.
     """
     tiles = to_images(samples, value_range)
-    num_classes = num_classes or columns  # without classes, each column is treated as a class
     width, height = (side + GAP for side in tiles[0].size)  # from one image to the next
     canvas = Image.new("RGB", (columns * width + GAP, ceil(len(tiles) / columns) * height + GAP), BACKGROUND)
     for i, tile in enumerate(tiles):
-        row, index_in_row = divmod(i, columns)
-        column_in_class, label = divmod(index_in_row, num_classes)
-        column = label * (columns // num_classes) + column_in_class
+        row, column = divmod(i, columns)
+        if num_classes:  # the columns of a class are adjacent
+            column_in_class, label = divmod(column, num_classes)
+            column = label * (columns // num_classes) + column_in_class
         canvas.paste(tile, (column * width + GAP, row * height + GAP))
     return ImageOps.scale(canvas, ceil(MIN_SIDE / min(tiles[0].size)), Image.Resampling.NEAREST)
 
@@ -83,14 +84,16 @@ def _label_strip(labels: Sequence[str], width: int) -> Image.Image:
     font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 11)
     texts, cell_width = [label[:MAX_LABEL_LENGTH] for label in labels], width / len(labels)
     is_vertical = len(texts) > 1 and any(right > cell_width for _, _, right, _ in map(font.getbbox, texts))
-    rotated = ImageFont.TransposedFont(font, Image.Transpose.ROTATE_90 if is_vertical else None)
-    sizes = [rotated.getbbox(text)[2:] for text in texts]  # the right and lower ends of each text
+    label_font = ImageFont.TransposedFont(font, Image.Transpose.ROTATE_90 if is_vertical else None)
+    sizes = [label_font.getbbox(text)[2:] for text in texts]  # the right and lower ends of each text
     max_height = max(text_height for _, text_height in sizes)
     strip = Image.new("RGB", (width, ceil(max_height) + 4), BACKGROUND)
     for i, (text, (text_width, text_height)) in enumerate(zip(texts, sizes, strict=True)):
         left = (i + 0.5) * cell_width - text_width / 2
+        # Vertical texts end at the same height. Horizontal texts start at the same height, so they share a
+        # baseline.
         top = strip.height - 3 - (text_height if is_vertical else max_height)
-        ImageDraw.Draw(strip).text((left, top), text, "white", rotated)
+        ImageDraw.Draw(strip).text((left, top), text, "white", label_font)
     return strip
 
 

@@ -45,17 +45,18 @@ def sample_picture(
     if samples.ndim == 2 and data is not None:
         return plot_points(samples, data, game.step)
     num_classes = game.generator.num_classes if label is None else None  # None: nothing is sorted by class
-    columns, num_shown = grid_layout(len(samples), num_classes)
+    columns, grid_classes = grid_layout(len(samples), num_classes)
     if label is not None:
         titles = names[label : label + 1]  # one title; empty if the classes have no names
     else:
-        titles = names[:num_shown] if num_classes is not None and num_classes <= MAX_NAMED else ()
+        # One title for each class, or for each sample if there are fewer samples than classes.
+        titles = names[: len(samples)] if num_classes is not None and num_classes <= MAX_NAMED else ()
     if data is None:
-        return stack_rows([titles, grid(samples, value_range, columns=columns, num_classes=num_shown)])
+        return stack_rows([titles, grid(samples, value_range, columns=columns, num_classes=grid_classes)])
     labels = game.labels(columns, label)
     real = reference_images(data, columns, None if labels is None else tuple(labels.tolist()))
     span = value_range or (float(real.min()), float(real.max()))
-    above, below = (grid(x, span, columns=columns, num_classes=num_shown) for x in (real, samples))
+    above, below = (grid(x, span, columns=columns, num_classes=grid_classes) for x in (real, samples))
     return stack_rows([["real"], titles, above, ["samples"], below])
 
 
@@ -73,7 +74,7 @@ def grid_layout(n: int, num_classes: int | None) -> tuple[int, int]:
         columns_per_class = max(round(sqrt(n) / num_classes), 1)
         return num_classes * columns_per_class, num_classes
     columns = n if num_classes is not None and n <= MAX_NAMED else ceil(sqrt(n))
-    return columns, columns  # if each column counts as a class, the samples keep their order
+    return columns, 0  # the samples keep their order
 
 
 @lru_cache(maxsize=1)  # all pictures of a run show the same images, which may have to be read from files

@@ -50,7 +50,10 @@ class View(NamedTuple):
 
 
 def sample_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
-    """Samples as single images (`format=files`), or in one picture, with real samples if `data` is given."""
+    """Samples as single images (`format=files`), or in one picture, with real samples if `data` is given.
+
+    A picture of samples without a range needs the data, and loads them if `data` is None.
+    """
     config = run.config()
     value_range, names = config.data.get("range"), config.get("class_names") or ()
     samples = game.sample(options.n, options.seed, options["class"])
@@ -60,8 +63,7 @@ def sample_view(options: Any, run: RunDirectory, game: Game, data: Data | None) 
         classes = [] if labels is None else [slug(names[i]) if names else str(i) for i in labels.tolist()]
         return View(caption, to_images(samples, value_range), classes)
     if data is None and value_range is None:
-        # Without a range, the picture needs the data: the axes of points, and the grey levels of images, span
-        # the values of the data.
+        # The axes of points, and the grey levels of images without a range, span the values of the data.
         data = build_data(config)
     label = options["class"]
     picture = sample_picture(game, samples, data, value_range=value_range, names=names, label=label)
@@ -75,6 +77,7 @@ def neighbours_view(options: Any, run: RunDirectory, game: Game, data: Data | No
         ConfigError: `space` is `features`, and the run has no extractor that takes its images.
     """
     config = run.config()
+    # `root` is the folder of the data. If the data are not those of the run, a warning is printed.
     data = data or build_data_of_run(run, config, options.root)
     if options.space == "features":
         embed, distance_name = feature_embedding(config, data)
@@ -129,8 +132,8 @@ def training_view(options: Any, run: RunDirectory, game: Game, data: Data | None
         ConfigError: there are fewer than two grids, or one cannot be read.
     """
     paths = [path for path in sorted(run.samples.glob("*.png")) if path.stem.isdigit()]
-    few = f"an animation needs two sample grids of the run, and {run.samples} has {len(paths)}"
-    require(len(paths) > 1, few, "train a run with a lower sample_every", "what", "animate")
+    reason = f"an animation needs two sample grids of the run, and {run.samples} has {len(paths)}"
+    require(len(paths) > 1, reason, "train a run with a lower sample_every", key="what", value="animate")
     frames = [read_image(path) for path in paths]
     # A different version of ganlab may have written images of a different size.
     frames = [ImageOps.pad(frame, frames[-1].size) for frame in frames]

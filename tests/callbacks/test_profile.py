@@ -9,7 +9,7 @@ import pytest
 from support.commands import play
 
 from ganlab.core import profiling
-from ganlab.core.profiling import NO_RANGE, OUTSIDE, Stopwatch, profile_range, with_range
+from ganlab.core.profiling import NO_RANGE, OUTSIDE, Stopwatch, profile_range, profiled
 
 
 def test_an_inner_range_pauses_the_outer_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,4 +54,4 @@ def test_profiling_does_not_change_the_losses(tmp_path: Path) -> None:
 
 def test_ranges_are_free_while_no_stopwatch_runs() -> None:
     assert profile_range("data") is NO_RANGE
-    assert with_range("data", len) is len
+    assert profiled("data", len) is len
