@@ -100,9 +100,9 @@ class AbsoluteError(Adversarial):
 
     The loss is the expected absolute error of a discriminator that judges real and generated samples equally
     often. The optimal discriminator has D = 1 where p_data > p_g and D = 0 elsewhere. Its probability of an
-    error is 1/2 - TV / 2, where TV is the total variation distance of p_data and p_g. The slope of the loss
-    in the logit, D (1 - D) / 2, vanishes at D = 0 and D = 1, so a confident discriminator leaves the
-    generator without a gradient.
+    error is 1/2 - TV / 2, where TV is the total variation distance of p_data and p_g. The derivative of
+    the loss with respect to the logit, D (1 - D) / 2 in absolute value, vanishes at D = 0 and D = 1, so a
+    confident discriminator leaves the generator without a gradient.
     """
 
     provides = Adversarial.provides | {Capability.SIGNED_LOGITS}

@@ -10,10 +10,11 @@ from PIL import Image
 from ganlab.visualize.images import FAKE_COLOUR, new_figure, overview, save_gif, save_png
 
 # The palette of Okabe and Ito (2008), which colour-blind readers can distinguish.
-BLACK, ORANGE, SKY, GREEN = "#000000", FAKE_COLOUR, "#56B4E9", "#009E73"
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 # The colours of the density of the data, of the density of the generator, of D(x), and of the optimal D(x).
-DATA, GENERATOR, DISCRIMINATOR, OPTIMUM = BLUE, ORANGE, BLACK, PURPLE
+# The generator has the colour of fakes in all other pictures, which is the orange of the palette.
+DATA, GENERATOR, DISCRIMINATOR, OPTIMUM = BLUE, FAKE_COLOUR, BLACK, PURPLE
 
 
 def titled_figure(width: float, height: float, title: str) -> Figure:

@@ -1,4 +1,4 @@
-"""The processes of a run: their settings, and how they are started, watched and ended together."""
+"""The processes of a run: settings of malloc and Lightning for each; starting, watching and ending them."""
 
 import atexit
 import ctypes
@@ -184,7 +184,10 @@ class LocalRanks:
 
 
 def _ignore_interrupts() -> None:
-    """Ignores Ctrl-C, which the terminal sends to all processes. Rank 0 alone handles it before training."""
+    """Ignores Ctrl-C, which the terminal sends to all processes.
+
+    Until training starts, only rank 0 reacts to Ctrl-C. Then the handler of `Stop` replaces this one.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -21,7 +21,7 @@ def run_command(overrides: Sequence[str]) -> str:
 
 
 def config_dirs() -> list[str]:
-    """The `--config-dir=...` of the command line; a run that this command starts needs the same."""
+    """The options `--config-dir=...` of the present command, which it passes on to runs that it starts."""
     sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
     return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
 
