@@ -15,7 +15,7 @@ GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 PACKAGES = ("torch-ganlab", "torch", "pytorch-lightning", "torchmetrics", "numpy")
 
 
-def run_command(overrides: Sequence[str]) -> str:
+def command_line(overrides: Sequence[str]) -> str:
     """The command line of a run, quoted for a shell; in a sweep, the command line of the single job."""
     return shlex.join(["python", "-m", "ganlab.run", *config_dirs(), *overrides])
 
