@@ -25,9 +25,9 @@ from ganlab.metrics.synthetic import HighQuality, ModesCovered
 from ganlab.theory import inverse_transform, style
 from ganlab.theory.costs import generator_cost
 from ganlab.theory.runs import DensityRun, SteppedRun, frame_steps
-from ganlab.theory.style import overview, save_frames
 from ganlab.training.lifecycle import play
 from ganlab.training.session import Session
+from ganlab.visualize.images import overview, save_frames
 from ganlab.visualize.sample_picture import describe_coverage
 from ganlab.visualize.views import nearest_images
 
