@@ -22,7 +22,8 @@ from ganlab.training.callbacks.progress import ProgressBar, progress_bar
 from ganlab.training.callbacks.record import AtomicIO, Checkpoint, LogScalars
 from ganlab.training.callbacks.stop import Stop
 from ganlab.training.callbacks.weights_and_biases import check_wandb_mode
-from ganlab.training.processes import LocalRanks, cluster_environment, keep_memory, silence_lightning
+from ganlab.training.process_settings import keep_memory, silence_lightning
+from ganlab.training.processes import LocalRanks, cluster_environment
 from ganlab.training.provenance import command_line, git_commit, versions
 
 
