@@ -21,8 +21,8 @@ def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
     """
     # These imports are slow, because they include torch.
     from ganlab.config.build import instantiate
-    from ganlab.theory.style import save_frames
-    from ganlab.training.processes import silence_lightning
+    from ganlab.training.process_settings import silence_lightning
+    from ganlab.visualize.images import save_frames
 
     silence_lightning()
     output, written = Path(cfg.output), []

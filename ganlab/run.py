@@ -12,7 +12,7 @@ from ganlab.training.resume import resumed_config
 
 
 def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
-    """Trains a game to the end of its budget, then evaluates it.
+    """Trains a game to its last step, then evaluates it.
 
     Args:
         cfg: the config, composed from conf/run.yaml.

@@ -33,7 +33,9 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     class_names = run.config().get("class_names") or ()  # raises its errors before the slow imports
     if cfg.output:
         check_output(Path(cfg.output), cfg)
-    else:  # the view is written into the run directory
+    else:
+        # The view is written into the run directory. If somebody else made the run, a link in it could lead
+        # the writing to a file elsewhere, and a pipe could block it.
         run.refuse_special_files()
     from ganlab.config.build import as_config_errors
     from ganlab.training.build import load

@@ -25,7 +25,7 @@ from ganlab.config.build import build_data, instantiate_group
 from ganlab.config.compose import compose
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.extractors import Inception
-from ganlab.training.processes import keep_memory
+from ganlab.training.process_settings import keep_memory
 
 SIZE, BATCH = 32, 50  # the side of an image in pixels, and the number of images in a repetition
 

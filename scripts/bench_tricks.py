@@ -27,7 +27,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Capability
 from ganlab.training.build import build
 from ganlab.training.module import GameModule
-from ganlab.training.processes import keep_memory, silence_lightning
+from ganlab.training.process_settings import keep_memory, silence_lightning
 
 STEPS = 16  # the number of steps in a block
 BLOCKS = 3  # the number of blocks of each game, after a first block that is not counted

@@ -25,9 +25,9 @@ from ganlab.metrics.synthetic import HighQuality, ModesCovered
 from ganlab.theory import inverse_transform, style
 from ganlab.theory.costs import generator_cost
 from ganlab.theory.runs import DensityRun, SteppedRun, frame_steps
-from ganlab.theory.style import overview, save_frames
 from ganlab.training.lifecycle import play
 from ganlab.training.session import Session
+from ganlab.visualize.images import overview, save_frames
 from ganlab.visualize.sample_picture import describe_coverage
 from ganlab.visualize.views import nearest_images
 
@@ -293,7 +293,7 @@ REFUSALS = {
     "figures=[7] neighbours.rows=0": "neighbours.rows=0.* must be",
     "figures=[1] inverse_transform.samples=-3": "inverse_transform.samples=-3.* must be",
     "figures=[6] ring.settings=['data=digits','metric=none']": "ring.settings=.*: .* in the plane",
-    f"figures=[3] intuition.settings={RING}": r"intuition.settings: .* \[2\] from 64 latents",
+    f"figures=[3] intuition.settings={RING}": r"intuition.settings: .* \[2\] with latent_dim=64",
     f"figures=[7] neighbours.settings={RING}": "neighbours.settings: this figure needs images",
     "figures=[5] costs.objectives=[mystery]": "objective=mystery: ",
     "figures=[5] costs.objectives=[mmd]": "costs.objectives=mmd: has no loss on logits",

@@ -3,7 +3,7 @@ import sys
 
 FAULTS = """
 import resource, torch
-from ganlab.training.processes import keep_memory
+from ganlab.training.process_settings import keep_memory
 torch.set_num_threads(1)
 
 def faults(rounds=20):

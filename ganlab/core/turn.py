@@ -28,7 +28,7 @@ class Capability(StrEnum):
 
     DISCRIMINATOR = "a discriminator"
     LOSS_ON_LOGITS = "a loss on logits"  # some objectives use only the features of the discriminator
-    SIGNED_LOGITS = "logits that are positive for real samples and negative for fakes"
+    BOUNDARY_AT_ZERO = "logits that are positive for real samples and negative for fakes"
     TARGETS = "targets"
     NON_NEGATIVE_LOSSES = "losses of both players that are never negative"
     LOSS_PER_FAKE = "a generator loss for each fake"
@@ -49,7 +49,7 @@ class Capability(StrEnum):
 
 # The capabilities that a game has with any objective and any data, unless other settings exclude them.
 ALWAYS_AVAILABLE = frozenset(Capability) - {
-    Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.SIGNED_LOGITS, Capability.TARGETS,
+    Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.BOUNDARY_AT_ZERO, Capability.TARGETS,
     Capability.NON_NEGATIVE_LOSSES, Capability.LOSS_PER_FAKE, Capability.ZERO_SUM, Capability.LABELS,
 }  # fmt: skip
 

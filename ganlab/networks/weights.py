@@ -44,12 +44,14 @@ def parametrise(layer: nn.Module, register: Callable[..., object], **settings: A
 def refuse_normalised_weights(network: nn.Module) -> None:
     """Refuses a network with a layer whose outputs do not depend on the norm of its weights.
 
+    Tricks call this about the networks that they change.
+
     Raises:
-        ConfigError: there is such a layer.
+        ConfigError: there is such a layer. The key of the trick that calls is put in front of the message, so
+            the reason has no subject of its own.
     """
     if any(isinstance(layer, NormalisedLinear) for layer in network.modules()):
-        # The message starts with the key of the trick, its subject. model=improved, which salimans2016.py
-        # builds, is the only model with such layers.
+        # model=improved, which salimans2016.py builds, is the only model with such layers.
         reason = "has no effect on the layers of model=improved, which divide by the norm of their weights"
         raise ConfigError(reason, "remove the trick, or choose another model, such as model=gan")
 

@@ -41,7 +41,7 @@ class BinaryCrossEntropy(Adversarial):
     for fakes, unless a trick changes it.
     """
 
-    provides = Adversarial.provides | {Capability.SIGNED_LOGITS, Capability.TARGETS}
+    provides = Adversarial.provides | {Capability.BOUNDARY_AT_ZERO, Capability.TARGETS}
 
     def discriminator_loss(self, turn: Turn) -> Tensor:
         real = binary_cross_entropy_with_logits(turn.on_real.logits, turn.targets.real, reduction="none")
@@ -100,12 +100,12 @@ class AbsoluteError(Adversarial):
 
     The loss is the expected absolute error of a discriminator that judges real and generated samples equally
     often. The optimal discriminator has D = 1 where p_data > p_g and D = 0 elsewhere. Its probability of an
-    error is 1/2 - TV / 2, where TV is the total variation distance of p_data and p_g. The slope of the loss
-    in the logit, D (1 - D) / 2, vanishes at D = 0 and D = 1, so a confident discriminator leaves the
-    generator without a gradient.
+    error is 1/2 - TV / 2, where TV is the total variation distance of p_data and p_g. The derivative of
+    the loss with respect to the logit, D (1 - D) / 2 in absolute value, vanishes at D = 0 and D = 1, so a
+    confident discriminator leaves the generator without a gradient.
     """
 
-    provides = Adversarial.provides | {Capability.SIGNED_LOGITS}
+    provides = Adversarial.provides | {Capability.BOUNDARY_AT_ZERO}
 
     def discriminator_loss(self, turn: Turn) -> Tensor:
         real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)
@@ -135,7 +135,7 @@ class LeastSquares(Adversarial):
         require((c - a) * (b - a) > 0, reason, "choose c on the side of b", ".c", c)
         self.a, self.b, self.c = a, b, c
         if b > 0 and a == -b:  # then the boundary between real and fake, (a + b) / 2, is the logit 0
-            self.provides = self.provides | {Capability.SIGNED_LOGITS}
+            self.provides = self.provides | {Capability.BOUNDARY_AT_ZERO}
 
     def discriminator_loss(self, turn: Turn) -> Tensor:
         real_target, fake_target = (self.a + (self.b - self.a) * target for target in turn.targets)
@@ -152,7 +152,7 @@ class Hinge(Adversarial):
     See Lim & Ye (2017) and Miyato et al. (2018, equations 16 and 17).
     """
 
-    provides = Adversarial.provides | {Capability.SIGNED_LOGITS}
+    provides = Adversarial.provides | {Capability.BOUNDARY_AT_ZERO}
 
     def discriminator_loss(self, turn: Turn) -> Tensor:
         return relu(1 - turn.on_real.logits) + relu(1 + turn.on_fake.logits)

@@ -31,7 +31,8 @@ class Objective(nn.Module, ABC):
     # The number of outputs of the encoder for each element of a latent; 0: there is no encoder.
     outputs_per_latent: ClassVar[int] = 0
     provides: frozenset[str]  # capabilities that tricks may need, see `Capability`
-    # Capabilities that networks, precision and other settings must not exclude, such as second derivatives.
+    # Capabilities that the objective itself needs, such as second derivatives, which some networks and some
+    # precisions lack.
     needs: frozenset[str] = frozenset()
 
     def __init__(self, weight: LossWeights):

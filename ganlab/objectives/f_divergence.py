@@ -23,8 +23,8 @@ GeneratorCost = Literal["bound", "output"]
 class Divergence(ABC):
     """Base class of divergences, which compute g(l) and f*(g(l)).
 
-    f*(g(l)) is simplified to one formula in l. To compute f* from the value of g(l) would often mean to take
-    the exponential of a logarithm.
+    f*(g(l)) is simplified to one formula in l. Computing f* from the value of g(l) would often mean
+    taking the exponential of a logarithm.
     """
 
     @abstractmethod
@@ -60,10 +60,10 @@ class FDivergence(Adversarial):
 class ExponentialDivergence(Divergence):
     """Base class of divergences whose g(l) or f*(g(l)) is exponential in the logit.
 
-    Where |l| > m, the exponential is replaced by its tangent at |l| = m, so its slope is bounded. For each
-    such l, either g(l) or f*(g(l)) is the tangent, and the other one is computed from it, so that f* stays
-    the same. If both were tangents, the bound would exceed the divergence for some l, and the discriminator
-    would push its logits there without limit.
+    Where |l| > m, the exponential is replaced by its tangent at |l| = m, so its slope is bounded. Each
+    divergence replaces either g(l) or f*(g(l)), and computes the other one from it. So f*, as a function of
+    t, is unchanged. If both were tangents, the bound would exceed the divergence for some l, and the
+    discriminator would push its logits there without limit.
 
     In the code, `below` and `above` are the distances of l below -m and above m, and zero in [-m, m]. So
     l - above = min(l, m) and l + below = max(l, -m). The tangent of exp(l) at m is exp(m) (1 + above), and
@@ -104,7 +104,7 @@ class ReverseKullbackLeibler(ExponentialDivergence):
 class Pearson(Divergence):
     """The integral of (p - q)^2 / q: f(u) = (u - 1)^2, f*(t) = t^2 / 4 + t, g(l) = l.
 
-    The optimal l is 2 (u - 1), so at least -2. Below -2 the slope of f* in l is negative, and the generator
+    The optimal l is 2 (u - 1), so at least -2. Below -2, f*(g(l)) decreases with l, and the generator
     cost "bound" would push samples away from the data.
     """
 

@@ -25,9 +25,10 @@ class LearnedMMD(Objective):
         root: whether the root of the squared MMD is taken, which needs the biased estimator.
         gradient_penalty: the weight of the penalty E (|grad w| - 1)^2 at points between real samples and
             fakes; None: no penalty.
-        one_sided: the weight of a term by which the discriminator learns E f(x) >= E f(G(z)) (Li et al. 2017,
-            section 3.4). It is the mean over the features of min(E f(x) - E f(G(z)), 0), which the generator
-            minimises and the discriminator maximises. None: no such term.
+        one_sided: the weight of the one-sided term, by which the discriminator learns E f(x) >= E f(G(z)) for
+            each feature (Li et al. 2017, section 3.4). The term is the mean over the features of
+            min(E f(x) - E f(G(z)), 0). The generator minimises the term and the discriminator maximises it.
+            None: no such term.
     """
 
     provides = frozenset({Capability.DISCRIMINATOR})
@@ -60,20 +61,22 @@ class LearnedMMD(Objective):
                 gap = (real.mean(0) - fake.mean(0)).clamp_max(0).mean()
                 terms["adversarial_one_sided"] = sign * self.one_sided(turn.step) * gap
         if self.gradient_penalty and turn.player == "discriminator":
-            penalty = (self._witness_slope(turn, real, fake) - 1).square()  # [B]
+            penalty = (self._witness_slope(turn, real, fake) - 1).square()  # [N], for each row of features
             terms["gradient_penalty"] = self.gradient_penalty(turn.step) * penalty
         return terms
 
     def _witness_slope(self, turn: Turn, real: Tensor, fake: Tensor) -> Tensor:
-        """|grad w|, [B], at a point between each real sample and the fake of the same row.
+        """|grad w|, [N], for each row of features of points between real samples and fakes.
 
-        With the trick `packing`, a row is a pack of several samples, so there are fewer rows of features than
-        samples.
+        The features of a batch have one row for each sample, so N = B. With the trick `packing` they have one
+        row for each pack of samples, so N is smaller than B.
         """
+        # There are always B points, and `judge` packs them, so their features have N rows. The points of a
+        # pack share one of the n positions between fake and real.
         points = interpolate_samples(turn, stream="between", n=len(turn.on_real.features))
         features = at_least_float32(turn.judge(points).features)
         with torch.autocast(real.device.type, enabled=False):
-            witness = self.kernel(features, real).mean(1) - self.kernel(features, fake).mean(1)  # [B]
+            witness = self.kernel(features, real).mean(1) - self.kernel(features, fake).mean(1)  # [N]
         return row_norms(input_gradients(witness, points.x))
 
 

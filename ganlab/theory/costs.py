@@ -45,7 +45,7 @@ def draw(objectives: Sequence[str], depth: float) -> list[Image.Image]:
             label = name.replace("_", " ")
             axes.plot(probability, curve, label=label, linewidth=2, color=colour, linestyle=linestyle)
     left.set(ylabel="cost of one sample", ylim=(-depth, depth))
-    right.set(ylabel="slope of the cost in the logit of D", ylim=(-depth, 0.5))
+    right.set(ylabel="slope with respect to the logit of D", ylim=(-depth, 0.5))
     for axes in (left, right):
         axes.set(xlabel="D(G(z)), probability of being real", xlim=(0, 1))
         tidy(axes)

@@ -37,7 +37,7 @@ def draw_matching(
         objectives: the names of the objectives, each with the overrides of its runs.
         data: the names of the data sets, each with the overrides of its runs.
         settings: the overrides of all runs.
-        reach: the left and the right end of the x axis.
+        reach: the part of the x axis that is shown, as its left and its right end.
     """
     runs = {}
     for source, source_overrides in data.items():
@@ -73,7 +73,7 @@ def draw_intuition(settings: Overrides, reach: AxisLimits, steps: Count, seed: i
 
     Args:
         settings: the overrides of the run.
-        reach: the left and the right end of the x axis.
+        reach: the part of the x axis that is shown, as its left and its right end.
         steps: the number of steps after which the densities are drawn.
     """
     run = DensityRun(settings, seed, reach)
@@ -108,6 +108,7 @@ def _adversarial_frame(run: DensityRun, step: int) -> Image.Image:
     left.set_ylim(0, 1.6 * float(run.p.max()))
     _plot_densities(left, run, q, linestyle="-")
     with torch.no_grad():
+        # `required_discriminator` is the game's discriminator; an error if the game has none.
         verdict = run.game.networks.required_discriminator(x.float()[:, None])
     right.plot(x, verdict.logits.sigmoid(), color=style.DISCRIMINATOR, linewidth=1.5, label="D(x)")
     optimum = run.apply_to_densities(optimal_discriminator, q)

@@ -12,15 +12,16 @@ from ganlab.core.errors import ConfigError
 from ganlab.game import Game
 from ganlab.training.build import build
 
-NUM_CELLS = 4000  # the number of intervals into which quantiles divide the latents
+NUM_CELLS = 4000  # the number of intervals into which quantiles divide the values of the latent
 # The levels of the quantiles are sigmoid(t) for t from -MAX_LOGIT to MAX_LOGIT. A probability of 1e-7 lies
 # above the last quantile.
 MAX_LOGIT = 16.0
 NUM_BINS = 240  # the number of intervals of the x axis
-MIN_DENSITY = 1e-4  # where both p and q are lower, functions of them are not drawn; per unit of the data
+# A density, per unit of the data. Where both p and q are lower, functions of p and q are not drawn.
+MIN_DENSITY = 1e-4
 Overrides = Sequence[str]  # overrides of `python -m ganlab.run`
 Variants = Mapping[str, Overrides]  # for figures of several games: the name of each, and its overrides
-AxisLimits = tuple[float, float]  # the left and the right end of the x axis, in the units of the data
+AxisLimits = tuple[float, float]  # the left and the right end of an x axis, in the units of the data
 
 
 class SteppedRun:
@@ -48,24 +49,25 @@ def frame_steps(steps: int, frames: int) -> list[int]:
 
 
 class DensityRun(SteppedRun):
-    """A run whose data are one-dimensional with a known density p, and whose generator has one latent.
+    """A run of one-dimensional data with a known density p, and of a generator with one-dimensional latents.
 
     Args:
-        reach: the ends of the interval on which the densities are computed.
+        x_limits: the ends of the interval on which the densities are computed.
 
     Raises:
-        ConfigError: the data are not one-dimensional, their density is unknown, or there are several latents.
+        ConfigError: the data are not one-dimensional, their density is unknown, or latents are not
+            one-dimensional.
     """
 
-    def __init__(self, overrides: Overrides, seed: int, reach: AxisLimits):
+    def __init__(self, overrides: Overrides, seed: int, x_limits: AxisLimits):
         super().__init__(overrides, seed)
         data, latent_dim = self.data, self.game.generator.latent_dim
         if data.shape != (1,) or data.distribution is None or latent_dim != 1:
-            reason = f"samples of shape {list(data.shape)} from {latent_dim} latents have no density to draw"
+            reason = f"samples of shape {list(data.shape)} with {latent_dim=} have no density to draw"
             remedy = "choose data=mixture_1d and model.generator.latent_dim=1"
             # Figures pass the overrides on from their own argument `settings`.
             raise ConfigError(reason, remedy, ".settings")
-        self.edges = torch.linspace(*reach, NUM_BINS + 1, dtype=torch.float64)
+        self.edges = torch.linspace(*x_limits, NUM_BINS + 1, dtype=torch.float64)
         self.x = (self.edges[1:] + self.edges[:-1]) / 2  # the centres of the bins, [NUM_BINS]
         self.log_p = data.distribution.log_prob(self.x[:, None])  # [NUM_BINS]
         self.p = self.log_p.exp()
@@ -112,5 +114,5 @@ class Quantiles:
         return torch.special.ndtri(self.uniform(name, n, *shape))
 
     def uniform(self, name: str, n: int, *shape: int) -> Tensor:
-        assert (n, *shape) == (len(self.levels), 1), "there are quantiles for one latent only"
+        assert (n, *shape) == (len(self.levels), 1), "there are quantiles for latents of size 1 only"
         return self.levels[:, None].clone()  # a copy, because priors change what they receive in place

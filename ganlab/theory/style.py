@@ -1,19 +1,18 @@
-"""What all figures have in common: colours, axes, legends, and the files that they are written to."""
+"""What all figures have in common: colours, titles, axes and legends."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 
-from ganlab.visualize.images import FAKE_COLOUR, new_figure, overview, save_gif, save_png
+from ganlab.visualize.images import FAKE_COLOUR, new_figure
 
 # The palette of Okabe and Ito (2008), which colour-blind readers can distinguish.
-BLACK, ORANGE, SKY, GREEN = "#000000", FAKE_COLOUR, "#56B4E9", "#009E73"
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 # The colours of the density of the data, of the density of the generator, of D(x), and of the optimal D(x).
-DATA, GENERATOR, DISCRIMINATOR, OPTIMUM = BLUE, ORANGE, BLACK, PURPLE
+# The generator has the colour of fakes in all other pictures, which is the orange of the palette.
+DATA, GENERATOR, DISCRIMINATOR, OPTIMUM = BLUE, FAKE_COLOUR, BLACK, PURPLE
 
 
 def titled_figure(width: float, height: float, title: str) -> Figure:
@@ -36,21 +35,3 @@ def add_legend(figure: Figure, axes: Sequence[Axes], ncols: int) -> None:
     """Adds a legend below a figure, with the entries of the given axes in `ncols` columns."""
     handles = [handle for panel in axes for handle in panel.get_legend_handles_labels()[0]]
     figure.legend(handles=handles, loc="outside lower center", ncols=ncols, frameon=False, markerscale=1.5)
-
-
-def save_frames(frames: Sequence[Image.Image], stem: Path) -> list[Path]:
-    """Writes frames to files, and returns the files.
-
-    A single frame becomes a PNG file. Several frames become an animated GIF file and a PNG file with four of
-    the frames.
-
-    Args:
-        stem: the path of the files without the extension.
-    """
-    png, gif = stem.with_suffix(".png"), stem.with_suffix(".gif")
-    if len(frames) == 1:
-        save_png(frames[0], png)
-        return [png]
-    save_png(overview(frames), png)
-    save_gif(frames, gif)
-    return [png, gif]

@@ -73,7 +73,7 @@ def build_stage(
     if cfg.compile:
         game.compile()
     play = instantiate(cfg.play, Play)
-    per_player = {"optimizers": instantiate(cfg.optimizer), "clip": instantiate(cfg.clip)}
+    per_player = {"make_optimizer": instantiate(cfg.optimizer), "clip": instantiate(cfg.clip)}
     if name is None:
         return Stage(game, play, **per_player, seed=seed)
     shallow = [earlier_games[earlier].generator for earlier in cfg.pretrained]

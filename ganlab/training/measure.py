@@ -1,4 +1,7 @@
-"""Metrics of a saved run, or of a folder of images."""
+"""Metrics of a saved run, or of a folder of images, as `python -m ganlab.evaluate` reports them.
+
+This module needs torch, so `ganlab.evaluate` imports it only after it has checked its options.
+"""
 
 from pathlib import Path
 
@@ -46,13 +49,13 @@ def measure_folder(cfg: DictConfig) -> MetricRecords:
     generated_size, real_size = (f"{width}x{height}" for _, height, width in (generated.shape, data.shape))
     reason = f"these images are {generated_size}, but the real ones are {real_size}"
     require(generated_size == real_size, reason, "resize one of them", "generated", cfg.generated)
-    # All images of the folder are measured. In conf/evaluate.yaml, evaluation.n is the interpolation ${n},
-    # which counts the samples of a run and has no meaning here. An option of the group `protocol` replaces it
-    # by a number; then the folder must hold exactly this number of images.
-    n = cfg.evaluation.n
-    reason = f"holds {len(generated)} images, and this protocol needs {n}"
-    fits = OmegaConf.is_interpolation(cfg.evaluation, "n") or n == len(generated)
-    require(fits, reason, key="generated", value=cfg.generated)
+    # All images of the folder are measured. A protocol sets evaluation.n to the number of images that the
+    # folder must hold. Without a protocol, evaluation.n is still the interpolation ${n} of
+    # conf/evaluate.yaml, the number of samples of a run, which has no meaning here.
+    has_protocol = not OmegaConf.is_interpolation(cfg.evaluation, "n")
+    required = cfg.evaluation.n if has_protocol else len(generated)
+    reason = f"holds {len(generated)} images, and this protocol needs {required}"
+    require(required == len(generated), reason, key="generated", value=cfg.generated)
     cfg.evaluation.n = len(generated)
     evaluation = build_evaluation(cfg, data, progress_bar)
     low, high = data.value_range or (0.0, 1.0)

@@ -19,7 +19,7 @@ from ganlab.core.schedules import ScheduleLike, as_schedule, at_step, has_schedu
 from ganlab.core.turn import Batch, Player, Sample, Turn
 from ganlab.data.sources import LabelledBatch, Samples
 from ganlab.game import Game
-from ganlab.training.play import Moves, Play, Weights
+from ganlab.training.play import LossTerms, Play, Weights
 
 
 class PlayerOptimizer:
@@ -41,7 +41,8 @@ class PlayerOptimizer:
         self.schedules = {name: value for name, value in make.keywords.items() if has_schedule(value)}
         for name, value in self.schedules.items():
             for schedule in value if isinstance(value, list) else [value]:  # `betas` is a list
-                # This only checks the values: `at_step` needs no converted schedule.
+                # Called for its errors alone. Its result is not needed, because `at_step` also accepts the
+                # numbers and schedules as they are.
                 as_schedule(f"optimizer.{player}.{name}", schedule, "[0, inf]")
         try:
             self.optimizer: Optimizer = make(weights, **self._scheduled_values(step=0))
@@ -70,7 +71,7 @@ class Stage:
     the steps of the whole run. Schedules receive `game.game_step`, the steps since this game began.
 
     Args:
-        optimizers: the argument `make` of `PlayerOptimizer` for each player.
+        make_optimizer: the argument `make` of `PlayerOptimizer` for each player.
         clip: the argument `clip` of `PlayerOptimizer` for each player.
         seed: the seed of the run.
         name: the name of the stage, which precedes recorded names; empty for the main game.
@@ -83,14 +84,14 @@ class Stage:
     rank, world_size = 0, 1
 
     def __init__(
-        self, game: Game, play: Play, optimizers: Mapping[Player, Any], clip: Mapping[Player, Any], seed: int,
-        name: str = "", steps: int = 0, initialise: Callable[[], None] | None = None,
+        self, game: Game, play: Play, make_optimizer: Mapping[Player, Any], clip: Mapping[Player, Any],
+        seed: int, name: str = "", steps: int = 0, initialise: Callable[[], None] | None = None,
     ):  # fmt: skip
         self.game, self.play, self.seed = game, play, seed
         self.name, self.steps, self.initialise = name, steps, initialise
         self.scalars: dict[str, Tensor] = {}
         self.player_optimizers = {
-            player: PlayerOptimizer(player, game.weights(player), optimizers[player], clip[player])
+            player: PlayerOptimizer(player, game.weights(player), make_optimizer[player], clip[player])
             for player in game.players
         }
 
@@ -124,39 +125,39 @@ class Stage:
         with profile_range(turn.player):
             return self.game.losses(turn)
 
-    def step_ahead(self, moves: Moves) -> Weights:
+    def step_ahead(self, terms_by_player: LossTerms) -> Weights:
         """Computes all gradients, then updates all players without hooks. Returns the old weights."""
-        self._differentiate(moves)
-        old = {player: [w.detach().clone() for w in self.game.weights(player)] for player in moves}
-        self._update(moves)
+        self._differentiate(terms_by_player)
+        old = {player: [w.detach().clone() for w in self.game.weights(player)] for player in terms_by_player}
+        self._update(terms_by_player.keys())
         return old
 
-    def move(self, moves: Moves, start: Weights | None = None) -> None:
+    def move(self, terms_by_player: LossTerms, start: Weights | None = None) -> None:
         """Computes all gradients, then updates all players; records the loss terms, and calls the hooks.
 
         Args:
-            moves: the loss terms of each player.
+            terms_by_player: the loss terms of each player.
             start: the weights to which the update is applied; None: the current ones.
         """
-        self._differentiate(moves)
-        for player, terms in moves.items():
+        self._differentiate(terms_by_player)
+        for player, terms in terms_by_player.items():
             for name, term in terms.items():
                 self.record(f"{player}/{name}", term)
         with torch.no_grad():
             for player, weights in (start or {}).items():
                 torch._foreach_copy_([*self.game.weights(player)], weights)
-        self._update(moves)
-        for player in moves:
+        self._update(terms_by_player.keys())
+        for player in terms_by_player:
             self.game.after_update(player)
 
-    def _differentiate(self, moves: Moves) -> None:
-        for i, (player, terms) in enumerate(moves.items(), start=1):
-            loss = reduce(torch.add, terms.values())
+    def _differentiate(self, terms_by_player: LossTerms) -> None:
+        for i, (player, terms) in enumerate(terms_by_player.items(), start=1):
+            loss, weights = reduce(torch.add, terms.values()), self.player_optimizers[player].weights
             with profile_range(player):
                 self.player_optimizers[player].optimizer.zero_grad()
                 # With `inputs`, the other player need not be frozen. The losses may share a graph, which the
                 # last backward pass frees.
-                loss.backward(inputs=self.player_optimizers[player].weights, retain_graph=i < len(moves))
+                loss.backward(inputs=weights, retain_graph=i < len(terms_by_player))
 
     def _update(self, players: Iterable[Player]) -> None:
         for player in players:
@@ -169,8 +170,9 @@ class GameModule(pl.LightningModule):
 
     `game` is the main game, which is evaluated and sampled. Its `step` counts the steps of the whole run
     (Lightning's `global_step` counts the steps of optimisers). Each step starts by seeding every random
-    generator from the seed of the run and the number of the step, so it depends on these and on the state
-    before it only. A run that was killed and resumed therefore equals the uninterrupted run bit for bit.
+    generator from the seed of the run and the number of the step. So a step depends only on the seed, on its
+    number and on the state before it. A run that was killed and resumed therefore equals the uninterrupted
+    run bit for bit.
 
     Args:
         stages: the stages in the order in which they are played; the last one is the main game.
@@ -234,8 +236,9 @@ class GameModule(pl.LightningModule):
                 and the classes of a labelled batch.
         """
         stage = self.stage
-        # Only the main game always knows the step of the run. The game of an earlier stage receives it before
-        # its step, and hands the next one back. In the main game, `stage.game` is `self.game`.
+        # The main game, `self.game`, counts the steps of the run, even while the game of an earlier stage is
+        # played. That game gets the count here and adds 1 in `stage.play_step`; the sum is copied back below.
+        # In the main stage, `stage.game` is `self.game`, so both assignments change nothing.
         stage.game.step = self.game.step
         if stage.game.game_step == 0 and stage.initialise is not None:
             stage.initialise()

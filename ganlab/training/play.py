@@ -12,7 +12,7 @@ from ganlab.core.turn import Batch, Player, Turn
 if TYPE_CHECKING:
     from ganlab.training.module import Stage
 
-Moves = dict[Player, dict[str, Tensor]]  # the loss terms of each player that moves, by name
+LossTerms = dict[Player, dict[str, Tensor]]  # the loss terms of each player that moves, by name
 Weights = dict[Player, list[Tensor]]  # the weights of each player
 
 
@@ -71,17 +71,18 @@ class Extragradient(Play):
         players = stage.active_players()
         ahead = simultaneous_losses(stage, players, stage.turn("generator", batch, "ahead"))
         old_weights = stage.step_ahead(ahead)
-        moves = simultaneous_losses(stage, players, stage.turn("generator", batch))
-        stage.move(moves, start=old_weights)
+        terms_by_player = simultaneous_losses(stage, players, stage.turn("generator", batch))
+        stage.move(terms_by_player, start=old_weights)
 
 
-def simultaneous_losses(stage: Stage, players: tuple[Player, ...], turn: Turn) -> Moves:
+def simultaneous_losses(stage: Stage, players: tuple[Player, ...], turn: Turn) -> LossTerms:
     """The loss terms of all active players, computed from one pass and one set of verdicts.
 
     Args:
         turn: the turn of the generator.
     """
-    # The generator needs the graph of the fakes and of their verdicts, so neither turn detaches them.
+    # Both turns share the verdicts, which `replace` would drop because the player changes, and the fakes,
+    # which the generator's turn computes with gradients. Neither turn detaches the fakes from the generator.
     attached = turn.replace(player="discriminator", generated=turn.generated, verdicts=turn.verdicts)
     turns = {"generator": turn, "discriminator": attached}
     return {player: stage.losses(turns[player]) for player in players}

@@ -1,15 +1,12 @@
-"""The processes of a run: their settings, and how they are started, watched and ended together."""
+"""The processes of a run: how they are started, watched and ended together."""
 
 import atexit
-import ctypes
-import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import chain
@@ -25,28 +22,6 @@ from pytorch_lightning.strategies import DDPStrategy
 from ganlab.core.distributed import broadcast_
 from ganlab.core.errors import require
 from ganlab.core.validation import Positive
-
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # options of mallopt, from glibc's malloc.h
-
-
-def keep_memory() -> bool:
-    """Makes glibc's malloc keep freed memory, and returns whether it will. Without glibc it has no effect.
-
-    By default malloc returns the memory of large tensors to the system as soon as they are freed. The next
-    step on the CPU must then get each of their pages again, which took up to half of its time.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
-    # mallopt returns 1, or 0 if it fails.
-    return mallopt is not None and all((mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, 2**31 - 1)))
-
-
-def silence_lightning() -> None:
-    """Silences Lightning's advice, which does not apply here, and disables a slow check of the driver."""
-    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning.*")
-    # Otherwise Lightning has torch search for a driver library in every optimiser step: 0.2 ms each.
-    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
 
 class UnwrappedDDPStrategy(DDPStrategy):
@@ -184,7 +159,10 @@ class LocalRanks:
 
 
 def _ignore_interrupts() -> None:
-    """Ignores Ctrl-C, which the terminal sends to all processes. Rank 0 alone handles it before training."""
+    """Ignores Ctrl-C, which the terminal sends to all processes.
+
+    Until training starts, only rank 0 reacts to Ctrl-C. Then the handler of `Stop` replaces this one.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -15,13 +15,13 @@ GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 PACKAGES = ("torch-ganlab", "torch", "pytorch-lightning", "torchmetrics", "numpy")
 
 
-def run_command(overrides: Sequence[str]) -> str:
+def command_line(overrides: Sequence[str]) -> str:
     """The command line of a run, quoted for a shell; in a sweep, the command line of the single job."""
     return shlex.join(["python", "-m", "ganlab.run", *config_dirs(), *overrides])
 
 
 def config_dirs() -> list[str]:
-    """The `--config-dir=...` of the command line; a run that this command starts needs the same."""
+    """The options `--config-dir=...` of the present command, which it passes on to runs that it starts."""
     sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
     return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
 

@@ -22,8 +22,9 @@ from ganlab.training.callbacks.progress import ProgressBar, progress_bar
 from ganlab.training.callbacks.record import AtomicIO, Checkpoint, LogScalars
 from ganlab.training.callbacks.stop import Stop
 from ganlab.training.callbacks.weights_and_biases import check_wandb_mode
-from ganlab.training.processes import LocalRanks, cluster_environment, keep_memory, silence_lightning
-from ganlab.training.provenance import git_commit, run_command, versions
+from ganlab.training.process_settings import keep_memory, silence_lightning
+from ganlab.training.processes import LocalRanks, cluster_environment
+from ganlab.training.provenance import command_line, git_commit, versions
 
 
 class Session:
@@ -44,7 +45,7 @@ class Session:
             check_config(cfg)
         check_wandb_mode(cfg)
         self.cfg = cfg
-        self.command = run_command(overrides)
+        self.command = command_line(overrides)
         self.data = build_data(cfg)
         self.timetable = Timetable(cfg)
         self.timetable.check_batches(self.data)

@@ -21,7 +21,7 @@ class AdaptiveAugment(AugmentingTrick):
     """
 
     stream = "adaptive_augment"
-    needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.SIGNED_LOGITS})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.BOUNDARY_AT_ZERO})
     saved_attributes = ("moves", "images")  # two counts; existing checkpoints have these names
 
     def __init__(

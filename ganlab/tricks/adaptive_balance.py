@@ -40,7 +40,7 @@ class AdaptiveBalance(Trick):
         super().__init__()
         needs = {Capability.NON_NEGATIVE_LOSSES if by == "loss_ratio" else Capability.LOSS_ON_LOGITS}
         if by == "accuracy":
-            needs.add(Capability.SIGNED_LOGITS)
+            needs.add(Capability.BOUNDARY_AT_ZERO)
         self.needs = frozenset(needs | {Capability.DISCRIMINATOR})
         self.measure = by
         # The setting is the subject of each message: "trick.adaptive_balance.low=null: has no effect ...".

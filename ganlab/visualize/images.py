@@ -131,3 +131,21 @@ def save_gif(frames: Sequence[Image.Image], path: Path) -> None:
     times = [FRAME_TIME] * (len(frames) - 1) + [LAST_FRAME_TIME]
     with atomic_writer(path) as file:
         first.save(file, format="GIF", save_all=True, append_images=rest, duration=times, loop=0)
+
+
+def save_frames(frames: Sequence[Image.Image], stem: Path) -> list[Path]:
+    """Writes frames to files, and returns the files.
+
+    A single frame becomes a PNG file. Several frames become an animated GIF file and a PNG file with four of
+    the frames.
+
+    Args:
+        stem: the path of the files without the extension.
+    """
+    png, gif = stem.with_suffix(".png"), stem.with_suffix(".gif")
+    if len(frames) == 1:
+        save_png(frames[0], png)
+        return [png]
+    save_png(overview(frames), png)
+    save_gif(frames, gif)
+    return [png, gif]

@@ -1,4 +1,4 @@
-"""Callbacks that evaluate the game and draw its samples, during training and at the end."""
+"""Callbacks for what a run shows of its game: its metrics, and pictures of its samples."""
 
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from ganlab.visualize.options import complete_options, file_name, parse_views, v
 from ganlab.visualize.sample_picture import sample_picture
 from ganlab.visualize.views import VIEWS, feature_embedding
 
-# The number of samples in a picture, if they are images or points. Published mode counts use 2500 points.
-IMAGES, POINTS = 64, 2500
+NUM_IMAGES = 64  # the largest number of samples in a picture of images
+NUM_POINTS = 2500  # the number of samples in a picture of points; papers count the covered modes of as many
 
 
 class Evaluate(Callback):
@@ -44,7 +44,9 @@ class Evaluate(Callback):
         module.metrics = {}
         if self.timetable.is_due(module.game.step, self.every):
             metrics = self.measure(module.game)
-            # All ranks need the metrics, because the best checkpoint is saved by all of them or by none.
+            # Rank 0 sends its metrics to the other ranks, whose own are empty, because these ranks only
+            # generate a part of the samples. All ranks need the metrics: the best checkpoint is saved by all
+            # ranks or by none.
             module.metrics = trainer.strategy.broadcast(metrics)
 
 
@@ -61,9 +63,9 @@ class SampleImages(Callback):
         game, data = module.game, self.data
         if not self.timetable.is_due(game.step, self.every):
             return
-        num_classes = min(game.generator.num_classes or 1, IMAGES)
-        num_images = IMAGES - IMAGES % num_classes  # equally many of each class
-        samples = game.sample_on_all_ranks(POINTS if len(game.shape) == 1 else num_images)
+        num_classes = min(game.generator.num_classes or 1, NUM_IMAGES)
+        num_images = NUM_IMAGES - NUM_IMAGES % num_classes  # equally many of each class
+        samples = game.sample_on_all_ranks(NUM_POINTS if len(game.shape) == 1 else num_images)
         if not trainer.is_global_zero:
             return
         names = data.class_names or ()

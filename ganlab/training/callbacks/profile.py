@@ -22,8 +22,8 @@ TRACED = 5  # steps in the trace; the steps after them are in the table
 class CallbackRanges(PassThroughProfiler):
     """A Lightning profiler that times what each callback does after a step.
 
-    Lightning calls `profile` some twenty times a step. For all other actions it returns a shared context that
-    does nothing, because a context of the base class would take time.
+    Lightning calls `profile` some twenty times a step. For every action but these, `profile` returns a shared
+    context that does nothing, because a context of the base class would take time.
     """
 
     def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
@@ -37,8 +37,8 @@ class Profile(Callback):
     """Times the data, each player, each trick and each callback, in every step after the first few.
 
     The time of a trick is the time of its hooks. What the trick adds to a network or to a gradient counts as
-    time of the player. On a GPU the stopwatch waits for the device at every change of range, so a step takes
-    longer than without it.
+    time of the player. On a GPU the stopwatch waits for the device whenever another part begins, so a step
+    takes longer than without it.
 
     Args:
         folder: the folder of the table, profile.txt, and of the trace, profile.json, which chrome://tracing
@@ -56,7 +56,7 @@ class Profile(Callback):
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         self.stopwatch = Stopwatch(torch.get_device_module(module.device).synchronize)
-        self.stopwatch.start()
+        self.stopwatch.start()  # sets `Stopwatch.running`: from here on, `profile_range` uses this stopwatch
         if trainer.is_global_zero:
             self.tracer.start()
 
@@ -67,7 +67,7 @@ class Profile(Callback):
                 self.stopwatch.start()  # again from zero: the table leaves out the steps up to here
 
     def on_train_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        Stopwatch.running = None  # from here on, `profile_range` measures nothing
+        Stopwatch.running = None  # from here on, `profile_range` uses no stopwatch
         if trainer.is_global_zero:
             self.tracer.stop()
             write_atomically(self.folder / "profile.txt", self.table(module.game.step))
@@ -75,7 +75,7 @@ class Profile(Callback):
     on_exception = on_train_end  # type: ignore[assignment]
 
     def table(self, step: int) -> str:
-        """For each range, its milliseconds per step and its share of the total time; the longest first.
+        """For each part of a step, its milliseconds and its share of the total time; the longest first.
 
         Args:
             step: the number of the last timed step in the run.
@@ -84,10 +84,10 @@ class Profile(Callback):
         num_timed = num_steps - WARM_UP - TRACED
         if num_timed < 1:
             return f"only {num_steps} steps: the table is of those from step {WARM_UP + TRACED + 1} on\n"
-        ranges = sorted(self.stopwatch.seconds.items(), key=itemgetter(1), reverse=True)
-        total = sum(seconds for _, seconds in ranges)
-        rows = [f"{'phase':<32}{'ms a step':>12}{'share':>9}"]
-        for name, seconds in [*ranges, ("all", total)]:
+        parts = sorted(self.stopwatch.seconds.items(), key=itemgetter(1), reverse=True)
+        total = sum(seconds for _, seconds in parts)
+        rows = [f"{'part':<32}{'ms a step':>12}{'share':>9}"]
+        for name, seconds in [*parts, ("all", total)]:
             rows.append(f"{name:<32}{1000 * seconds / num_timed:>12.3f}{seconds / total:>9.1%}")
         num_images = self.timetable.images_seen(step) - self.timetable.images_seen(step - num_timed)
         return "\n".join([*rows, f"{num_images / total:,.0f} images/s over {num_timed} steps\n"])

@@ -21,32 +21,36 @@ class Stop(Callback):
 
     All processes of a run end after the same step; on GPUs, up to ten steps after the signal. A second signal
     ends its process at once.
+
+    If a run has several processes, SIGTERM gets a new handler three times: this class's, by `catch_sigterm`
+    before `fit`; Lightning's, at the beginning of `fit`; this class's again, in `on_train_start`. They are
+    removed in the opposite order: `on_train_end` restores Lightning's, Lightning restores the one from before
+    it, and `release_sigterm` the one from before `fit`.
     """
 
     def __init__(self, steps: int):
         self.steps = steps
         self.signal: str | None = None
-        self._outer_handler: Any = (
-            None  # the handler of SIGTERM outside of `fit`, once `catch_sigterm` was called
-        )
+        # The handler of SIGTERM that `catch_sigterm` replaced; None: it was not called.
+        self._handler_before_fit: Any = None
 
     def catch_sigterm(self) -> None:
         """Notes SIGTERM until `release_sigterm` is called; to be called before `fit`.
 
         If a process of a run dies, torchrun sends SIGTERM to the others. At the end of `fit`, Lightning
-        restores the handler from before it. The default handler would end this process, perhaps before it has
-        reported the error.
+        restores the handler from before `fit`. If this were the default handler, it would end this process,
+        perhaps before the error is reported.
         """
-        self._outer_handler = set_handler(signal.SIGTERM, self._on_signal)
+        self._handler_before_fit = set_handler(signal.SIGTERM, self._on_signal)
 
     def release_sigterm(self) -> None:
         """Restores the handler of SIGTERM that `catch_sigterm` has replaced, if it was called."""
-        if self._outer_handler is not None:
-            set_handler(signal.SIGTERM, self._outer_handler)
+        if self._handler_before_fit is not None:
+            set_handler(signal.SIGTERM, self._handler_before_fit)
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         # Lightning installs its handlers before this hook, so these replace them.
-        self._old_handlers = {number: set_handler(number, self._on_signal) for number in SIGNALS}
+        self._handlers_before_training = {number: set_handler(number, self._on_signal) for number in SIGNALS}
         # Lightning would ask all processes about SIGTERM, and so wait for the device, in every step.
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
         trainer.should_stop = module.game.step >= self.steps
@@ -62,13 +66,13 @@ class Stop(Callback):
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         # Lightning does not call this after an exception. The handlers of this class then stay for a while,
         # so the SIGTERM with which torchrun ends this process does not hide the exception.
-        for number, handler in self._old_handlers.items():
+        for number, handler in self._handlers_before_training.items():
             set_handler(number, handler)
 
     def ignore_sigterm(self) -> None:
-        """Ignores SIGTERM from now on, because torchrun would cut off the last messages with it."""
-        self._outer_handler = signal.SIG_IGN
-        self.release_sigterm()
+        """Ignores SIGTERM from now on, so that torchrun's SIGTERM does not cut off the last messages."""
+        set_handler(signal.SIGTERM, signal.SIG_IGN)
+        self._handler_before_fit = signal.SIG_IGN  # so a later `release_sigterm` does not end this
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number).name

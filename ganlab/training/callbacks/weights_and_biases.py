@@ -20,8 +20,8 @@ from ganlab.core.errors import ConfigError, error_message, require
 
 # The values that WANDB_MODE may have, or None if it is not set. dryrun and run are old names of modes.
 MODES = (None, "online", "offline", "disabled", "shared", "dryrun", "run")
-PATIENCE = 3.0  # the seconds that the server has to answer; by default wandb gives up after 100
-UPLOAD_TIME = 300.0  # the seconds that the upload at the end may take; by default wandb waits without limit
+PATIENCE = 3.0  # how many seconds the server is given to answer; by default wandb waits for 100
+UPLOAD_TIME = 300.0  # how many seconds the upload at the end may take; by default wandb waits without limit
 # Variables without effect: the run directory decides where W&B writes and which W&B run a resume continues.
 IGNORED_VARIABLES = ("WANDB_DIR", "WANDB_RUN_ID", "WANDB_RESUME")
 
@@ -37,7 +37,7 @@ class Wandb(WandbLogger):
         cfg: the config of the run, which W&B shows.
 
     Attributes:
-        where_to_look: the address of the W&B run, or the command that uploads it.
+        where_to_look: the address of the W&B run, or the command that uploads it; "disabled" if W&B is.
 
     Raises:
         ConfigError: W&B rejects the run.
@@ -74,7 +74,8 @@ class Wandb(WandbLogger):
         run.define_metric("*", step_metric="step")
         # One command for all parts of a resumed run, which wandb uploads in their order.
         sync = f"offline; wandb sync {shlex.quote(str(directory.path))}/wandb/offline-run-*"
-        # wandb prints a warning if the address of an offline run is read.
+        # The address of an offline run is not read, because wandb would print a warning. A disabled run has
+        # no address, so its mode, "disabled", is shown.
         self.where_to_look = sync if run.offline else run.url or run.settings.mode
         super().__init__(experiment=run)
 
