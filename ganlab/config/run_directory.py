@@ -7,6 +7,8 @@ lock             locked while a process plays the run, and names this process; o
 summary.json     status, steps, images, seconds, metrics with their protocol, seed, commit, versions
 samples/         pictures from the same latents, named by step
 checkpoints/     last.ckpt, previous.ckpt, best.ckpt: written under another name, then renamed
+
+This module is in config/, because every command that uses a run first builds objects from its config.yaml.
 """
 
 import errno
@@ -15,7 +17,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
@@ -61,7 +63,7 @@ class RunDirectory:
         self.signed_by_user = True
         self.created_directories: list[Path] = []  # the directories that `create` made, innermost first
         self.existing_paths: set[Path] | None = None  # the content of the directory before `create`
-        self._held_lock = ExitStack()
+        self._lock: Lock | None = None
 
     def create(self) -> None:
         """Creates and locks the directory.
@@ -91,20 +93,20 @@ class RunDirectory:
         self.samples.mkdir(exist_ok=True)
 
     def refuse_special_files(self) -> None:
-        """Refuses pipes, devices and links out of the directory, because writing would follow them."""
-        root = self.path.resolve()
-        wandb = self.path / "wandb"  # contains links to logs elsewhere
-        for path in (path for path in self.path.rglob("*") if wandb not in path.parents):
-            is_inside = root in Path(os.path.realpath(path)).parents
+        """Refuses pipes, devices and links out of the directory. Data written to them would leave it."""
+        # The folder wandb is left out, because it contains links to logs elsewhere.
+        for path in (path for path in self.path.rglob("*") if self.path / "wandb" not in path.parents):
+            is_inside = self.path.resolve() in Path(os.path.realpath(path)).parents
             if not is_inside or not (path.is_symlink() or path.is_file() or path.is_dir()):
                 raise ConfigError(f"{path} is a link out of the run directory, or not a file", "remove it")
 
     def lock(self) -> None:
         """Keeps other processes from playing this run, until `release` or the end of this process."""
-        self._held_lock.callback(Lock(self.path / "lock").release)
+        self._lock = Lock(self.path / "lock")  # the constructor locks the file
 
     def release(self) -> None:
-        self._held_lock.close()
+        if self._lock is not None:
+            self._lock.release()
 
     def discard(self) -> None:
         """Removes everything that was created since `create`."""
