@@ -50,9 +50,8 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
         sys.argv = command.arguments
         os.environ[TRACEBACK_VARIABLE] = str(int(command.raises_errors))
         command.jobs.print()
-    if command.failures:
-        # `ProcessLost` is a RuntimeError, and `job` records a crash as a RuntimeError.
-        sys.exit(1 if isinstance(command.failures[0], Diverged | RuntimeError) else 2)
+    if command.failure_statuses:
+        sys.exit(command.failure_statuses[0])
 
 
 class Command:
@@ -65,9 +64,9 @@ class Command:
         self.jobs = JobTable(sys.argv[1:])
         # Overrides that apply to the saved config of the run that the command resumes, if it resumes one.
         self.overrides_for_saved_config: list[str] = []
-        self.failures: list[BaseException] = []
-        # A ValueError that is raised before the first job comes from Hydra and concerns the command line.
-        self.has_started = False
+        # An exit status for each failure. The first of them is the exit status of the command.
+        self.failure_statuses: list[int] = []
+        self.has_started = False  # whether the first job has started
         # A job in a different process, as on a cluster, raises its errors so that this process receives them.
         self.main_pid = os.getpid()
 
@@ -82,6 +81,7 @@ class Command:
             sys.argv = [self.arguments[0], *words]
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.name)(self.job)()
         except (*ONE_LINE_ERRORS, ValueError, TypeError) as error:
+            # Before the first job, a ValueError or TypeError comes from Hydra and concerns the command line.
             if self.has_started and not isinstance(error, ONE_LINE_ERRORS):
                 raise
             self.report(explain_error(error, self.name, overrides))
@@ -113,7 +113,7 @@ class Command:
             if not is_sweep or os.getpid() != self.main_pid:
                 raise
             traceback.print_exc()
-            self.failures.append(RuntimeError("a job failed"))
+            self.failure_statuses.append(1)
 
     def report(self, error: BaseException) -> None:
         """Prints an error in one line, or raises it if the user wants tracebacks."""
@@ -121,7 +121,8 @@ class Command:
             raise error
         self.jobs.finish(error)
         print(f"{self.name}: {user_message(error)}", file=sys.stderr, flush=True)
-        self.failures.append(error)
+        # `ProcessLost` and `UnfinishedRuns` are RuntimeErrors.
+        self.failure_statuses.append(1 if isinstance(error, Diverged | RuntimeError) else 2)
 
 
 def is_override(word: str) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ganlab.core.distributed import broadcast_, make_in_parallel
 from ganlab.core.errors import ConfigError, completing_relative_keys, require
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import ALWAYS_AVAILABLE, Batch, Capability, Networks, Player, Turn, at_least_float32
+from ganlab.core.turn import BASE_CAPABILITIES, Batch, Capability, Networks, Player, Turn, at_least_float32
 from ganlab.core.validation import validated_whole_number
 from ganlab.networks.base import Discriminator, Generator, evaluating
 from ganlab.objectives.base import Objective
@@ -61,7 +61,7 @@ class Game(nn.Module):
         self.objective = objective
         self.tricks = Tricks(tricks)
         label_capability = {Capability.LABELS} if (networks.num_classes or 0) > 1 else set()
-        provided = (objective.provides | ALWAYS_AVAILABLE | label_capability) - unavailable
+        provided = (objective.provides | BASE_CAPABILITIES | label_capability) - unavailable
         self.tricks.check_capabilities(provided, type(objective).__name__)
         missing = " and ".join(sorted(objective.needs & unavailable))
         reason = f"needs {missing}, which the settings exclude"

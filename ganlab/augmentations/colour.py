@@ -17,9 +17,10 @@ class Colour(Augmentation):
     """Brightness, contrast, luma flip, hue and saturation (Karras et al. 2020, appendix B).
 
     Each pixel is a vector of three channels, and v = (1, 1, 1) / sqrt(3) is the grey axis. Brightness adds a
-    multiple of v. Every other transform scales the part of the vector along v, or scales or rotates the part
-    orthogonal to v. These transforms commute, so their product needs no matrices. Grey images have only the
-    part along v.
+    multiple of v, and comes first. Contrast scales the whole vector about the middle of the range. Luma flip
+    negates the part along v, also about the middle. Hue rotates the part orthogonal to v, and saturation
+    scales this part. The last four transforms commute, so their product needs no matrices. Grey images have
+    only the part along v.
 
     brightness: the standard deviation of the added amount, in units of half of the width of the data's range.
     contrast: the standard deviation of log2 of the factor by which both parts are scaled, about the middle of
@@ -59,7 +60,7 @@ class Colour(Augmentation):
         angle = torch.where(rotated, self.hue * pi * (2 * u_hue - 1), 0)
         gain_along = gain * sign
         gain_orthogonal = gain * torch.where(saturated, (self.saturation * z_saturation).exp2(), 1)
-        # Along v, a value is mapped to gain_along (value + added - middle) + middle.
+        # Along v, a value is mapped to gain_along * (value + added - middle) + middle.
         offset = gain_along * added + (1 - gain_along) * span.middle
         if x.shape[1] == 1:
             return per_image(gain_along) * x + per_image(offset)

@@ -56,7 +56,7 @@ class Geometry(Augmentation):
         Each is the product of the inverses of all transforms; the inverse of the first transform is leftmost.
         """
         n, _, height, width = x.shape
-        # Not all of the uniform numbers are used, but drawing fewer would change all results.
+        # `chance[8]` and the last three of `uniform` are unused, but drawing fewer would change all results.
         chance, uniform = random.uniform(stream, n, 2, 9).permute(1, 2, 0)  # [9, B] each
         z_scale, z_stretch, z_right, z_down = random.normal(stream, n, 4).T
         u_flip, u_quarters, u_right, u_down, u_first_angle, u_second_angle, _, _, _ = uniform
@@ -79,7 +79,7 @@ class Geometry(Augmentation):
             (p, inverse_translation(self.shift * width * z_right, self.shift * height * z_down)),
         ]
         identity = product = torch.eye(3, device=x.device)
-        for u_applied, (probability, inverse) in zip(chance, inverses, strict=False):
+        for u_applied, (probability, inverse) in zip(chance[:8], inverses, strict=True):
             applied = u_applied[:, None, None] < probability  # to which images, [B, 1, 1]
             inverse = torch.where(applied, inverse, identity)
             # The matrix product, without `@`, which autocast would compute in half precision.
@@ -90,8 +90,7 @@ class Geometry(Augmentation):
 def affine(*entries: Tensor | float) -> Tensor:
     """Affine matrices [B, 3, 3] from the six entries of their first two rows, numbers or tensors [B]."""
     zeros = torch.zeros_like(next(entry for entry in entries if isinstance(entry, Tensor)))  # [B]
-    tensors = [zeros + entry for entry in (*entries, 0.0, 0.0, 1.0)]
-    return torch.stack(tensors, 1).view(-1, 3, 3)
+    return torch.stack([zeros + entry for entry in (*entries, 0.0, 0.0, 1.0)], 1).view(-1, 3, 3)
 
 
 def inverse_scaling(horizontal: Tensor, vertical: Tensor | float) -> Tensor:

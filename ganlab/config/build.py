@@ -97,7 +97,14 @@ def build_data_of_run(run: RunDirectory, cfg: DictConfig, root: str | None) -> D
 def build_evaluation(
     cfg: DictConfig, data: Data, open_progress_bar: OpenProgressBar = Evaluation.open_progress_bar
 ) -> Evaluation:
-    """The metrics of a config on some data; `open_progress_bar` opens a progress bar."""
+    """The metrics of a config on some data.
+
+    Args:
+        cfg: the config of a run.
+        data: the data whose samples the metrics compare with generated samples.
+        open_progress_bar: a function that shows a progress bar, see `OpenProgressBar`. The default, that of
+            `Evaluation`, shows none.
+    """
     settings = {"n": cfg.evaluation.n, "n_real": cfg.evaluation.n_real, "seed": cfg.evaluation.seed}
     return Evaluation(instantiate_group(cfg, "metric"), data, **settings, open_progress_bar=open_progress_bar)
 
@@ -123,7 +130,8 @@ def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | No
                 generator = networks["generator"]
                 num_outputs = objective.outputs_per_latent * generator.latent_dim
                 generator.encoder = build_network(cfg, "encoder", data, num_outputs=num_outputs)
-            # The trick ema draws classes as often as they occur in the data.
+            # The trick ema recomputes batch norm statistics from samples. It draws the classes of these
+            # samples in proportion to the counts.
             networks["generator"].class_counts = None if data is None else data.class_counts()
             # `Game` calls the tricks, which may add layers and draw their weights.
             torch.default_generator.manual_seed(derive_seed(cfg.seed, "tricks"))
@@ -133,6 +141,7 @@ def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | No
             # This must precede the loading of weights: float32 networks would round float64 weights.
             game = game.double() if cfg.trainer.precision == "64-true" else game
             if cfg.trainer.get("sync_batchnorm", False):
+                # `DifferentiableBatchNorm` is the batch norm of the trick unrolled.
                 replace_modules(game, (*BATCH_NORMS, DifferentiableBatchNorm), SynchronisedNorm)
             # Convolutions are faster in this format on CPUs and GPUs; results differ in the last bit at most.
             return game.to(memory_format=torch.channels_last)

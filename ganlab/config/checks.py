@@ -41,9 +41,9 @@ def check_game_config(cfg: DictConfig) -> None:
         require(cfg[key] != "", "is empty", "give a directory, or remove it", key, "")
     agrees = cfg.images is None or cfg.steps == num_steps(cfg.images, cfg.data.batch_size, cfg.default_steps)
     require(agrees, f"contradicts steps={cfg.steps}", "give only one of them", "images", cfg.images)
-    if unsupported := sorted(set(cfg.trainer) - TRAINER_SETTINGS):
-        name, remedy = unsupported[0], f"remove it; supported are {', '.join(sorted(TRAINER_SETTINGS))}"
-        raise ConfigError("is not supported", remedy, f"trainer.{name}", to_plain(cfg.trainer[name]))
+    remedy = f"remove it; supported are {', '.join(sorted(TRAINER_SETTINGS))}"
+    for name, value in sorted(cfg.trainer.items()):
+        require(name in TRAINER_SETTINGS, "is not supported", remedy, f"trainer.{name}", to_plain(value))
     # Every network must fit the data. If the data are codes of an encoder, only the networks of the players
     # must fit the codes, because no others are built.
     names = player_names(cfg) if cfg.get("code_of") else cfg.model
@@ -125,7 +125,8 @@ def check_evaluation_config(cfg: DictConfig, overrides: Sequence[str]) -> None:
     if cfg.real is not None and Path(cfg.real).expanduser().is_dir():
         combinations.append(("real, a folder", {"root"} & given))
     for cause, unused_keys in combinations:
-        require(not unused_keys, f"has no effect with {cause}", "remove it", min(unused_keys, default=""))
+        if unused_keys:
+            raise ConfigError(f"has no effect with {cause}", "remove it", min(unused_keys))
     refuse_unused_extractor(cfg, overrides)
     if not set(cfg.metric) - {"weights"}:
         raise ConfigError("no metric is selected", "select some, such as 'metric=[fid,kid]'", key="metric")
@@ -138,7 +139,8 @@ def check_evaluation_config(cfg: DictConfig, overrides: Sequence[str]) -> None:
         remedy = "choose inception, or a classifier for images like these, such as mnist"
         require(is_complete, "missing", remedy, "extractor")
     if cfg.output:
-        output, reason = Path(cfg.output), "must be a file that ends in .json, and not a file of a run"
+        output = Path(cfg.output)
+        reason = "must be a file that ends in .json, and not a file of a run"
         is_usable = output.suffix == ".json" and output.name not in ("summary.json", "profile.json")
         require(is_usable and not output.is_dir(), reason, "choose another name", "output", cfg.output)
 

@@ -7,6 +7,8 @@ lock             locked while a process plays the run, and names this process; o
 summary.json     status, steps, images, seconds, metrics with their protocol, seed, commit, versions
 samples/         pictures from the same latents, named by step
 checkpoints/     last.ckpt, previous.ckpt, best.ckpt: written under another name, then renamed
+
+This module is in config/, because commands that use a run first build objects from its config.yaml.
 """
 
 import errno
@@ -15,7 +17,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
@@ -56,12 +58,13 @@ class RunDirectory:
         self.config_file = self.path / "config.yaml"
         self.trust = trust
         self.written_config = b""  # the config as this object wrote it, which is trusted
-        # Whether `write_config` signs the config. `config` sets this for an existing run. For a new run with
-        # the weights of an unsigned run, the caller sets it to False.
-        self.signed_by_user = True
+        # Whether this run counts as made by this user. Then `write_config` signs its config, and the config
+        # may build any object. For an existing run, `config` sets this to whether the config has a valid
+        # signature. For a new run with the weights of an unsigned run, the caller sets it to False.
+        self.made_by_user = True
         self.created_directories: list[Path] = []  # the directories that `create` made, innermost first
         self.existing_paths: set[Path] | None = None  # the content of the directory before `create`
-        self._held_lock = ExitStack()
+        self._lock: Lock | None = None
 
     def create(self) -> None:
         """Creates and locks the directory.
@@ -91,20 +94,20 @@ class RunDirectory:
         self.samples.mkdir(exist_ok=True)
 
     def refuse_special_files(self) -> None:
-        """Refuses pipes, devices and links out of the directory, because writing would follow them."""
-        root = self.path.resolve()
-        wandb = self.path / "wandb"  # contains links to logs elsewhere
-        for path in (path for path in self.path.rglob("*") if wandb not in path.parents):
-            is_inside = root in Path(os.path.realpath(path)).parents
+        """Refuses pipes, devices and links out of the directory. Data written to them would leave it."""
+        # The folder wandb is left out, because it contains links to logs elsewhere.
+        for path in (path for path in self.path.rglob("*") if self.path / "wandb" not in path.parents):
+            is_inside = self.path.resolve() in Path(os.path.realpath(path)).parents
             if not is_inside or not (path.is_symlink() or path.is_file() or path.is_dir()):
                 raise ConfigError(f"{path} is a link out of the run directory, or not a file", "remove it")
 
     def lock(self) -> None:
         """Keeps other processes from playing this run, until `release` or the end of this process."""
-        self._held_lock.callback(Lock(self.path / "lock").release)
+        self._lock = Lock(self.path / "lock")  # the constructor locks the file
 
     def release(self) -> None:
-        self._held_lock.close()
+        if self._lock is not None:
+            self._lock.release()
 
     def discard(self) -> None:
         """Removes everything that was created since `create`."""
@@ -144,7 +147,7 @@ class RunDirectory:
             # there is no signature without a config.
             write_atomically(self.config_file, text)
         self.written_config = text.encode()
-        if self.signed_by_user and (new_signature := signature(self.written_config)):
+        if self.made_by_user and (new_signature := signature(self.written_config)):
             # The old config is replaced in the last line. Until then its signature must be valid, too.
             old_signatures = self._read_text("signature").split()[:1]
             write_atomically(self.path / "signature", "\n".join([new_signature, *old_signatures]) + "\n")
@@ -175,14 +178,14 @@ class RunDirectory:
         Raises:
             ConfigError: the config cannot be read, or would build objects that are not allowed.
         """
-        content, self.signed_by_user = self.read_config()
+        content, self.made_by_user = self.read_config()
         try:
             cfg = validated_saved_config(parse_saved_config(content), self.summary())
         except ConfigError as error:
             raise ConfigError(f"{self.config_file} {error.reason}", error.remedy) from error.__cause__
         except Exception as error:  # yaml raises many kinds
             raise ConfigError(f"{self.config_file} cannot be read", RESTORE) from error
-        check_trust(cfg, self.trust, self.signed_by_user or content == self.written_config)
+        check_trust(cfg, self.trust, self.made_by_user or content == self.written_config)
         return cfg
 
     def _read_text(self, name: str) -> str:

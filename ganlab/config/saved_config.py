@@ -25,6 +25,7 @@ def parse_saved_config(content: bytes) -> Any:
     text, depth = content.decode(), 0
     # The parser yields an event for each value, and for the start and the end of each mapping and list.
     for number, event in enumerate(yaml.parse(text, yaml.SafeLoader)):
+        # As a number, True is 1: the start of a collection adds 1 to the depth, and its end subtracts 1.
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         tag, value = getattr(event, "tag", None), getattr(event, "value", "")
         unsafe = getattr(event, "anchor", None) or (tag and not tag.startswith(PATH_TAG)) or "${" in value
@@ -50,8 +51,8 @@ def validated_saved_config(cfg: Any, summary: Mapping[str, Any]) -> DictConfig:
     missing = [name for name in REQUIRED_GROUPS if not isinstance(cfg.get(name), DictConfig)]
     # A different format explains why groups are missing, so it is reported first. But a file that lacks both
     # the format and some of the groups is not the config of a run.
-    is_read = type(saved_format) is int and saved_format == FORMAT
-    if not is_read and (saved_format is not None or not missing):
+    is_supported = type(saved_format) is int and saved_format == FORMAT
+    if not is_supported and (saved_format is not None or not missing):
         versions = summary.get("versions")
         version = versions.get("torch-ganlab") if isinstance(versions, dict) else None
         writer = f"ganlab {version}" if isinstance(version, str) else "the version of ganlab that wrote it"

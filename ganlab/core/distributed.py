@@ -42,8 +42,8 @@ def all_gather_with_grad(x: Tensor) -> Tensor:
     if not is_distributed():
         return x
     # Each process leaves the rows of all other processes zero, so the sum over processes has all rows.
-    ranks = range(dist.get_world_size())
-    blocks = [x if rank == dist.get_rank() else torch.zeros_like(x) for rank in ranks]
+    blocks = [torch.zeros_like(x)] * dist.get_world_size()
+    blocks[dist.get_rank()] = x
     return SumOfRanks.apply(torch.cat(blocks))
 
 
@@ -75,25 +75,25 @@ def broadcast_(tensors: Iterable[Tensor]) -> None:
             dist.broadcast(tensor, 0)
 
 
-def make_in_parallel(make: Callable[[slice], Tensor], first: int, last: int) -> Tensor:
-    """Makes rows, a part on each process, and returns all of them on every process, [last - first, ...].
+def make_in_parallel(make: Callable[[slice], Tensor], start: int, stop: int) -> Tensor:
+    """Makes rows, a part on each process, and returns all of them on every process, [stop - start, ...].
 
     The result carries no gradient.
 
     Args:
         make: makes the rows in a slice. The slices of the last processes may be shorter, or empty.
-        first: the first row.
-        last: the row after the last one.
+        start: the first row.
+        stop: the end of the rows, as in a slice: the last row is stop - 1.
     """
     if not is_distributed():
-        return make(slice(first, last))
-    rows_per_process = math.ceil((last - first) / dist.get_world_size())
+        return make(slice(start, stop))
+    rows_per_process = math.ceil((stop - start) / dist.get_world_size())
     offset = dist.get_rank() * rows_per_process
-    part = make(slice(first + offset, min(first + offset + rows_per_process, last)))
+    part = make(slice(start + offset, min(start + offset + rows_per_process, stop)))
     rows = part.new_zeros(rows_per_process * dist.get_world_size(), *part.shape[1:])
     rows[offset : offset + len(part)] = part
     dist.all_reduce(rows)
-    return rows[: last - first]
+    return rows[: stop - start]
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:

@@ -17,7 +17,7 @@ which `prefixing_all_keys` adds.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 MAX_LENGTH = 1000  # the largest number of characters of a message
@@ -123,8 +123,10 @@ def prefixing_all_keys(prefix: str | None, separator: str = ": ") -> AbstractCon
         prefix: the text to prepend. None, for the main game, which is in no stage: keys stay as they are.
         separator: the text between the prefix and the key.
     """
-    start = "" if prefix is None else f"{prefix}{separator}"
-    return renaming_keys(lambda key: f"{start}{key.lstrip('.')}".removesuffix(separator) if start else key)
+    if prefix is None:
+        return nullcontext()
+    # An empty key would leave the separator at the end.
+    return renaming_keys(lambda key: f"{prefix}{separator}{key.lstrip('.')}".removesuffix(separator))
 
 
 def error_message(error: BaseException) -> str:

@@ -91,9 +91,9 @@ class Exponential(Ramp):
 
 
 class WarmUp(Schedule):
-    """min((1 + step) / (10 + step), end), the decay of a moving average that forgets fast in early steps.
+    """A decay of a moving average that rises to `end`: min((1 + step) / (10 + step), end).
 
-    The formula is that of TensorFlow's ExponentialMovingAverage.
+    The average forgets fast in early steps. The formula is that of TensorFlow's ExponentialMovingAverage.
     """
 
     def __init__(self, end: float):
@@ -107,6 +107,9 @@ class HalfLife(Schedule):
     """The decay 2^(-1 / h) of a moving average with the half-life h = min(steps, share * step).
 
     So the average forgets fast in early steps. The code of Karras et al. 2020 has this ramp with share 0.05.
+
+    steps: the largest half-life, in steps.
+    share: the half-life as a fraction of the steps so far, until the largest half-life is reached.
     """
 
     def __init__(self, steps: Positive, share: Positive):
@@ -130,8 +133,8 @@ def as_schedule(key: str, value: ScheduleLike, interval: str) -> Schedule:
     Raises:
         ConfigError: a value lies outside of the interval, or is not a number.
     """
-    is_number = isinstance(value, int | float | Schedule) and not isinstance(value, bool)
-    require(is_number, "must be a number", key=key, value=value)
+    is_accepted = isinstance(value, int | float | Schedule) and not isinstance(value, bool)
+    require(is_accepted, "must be a number", key=key, value=value)
     schedule = value if isinstance(value, Schedule) else Constant(value)
     reason = f"must be {describe_interval(interval)}"
     for extreme in (schedule.start, schedule.end):  # schedules are monotone

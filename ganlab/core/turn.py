@@ -22,7 +22,7 @@ Player = Literal["discriminator", "generator"]
 class Capability(StrEnum):
     """Properties of an objective, of data or of a setting that a trick may need, or claim exclusively.
 
-    A trick that ends a property claims it, which refuses every other trick that needs the property.
+    A trick that destroys a property claims it. Every other trick that needs the property is then refused.
     The values are noun phrases for messages: "needs targets".
     """
 
@@ -47,15 +47,16 @@ class Capability(StrEnum):
     VERDICT_PER_SAMPLE = "verdicts on single samples"  # trick packing has verdicts on packs of samples
 
 
-# The capabilities that a game has with any objective and any data, unless other settings exclude them.
-ALWAYS_AVAILABLE = frozenset(Capability) - {
+# The capabilities that a game has by default. `Game` adds those of its objective and of labels, and removes
+# those that settings exclude, for example LABELLED_BATCH if the setting data.labelled is not given.
+BASE_CAPABILITIES = frozenset(Capability) - {
     Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.BOUNDARY_AT_ZERO, Capability.TARGETS,
     Capability.NON_NEGATIVE_LOSSES, Capability.LOSS_PER_FAKE, Capability.ZERO_SUM, Capability.LABELS,
 }  # fmt: skip
 
 
 class Sample(NamedTuple):
-    """A batch of samples and the condition of each."""
+    """A sample in the sense of statistics: a batch of B samples, and the condition of each."""
 
     x: Tensor  # [B, ...]
     condition: Tensor | None = None  # classes [B], images [B, C, H, W] or embeddings [B, E]
@@ -107,15 +108,18 @@ class Networks(NamedTuple):
 
 # The cached values of a turn that become stale if an attribute is replaced, by the name of that attribute.
 # The verdicts on replaced samples may stay in the list `verdicts`: `judge` finds a verdict by the identity of
-# its sample, so it does not use them for the new samples.
+# its `Sample`, so it does not use them for the new samples.
 STALE: dict[str, set[str]] = {
-    # Both players have the same `generated`. To detach it from the generator, a caller replaces it as well.
+    # `generated` stays, with its gradients if it has any, so both players see the same generated samples. A
+    # caller that wants them without gradients also replaces `generated`.
     "player": {"fake", "targets", "verdicts"},
-    **dict.fromkeys(("real", "generator"), {"latent", "generated", "fake", "targets"}),
+    "real": {"latent", "generated", "fake", "targets"},
+    "generator": {"latent", "generated", "fake", "targets"},
     "latent": {"generated", "fake", "targets"},
     "generated": {"fake", "targets"},
     "discriminator": {"verdicts", "targets"},
-    **dict.fromkeys(("fake", "verdicts"), {"targets"}),
+    "fake": {"targets"},
+    "verdicts": {"targets"},
     "is_unrolled": set(),
 }
 
@@ -166,7 +170,7 @@ class Turn:
     @cached_property
     def generated(self) -> Sample:
         """The generator's outputs, unchanged by tricks; with gradients on the generator's turn only."""
-        latent = self.latent
+        latent = self.latent  # before the block, so that hooks on latents can compute gradients
         with torch.set_grad_enabled(self.player == "generator"):
             return Sample(self.generator(latent, self.real.condition), self.real.condition)
 
@@ -208,7 +212,7 @@ class Turn:
         return self.replace(latent=self.tricks.apply_hook("latents", latent, self)).generated
 
     def judge(self, sample: Sample) -> Verdict:
-        """The verdict on a sample after the tricks' `inputs` hooks, cached by the identity of the sample."""
+        """The verdict on samples after the tricks' `inputs` hooks, cached by the identity of the `Sample`."""
         for judged, verdict in self.verdicts:
             if judged is sample:
                 return verdict

@@ -21,8 +21,8 @@ def crop_offset(random_numbers: Tensor, max_offset: Tensor) -> Tensor:
     """The first row or column of each crop, uniform in {0, ..., max_offset}.
 
     Args:
-        random_numbers: the second or the third random number of each sample, [b] float32. A crop of a single
-            file must round like the same crop in a batch in memory, so both must have this type.
-        max_offset: the offset of the crop at the opposite edge of the image, [b] int64.
+        random_numbers: the second or the third random number of each sample, [b] float32. The type
+            is the same for images in files and in memory, so that both round alike.
+        max_offset: the largest offset, the size of the image minus that of the crop, [b] int64.
     """
     return (random_numbers * (max_offset + 1)).long().minimum(max_offset)

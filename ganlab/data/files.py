@@ -33,7 +33,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 # Arrays, not tensors: tensors would be sent through shared memory, of which a container has little.
 Images = TypeVar("Images", np.ndarray, list[np.ndarray])  # [b, C, H, W], or b images of several sizes
-ReadResult = tuple[Images, list[int], list[int]]  # images, positions of their files, of skipped files
+# Images, the positions of their files, and the positions of skipped files.
+ReadResult = tuple[Images, list[int], list[int]]
 
 
 @dataclass(eq=False)
@@ -75,7 +76,7 @@ class ImageFiles(Source):
             yield torch.from_numpy(images), labels_at(self.labels, positions)
 
     def all_samples(self, batch_size: int) -> Iterator[Samples]:
-        samples = ((i, crop_image(image, self.spec)) for i, image in self.images())
+        samples = ((position, crop_image(image, self.spec)) for position, image in self.images())
         while batch := list(islice(samples, batch_size)):
             positions, x = zip(*batch, strict=True)
             yield torch.stack(x), labels_at(self.labels, list(positions))
@@ -100,9 +101,9 @@ class ImageFiles(Source):
 
     def images(self) -> Iterator[tuple[int, Tensor]]:
         """The position of each readable file in `files`, and its image before cropping, [C, h, w]."""
-        chunks = torch.arange(len(self)).split(64)  # the files that a worker reads for one result
         num_readable = 0
-        for images, positions in self._read(self._read_chunk, chunks):
+        # A worker reads 64 files for one result.
+        for images, positions in self._read(self._read_chunk, torch.arange(len(self)).split(64)):
             num_readable += len(positions)
             yield from zip(positions, map(torch.from_numpy, images), strict=True)
         if num_readable == 0:
@@ -115,10 +116,12 @@ class ImageFiles(Source):
         positions, images = map(list, zip(*samples, strict=True))
         readable = torch.tensor(positions)  # [M], increasing
         # Sample i comes from file i if this file is readable, otherwise from the next readable file. The
-        # modulus makes the first readable file the next one after the last.
-        indices = torch.searchsorted(readable, torch.arange(len(self))) % len(readable)  # [N] in `readable`
-        images = [images[index] for index in indices.tolist()]
-        labels = labels_at(self.labels, readable[indices])
+        # modulus makes the first readable file the next one after the last. [N], indices in `readable`:
+        next_readable = torch.searchsorted(readable, torch.arange(len(self))) % len(readable)
+        images = [images[index] for index in next_readable.tolist()]
+        labels = labels_at(self.labels, readable[next_readable])
+        # Row i of the new source is sample i. Only the rows of readable files are distinct; each other row
+        # repeats one of them.
         if uncropped:
             return VariableSizeImages(images, labels, spec.shape, spec.flip, distinct_rows=readable)
         return TensorSource(torch.stack(images), labels, spec.flip, distinct_rows=readable)
@@ -152,27 +155,27 @@ class ImageFiles(Source):
 
     def _read_batch(self, indices: BatchIndices) -> ReadResult[np.ndarray]:
         """The crops of a batch, in which the next readable file replaces each unreadable file."""
-        crops, positions, skipped = list[Tensor](), list[int](), list[int]()
-        for row, random_numbers in zip(indices.rows.tolist(), indices.random_numbers, strict=True):
-            # File number `row`, then the files that can replace it, in their order.
-            candidates = chain(range(row, len(self)), range(row))
-            first_readable = next(self._decode(candidates, skipped), None)
-            if first_readable is None:
+        crops, positions = [], []
+        skipped: list[int] = []
+        for position, random_numbers in zip(indices.rows.tolist(), indices.random_numbers, strict=True):
+            # The file at this position, then the files that can replace it, in their order.
+            candidates = chain(range(position, len(self)), range(position))
+            if (first_readable := next(self._decode(candidates, skipped), None)) is None:
                 raise self._none_readable_error()
-            position, image = first_readable
-            positions.append(position)
+            readable_position, image = first_readable
+            positions.append(readable_position)
             crops.append(crop_image(torch.from_numpy(image), self.spec, random_numbers))
         return torch.stack(crops).numpy(), positions, skipped
 
     def _decode(self, positions: Iterable[int], skipped: list[int]) -> Iterator[tuple[int, np.ndarray]]:
         """The positions and images of readable files. Adds unreadable files to `skipped`, or refuses them."""
-        for i in positions:
+        for position in positions:
             try:
-                yield i, decode_image(self.files[i], self.spec, self._warnings)
+                yield position, decode_image(self.files[position], self.spec, self._warnings)
             except Unreadable:
                 if self.skipped is None:
                     raise
-                skipped.append(i)
+                skipped.append(position)
 
     def _none_readable_error(self) -> ConfigError:
         reason = f"none of the {len(self)} images can be read (one is {self.files[0]})"

@@ -87,7 +87,7 @@ class Folder(Data):
             settings["num_classes"] = len(classes) or None
         check_image_settings(settings, (channels, height, width), len(classes) or None)
         self.skipped: list[str] = []
-        # Whether files are skipped is passed on by this list too: None means that they are refused.
+        # With a list for the paths of skipped files, the functions below skip files; with None, they refuse.
         skipped = self.skipped if on_corrupt == "skip" else None
         remedy = "repair or remove it, or set data.on_corrupt=skip"
         files = {
@@ -113,7 +113,7 @@ def require_opaque(colour: str) -> None:
 
 
 class EvaluationFolder(Data):
-    """Images of one size that are evaluated, not resized. All of them are in the split `train`.
+    """Images for evaluation. They must have one size, because they are not resized. The split is `train`.
 
     Args:
         key: the key of the setting whose value is `root`, for errors.
@@ -174,9 +174,9 @@ def find_splits(root: str, test_root: str | None) -> dict[str, Path]:
         require(test_root is None, reason, "set it to null", ".test_root", test_root)
         return {split: parent / name_of_role[split] for split in ("train", "test")}
     # Any other splits must not be used as classes: a model would learn to distinguish training images from
-    # validation images. So two cases are refused. First: all sub-folders have names of splits, unless these
-    # names have prefixes and one common role, and so are classes, such as blood_test and urine_test. Second:
-    # a training split and a different split are among other folders.
+    # validation images. So two cases are refused. First: all sub-folders have names of splits. Second: a
+    # training split and a different split are among other folders. An exception to the first case are names
+    # with prefixes that all have one role, such as blood_test and urine_test: such folders are classes.
     only_splits = len(folders) > 0 and len(splits) == len(folders)
     are_classes = len(name_of_role) == 1 and all(match["prefix"] for match in splits.values())
     if (only_splits and not are_classes) or ("train" in name_of_role and len(name_of_role) > 1):
@@ -193,9 +193,10 @@ def find_splits(root: str, test_root: str | None) -> dict[str, Path]:
 
 
 def split_role(name: re.Match[str]) -> str:
-    """The role of a split: `train`, `test`, or four letters of another word, such as `vali`.
+    """The role of a split: `train`, `test`, or at most the first four letters of another word.
 
-    Only `train` and `test` have a meaning. The four letters tell whether two names have the same role.
+    Only `train` and `test` have a meaning. Other roles only show whether words differ: `val` and
+    `validation` have different roles, `val` and `vali`.
     """
     word = name["word"].lower()
     return "train" if word.startswith("train") else word[:4]
@@ -265,10 +266,10 @@ def list_images(folder: Path, classes: list[str], skipped: list[str] | None) -> 
     if not set(names) <= set(classes) or (classes and not names):
         raise ConfigError(f"the classes of {folder} differ from those of training", "make them equal")
     visited: set[Path] = set()
-    # If there are classes, this list is empty, but the call still marks the folder as visited, and skips or
-    # refuses the files in it.
-    images = find_images(folder, visited, skipped, deep=False)
-    groups = {folder / name: find_images(folder / name, visited, skipped) for name in names}
+    # With classes, `folder` itself has no images. It is still read: its other files are skipped or refused,
+    # and it counts as visited, so that a link to it is not followed.
+    images = read_folder(folder, visited, skipped, deep=False)
+    groups = {folder / name: read_folder(folder / name, visited, skipped) for name in names}
     for group, files in (groups or {folder: images}).items():
         reason = f"{group} contains no images ({' '.join(SUFFIXES)}), or only those of a different folder"
         require(files, reason, "add some, or remove the folder")
@@ -278,11 +279,10 @@ def list_images(folder: Path, classes: list[str], skipped: list[str] | None) -> 
     return list(chain(*groups.values())), torch.tensor(labels)
 
 
-def find_images(folder: Path, visited: set[Path], skipped: list[str] | None, deep: bool = True) -> list[Path]:
-    """The images in a folder, sorted, and then those in its sub-folders.
+def read_folder(folder: Path, visited: set[Path], skipped: list[str] | None, deep: bool = True) -> list[Path]:
+    """Lists a folder: returns its images, sorted, and then those below; skips or refuses its other files.
 
     Args:
-        folder: the folder.
         visited: the folders that have been read, which are not read again. Each folder that is read is added.
         skipped: as in `list_images`.
         deep: whether sub-folders are read too.
@@ -296,5 +296,5 @@ def find_images(folder: Path, visited: set[Path], skipped: list[str] | None, dee
         skipped += [escape_unprintable(str(file)) for file in others]
     elif others:
         raise ConfigError(f"{others[0]} is not an image", "remove it, or set data.on_corrupt=skip")
-    below = (find_images(subfolder, visited, skipped) for subfolder in (subfolders if deep else []))
+    below = (read_folder(subfolder, visited, skipped) for subfolder in (subfolders if deep else []))
     return [*images, *chain(*below)]

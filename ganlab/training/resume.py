@@ -41,7 +41,7 @@ def resumed_config(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str])
     refuse_unknown_keys(unchecked, saved)
     given = {override.key_or_group: override for override in parsed}  # the last override of each key
     refuse_changes(given.values(), cfg, saved)
-    if not run.signed_by_user:  # the run was made by somebody else, or on a different machine
+    if not run.made_by_user:  # the run was made by somebody else, or on a different machine
         refuse_upload(saved, given)
     for key, value in mutable_values(given, cfg):
         OmegaConf.update(saved, key, value, merge=False, force_add=True)

@@ -125,7 +125,7 @@ class Session:
         elif cfg.init_from:
             # With the weights of somebody else's run, this run counts as somebody else's, too. Its config is
             # then not signed, so it may only name classes of ganlab and optimisers of torch.
-            _, self.directory.signed_by_user = RunDirectory(cfg.init_from).read_config()
+            _, self.directory.made_by_user = RunDirectory(cfg.init_from).read_config()
         # A run that was started with `init_from` still has this setting when it is resumed. It then needs the
         # weights again only if it was killed before its first checkpoint.
         if cfg.init_from and self.checkpoint is None:

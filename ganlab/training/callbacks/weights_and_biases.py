@@ -94,7 +94,7 @@ def refuse_foreign_settings(directory: RunDirectory) -> None:
     server that the file names.
     """
     for path in ("wandb/settings", ".wandb/settings"):
-        allowed = directory.signed_by_user or not os.path.exists(path)
+        allowed = directory.made_by_user or not os.path.exists(path)
         reason = f"{path} would tell W&B where to send your key"
         require(allowed, reason, "remove it, or set logger=csv")
 
