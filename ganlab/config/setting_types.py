@@ -73,7 +73,8 @@ def validated_settings(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictCo
         # Mappings are not converted: they may hold interpolations of keys that the command lacks.
         value = value if annotation is dict else to_plain(value)
         fits = isinstance(value, DictConfig) if annotation is dict else matches(value, annotation)
-        require(fits, f"must be {describe_type(annotation)}", key=key, value=value)
+        if not fits:
+            raise ConfigError(f"must be {describe_type(annotation)}", key=key, value=value)
         if key in PATHS and isinstance(value, str) and value.startswith("~"):
             OmegaConf.update(cfg, key, os.path.expanduser(value))
     return cfg
