@@ -19,11 +19,16 @@ if TYPE_CHECKING:
     from ganlab.suites.standing import Standing
     from ganlab.suites.suite import Suite
 
-MOST = 4  # threads of a run, where nobody says how many: small networks gain nothing from more
+# The largest number of threads of a run if the user gives none; small networks gain nothing from more.
+MOST = 4
 
 
 def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     """Plays every arm with every seed, or trial after trial: runs of their own with rows in results.csv.
+
+    Args:
+        cfg: the settings in conf/ablate.yaml.
+        overrides: the overrides of the command line, which `launch` passes to every command; not used here.
 
     Raises:
         ConfigError: the suite, the sweep or a setting cannot be; nothing was played.
@@ -35,7 +40,7 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
         from ganlab.sweeps import sweep as sweeps
 
         sweep = sweeps.read(cfg.sweep)
-        from ganlab.sweeps.command import command  # torch and Lightning: what went before needs neither
+        from ganlab.sweeps.command import command  # imports torch, which the lines above do not need
 
         command(sweep, *shared_out(cfg.processes, cfg.threads), cfg)
         return
@@ -55,7 +60,7 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
 
 
 def refuse(cfg: DictConfig) -> None:
-    """Refuses settings that mean nothing."""
+    """Refuses settings that would have no effect."""
     refuse_two(cfg)
     whose, silent = ("suite", ["wandb"]) if cfg.sweep is None else ("sweep", ["only", "rerun"])
     for name in silent:

@@ -19,6 +19,10 @@ def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, dict[st
 
     A source is a run, or a file that `ganlab.evaluate` wrote. The table has one column for each source.
 
+    Args:
+        cfg: the settings in conf/compare.yaml.
+        overrides: the overrides of the command line, which `launch` passes to every command; not used here.
+
     Returns:
         The values, by name and source.
 
@@ -26,7 +30,8 @@ def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, dict[st
         ConfigError: there are fewer than two sources, a source has no values, they have no value in common,
             or protocols differ in keys that are not in `ignore`.
     """
-    paths = [cfg.of] if isinstance(cfg.of, str) else list(cfg.of)  # the sources
+    # The setting `of` is the path of a source or a list of paths, as in "compare of=[run_a,run_b]".
+    paths = [cfg.of] if isinstance(cfg.of, str) else list(cfg.of)
     are_different = len(paths) > 1 and len(set(paths)) == len(paths)
     remedy = "set 'of=[<run or file>,<run or file>]'"
     require(are_different, "needs two or more runs or files, each once", remedy, "of", paths)

@@ -21,7 +21,7 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     """A new file that replaces `path` at the end of the block; after an error, `path` is as it was before.
 
     Until then the new file has a random name, cut to a length that file systems allow. The file is opened in
-    mode "x", which fails if the name exists: an existing link of this name would be followed.
+    mode "x", which fails if the name exists. Any other mode would follow an existing link of this name.
     """
     part = path.with_name(f"{path.name[:200]}.{secrets.token_hex(4)}.part")
     try:

@@ -23,7 +23,7 @@ LATENT_BLOCK = 1000  # the number of latents in one draw
 
 
 class SharedReference:
-    """A reference to a game that is not a submodule: it is not copied, moved or saved with its holder."""
+    """A reference that does not make the game a submodule: copies, moves and checkpoints leave it out."""
 
     def __init__(self, game: Game | None):
         self.game = game
@@ -36,7 +36,7 @@ class Game(nn.Module):
     """The players' networks, their objective and the tricks that change both.
 
     Args:
-        networks: the networks before the tricks have changed them.
+        networks: the networks; the tricks change them in place.
         objective: the objective, which computes the first loss terms.
         tricks: the tricks by their names in the config.
         unavailable: the capabilities that no objective or trick may need, because the play, the hardware or
@@ -112,6 +112,7 @@ class Game(nn.Module):
     def turn(self, player: Player, batch: Batch, random: RandomStreams) -> Turn:
         """A player's turn in this step, on a batch of data and with random numbers from `random`."""
         if self.autoencoder is not None:
+            # A Batch is a tuple of samples, some of which may be None.
             batch = Batch._make(s if s is None else s._replace(x=self._to_game_space(s.x)) for s in batch)
         return Turn(
             player=player,
@@ -230,7 +231,7 @@ class Game(nn.Module):
     ) -> Tensor:
         """The same as `sample`, computed in parts by all processes; each process must call it.
 
-        All processes use the batch norm statistics of the first process, which are those in checkpoints.
+        Before, all processes receive the batch norm statistics of the first one, which checkpoints contain.
         """
         broadcast_(self.sampler.buffers())
         first, last, _ = (rows or slice(None)).indices(n)
@@ -266,7 +267,8 @@ class Game(nn.Module):
     def get_extra_state(self) -> dict[str, Any]:
         """The step of the run, and the class counts of the training data.
 
-        The trick ema draws classes in proportion to these counts, also after a game is loaded without data.
+        `build_game` sets `class_counts` of the generator if it has data. The trick ema draws classes in
+        proportion to these counts, also after a game is loaded without data, so checkpoints contain them.
         """
         return {"step": self.step, "class_counts": self.generator.class_counts}
 

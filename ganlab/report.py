@@ -12,11 +12,16 @@ from ganlab.suites.page import refuse_two
 def report(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     """Writes README.md and its pictures into the folder of a suite or a sweep.
 
+    Args:
+        cfg: the settings in conf/report.yaml.
+        overrides: the overrides of the command line, which `launch` passes to every command; not used here.
+
     Returns:
         The README.md.
 
     Raises:
-        ConfigError: there is none such, its numbers do not compare, or the folder cannot be written.
+        ConfigError: there is no such suite or sweep, its numbers cannot be compared, or the folder cannot be
+            written.
     """
     refuse_two(cfg)
     if cfg.suite:

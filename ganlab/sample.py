@@ -42,7 +42,8 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     from ganlab.visualize.views import VIEWS
 
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
-    # The class as typed, because Hydra reads some names of classes as numbers or as null.
+    # Replaces the name of a class in `cfg` by its number (in place). The class is passed as it was typed,
+    # because Hydra reads some names of classes as numbers or as null.
     complete_options(cfg, game, class_names, typed.get("class"))
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step, class_names)
     with as_config_errors():  # a view may build data and an extractor from the config

@@ -138,7 +138,7 @@ def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | No
             players = Networks(networks["generator"], networks.get("discriminator"), cfg.data.num_classes)
             unavailable = unavailable_capabilities(cfg)
             game = Game(players, objective, tricks, unavailable=unavailable, autoencoder=autoencoder)
-            # This must precede the loading of weights: float32 networks would round float64 weights.
+            # Networks are converted before weights are loaded, because float32 would round float64 weights.
             game = game.double() if cfg.trainer.precision == "64-true" else game
             if cfg.trainer.get("sync_batchnorm", False):
                 # `DifferentiableBatchNorm` is the batch norm of the trick unrolled.
@@ -171,7 +171,7 @@ def build_network(cfg: DictConfig, name: str, data: Data | None, **derived_setti
     torch.default_generator.manual_seed(derive_seed(cfg.seed, name))
     base_class = {"generator": Generator, "discriminator": Discriminator}.get(name, object)
     network = instantiate(cfg.model[name], base_class)
-    if derived_settings:  # the node of the encoder is a partial, which lacks them
+    if derived_settings:  # the node of the encoder is a partial, which still lacks these settings
         with completing_relative_keys(key):
             network = network(**derived_settings)
     initialisers = instantiate(cfg.initial.get(name, []))

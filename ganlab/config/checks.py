@@ -131,7 +131,7 @@ def check_evaluation_config(cfg: DictConfig, overrides: Sequence[str]) -> None:
     if not set(cfg.metric) - {"weights"}:
         raise ConfigError("no metric is selected", "select some, such as 'metric=[fid,kid]'", key="metric")
     if has_images:
-        refuse_unused_weights(cfg)  # not for a run, because the extractor in its config may read them
+        refuse_unused_weights(cfg)  # not for a run, whose own extractor may read the weights
         remedy = "give a folder of images"
         require(Path(cfg.generated).is_dir(), "not a folder", remedy, "generated", cfg.generated)
         require(cfg.real, "missing", f"{remedy}, or the name of a data set", "real")
@@ -167,7 +167,7 @@ def selected_nodes(cfg: DictConfig, group: str) -> dict[str, DictConfig]:
     """The nodes of the selected tricks, metrics or loggers, by name.
 
     Raises:
-        ConfigError: a node has no class: an override has set a setting of an option that was not selected.
+        ConfigError: a node has no class, because an override concerns an option that was not selected.
     """
     # metric.weights is a file for the extractor, not a metric.
     nodes = {str(name): node for name, node in cfg[group].items() if (group, name) != ("metric", "weights")}

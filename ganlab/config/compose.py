@@ -53,14 +53,14 @@ def compose(*overrides: str, config_name: str = "run") -> DictConfig:
 
 
 def initialized_hydra() -> AbstractContextManager[Any]:
-    """A context in which Hydra is initialised with conf/. In a command it already is."""
+    """A context in which Hydra is initialised with conf/. In a command, Hydra is initialised already."""
     if GlobalHydra.instance().is_initialized():
         return nullcontext()
     return hydra.initialize_config_dir(str(CONF), version_base="1.3")
 
 
 def validated_composition(cfg: DictConfig, config_name: str, overrides: Sequence[str]) -> DictConfig:
-    """The config of a command after a check of its overrides and settings, with `~` expanded in paths.
+    """The config of a command after a check of its overrides and settings. Expands `~` in paths (in place).
 
     Raises:
         ConfigError: an override has no effect, or a value has the wrong type.

@@ -3,7 +3,7 @@
 config.yaml      the resolved config, which rebuilds everything without conf/; the first key is `format`
 signature        signatures of config.yaml by the user's key. A signed config may build any object
 metrics.csv      one row per logged step
-lock             locked while a process plays the run, and names this process; otherwise empty
+lock             locked while a process plays the run, and names this process; empty after that
 summary.json     status, steps, images, seconds, metrics with their protocol, seed, commit, versions
 samples/         pictures from the same latents, named by step
 checkpoints/     last.ckpt, previous.ckpt, best.ckpt: written under another name, then renamed
@@ -94,7 +94,7 @@ class RunDirectory:
         self.samples.mkdir(exist_ok=True)
 
     def refuse_special_files(self) -> None:
-        """Refuses pipes, devices and links out of the directory. Data written to them would leave it."""
+        """Refuses pipes, devices and links out of the directory, by which data could leave the directory."""
         # The folder wandb is left out, because it contains links to logs elsewhere.
         for path in (path for path in self.path.rglob("*") if self.path / "wandb" not in path.parents):
             is_inside = self.path.resolve() in Path(os.path.realpath(path)).parents
@@ -148,7 +148,7 @@ class RunDirectory:
             write_atomically(self.config_file, text)
         self.written_config = text.encode()
         if self.made_by_user and (new_signature := signature(self.written_config)):
-            # The old config is replaced in the last line. Until then its signature must be valid, too.
+            # The last line replaces the old config. Until then, the old signature must be valid, too.
             old_signatures = self._read_text("signature").split()[:1]
             write_atomically(self.path / "signature", "\n".join([new_signature, *old_signatures]) + "\n")
         write_atomically(self.config_file, text)
@@ -173,7 +173,7 @@ class RunDirectory:
         return content, bool(signatures) and signature(content) in signatures
 
     def config(self) -> DictConfig:
-        """The config of the run.
+        """The config of the run. Sets `made_by_user` to whether the config has a valid signature.
 
         Raises:
             ConfigError: the config cannot be read, or would build objects that are not allowed.
@@ -212,7 +212,7 @@ class RunDirectory:
         return self.default_checkpoint != "last" or any(path.exists() for path in paths)
 
     def checkpoint(self, name: str | None = None) -> tuple[Path, dict[str, Any]]:
-        """The path and the content of a checkpoint. If the last cannot be read, those of the previous one.
+        """The path and the content of a checkpoint; of the previous one if the last one cannot be read.
 
         Args:
             name: last, previous or best, or a path; None: the default checkpoint.

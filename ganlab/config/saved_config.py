@@ -10,6 +10,7 @@ from ganlab.config.setting_types import SETTING_TYPES
 from ganlab.core.errors import ConfigError, format_value
 
 FORMAT = 1  # the format of run directories that this version reads and writes
+# The settings at the top of a config that are mappings. SETTING_TYPES has the type of each dotted key.
 REQUIRED_GROUPS = sorted(key for key, kind in SETTING_TYPES.items() if kind is dict and "." not in key)
 MAX_EVENTS, MAX_DEPTH = 50_000, 40  # the largest number and nesting of the values in a saved config
 PATH_TAG = "tag:yaml.org,2002:python/object/apply:pathlib."  # the one allowed tag: a setting may be a Path
@@ -49,10 +50,10 @@ def validated_saved_config(cfg: Any, summary: Mapping[str, Any]) -> DictConfig:
         raise ConfigError("is not the config of a run", RESTORE)
     saved_format = cfg.pop("format", None)
     missing = [name for name in REQUIRED_GROUPS if not isinstance(cfg.get(name), DictConfig)]
-    # A different format explains why groups are missing, so it is reported first. But a file that lacks both
-    # the format and some of the groups is not the config of a run.
-    is_supported = type(saved_format) is int and saved_format == FORMAT
-    if not is_supported and (saved_format is not None or not missing):
+    # A file that lacks the format and some of the groups is not the config of a run: the second error below.
+    # In any other file, a different format is the first error, because it explains why groups are missing.
+    is_run_config = saved_format is not None or not missing
+    if is_run_config and not (type(saved_format) is int and saved_format == FORMAT):
         versions = summary.get("versions")
         version = versions.get("torch-ganlab") if isinstance(versions, dict) else None
         writer = f"ganlab {version}" if isinstance(version, str) else "the version of ganlab that wrote it"

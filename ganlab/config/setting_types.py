@@ -96,7 +96,7 @@ def check_arguments(node: Any) -> None:
             key = f"{parent}.{name}".lstrip(".")
             if name in parameters.types:
                 annotation = parameters.types[name]
-                lacks_quotes = isinstance(value, int | float) and matches("", annotation)  # takes strings
+                lacks_quotes = isinstance(value, int | float) and matches("", annotation)  # it takes a string
                 remedy = f"""to give a string that looks like a number, quote it: '{key}="{value}"'"""
                 reason = f"must be {describe_type(annotation)}"
                 require(matches(value, annotation), reason, remedy if lacks_quotes else "", key, value)

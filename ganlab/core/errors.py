@@ -120,12 +120,12 @@ def prefixing_all_keys(prefix: str | None, separator: str = ": ") -> AbstractCon
     An error without a key gets the prefix as its key.
 
     Args:
-        prefix: the text to prepend. None, for the main game, which is in no stage: keys stay as they are.
+        prefix: the text to prepend. None: keys stay as they are, as for the main game, which is in no stage.
         separator: the text between the prefix and the key.
     """
     if prefix is None:
         return nullcontext()
-    # An empty key would leave the separator at the end.
+    # If the key is empty, the text ends with the separator, which is removed.
     return renaming_keys(lambda key: f"{prefix}{separator}{key.lstrip('.')}".removesuffix(separator))
 
 

@@ -20,7 +20,7 @@ def input_gradients(outputs: Tensor, x: Tensor) -> Tensor:
 
 
 def row_norms(rows: Tensor) -> Tensor:
-    """Euclidean norms of rows, [N, D] -> [N], at least 1e-6: the square root has no finite slope at 0."""
+    """Euclidean norms of rows, [N, D] -> [N], at least 1e-6, because sqrt has no finite slope at 0."""
     return rows.square().sum(1).clamp_min(1e-12).sqrt()
 
 

@@ -37,7 +37,7 @@ class Stopwatch:
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
-        """Counts the time of a block for the range of this name."""
+        """A context that adds the time of its block to the seconds of the range with this name."""
         self._charge()
         self._stack.append(name)
         try:
@@ -57,9 +57,9 @@ class Stopwatch:
 
 
 def profile_range(name: str) -> AbstractContextManager[None]:
-    """A context whose time the running stopwatch counts for a range; without a stopwatch, it does nothing.
+    """A context whose time the running stopwatch adds to a range. If no stopwatch runs, it does nothing.
 
-    Without a stopwatch, torch.profiler gets no mark either, because each `record_function` costs some 20 us,
+    If no stopwatch runs, torch.profiler gets no mark either, because each `record_function` costs some 20 us,
     and a step has dozens of ranges.
     """
     return NO_RANGE if Stopwatch.running is None else Stopwatch.running.measure(name)

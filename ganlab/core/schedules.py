@@ -108,8 +108,9 @@ class HalfLife(Schedule):
 
     So the average forgets fast in early steps. The code of Karras et al. 2020 has this ramp with share 0.05.
 
-    steps: the largest half-life, in steps.
-    share: the half-life as a fraction of the steps so far, until the largest half-life is reached.
+    Args:
+        steps: the largest half-life, in steps.
+        share: the half-life as a fraction of the steps so far, until the largest half-life is reached.
     """
 
     def __init__(self, steps: Positive, share: Positive):
@@ -148,7 +149,8 @@ def nonzero_schedule(key: str, value: ScheduleLike) -> Schedule:
     Raises:
         ConfigError: a value is negative, or all values are zero.
     """
-    schedule = as_schedule(key, value, "[0, inf]")  # with clip=inf, gradients are measured and not clipped
+    # Infinity is allowed, because with clip=inf gradients are measured and not clipped.
+    schedule = as_schedule(key, value, "[0, inf]")
     require(schedule.maximum > 0, "would have no effect", "give a positive number, or leave it out", key, 0)
     return schedule
 

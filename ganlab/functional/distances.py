@@ -81,13 +81,13 @@ class MMDEstimator:
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         squared = mmd2(x, y, self.kernel, self.estimator)
-        # The estimate may be negative by rounding, and the root has no finite slope at 0.
+        # Clamped, because the estimate may be negative by rounding, and the root has no finite slope at 0.
         return squared.clamp_min(1e-12).sqrt() if self.take_root else squared
 
 
 @torch.no_grad()
 def median_distance(x: Tensor) -> Tensor:
-    """The median of |x_i - x_j| over i < j, a scalar; of an even number, the lower middle value.
+    """The median of |x_i - x_j| over i < j, a scalar; of an even number of pairs, the lower middle value.
 
     Raises:
         ConfigError: there are fewer than two samples, or at least half of the pairs are equal.
@@ -129,7 +129,7 @@ def require_equal_sizes(x: Tensor, y: Tensor, estimate: str) -> None:
 def require_two_samples(n: int, estimate: str) -> None:
     """Raises `ConfigError` if there are fewer than two samples; the message names the estimate.
 
-    It also names `data.batch_size`, because only a batch can be so small: a metric refuses such a number of
-    samples itself.
+    The message also names `data.batch_size`, because only a batch can be so small: metrics refuse such a
+    number of samples themselves.
     """
     require(n >= 2, f"{estimate} needs at least two samples", key="data.batch_size", value=n)

@@ -56,7 +56,7 @@ class Radial(Kernel):
 
     @abstractmethod
     def slope(self, squared: Tensor) -> Tensor:
-        """The derivative d k / d s, elementwise; 0 at s = 0 if k has none there."""
+        """The derivative d k / d s, elementwise; 0 at s = 0 if k has no derivative there."""
 
     def value_and_slope(self, squared: Tensor) -> tuple[Tensor, Tensor]:
         """The value and the slope; a subclass may compute both together faster, without an autograd graph."""
@@ -69,7 +69,8 @@ class Radial(Kernel):
         return self.value((x - y).square().sum(1))
 
     def matrix_sum(self, x: Tensor, y: Tensor) -> Tensor:
-        # Distances do not depend on the origin, and rounding errors are smallest if it is a mean of samples.
+        # The origin is moved to a mean of samples, where rounding errors are smallest. The distances do
+        # not depend on the origin.
         centre = y.detach().mean(0)
         return MatrixSum.apply(x - centre, y - centre, self)
 
@@ -117,7 +118,7 @@ class OffDiagonalSum(torch.autograd.Function):
 
 
 def sum_and_save(ctx: Any, kernel: Radial, squared: Tensor, *samples: Tensor) -> Tensor:
-    """The sum of k over squared distances; saves what `backward` reads if a gradient is needed."""
+    """The sum of k over squared distances; if a gradient is needed, saves in `ctx` what `backward` reads."""
     if not any(ctx.needs_input_grad):
         return kernel.value(squared).sum()
     ctx.kernel = kernel

@@ -92,7 +92,7 @@ def error_for_user(session: Session, error: BaseException) -> BaseException:
     if isinstance(error, SystemExit):
         return KeyboardInterrupt()  # Lightning raises SystemExit after a Ctrl-C before the first step
     if isinstance(error, ConfigError | Diverged | ProcessLost):
-        return error  # all processes raise these, so it is no surprise if others have ended
+        return error  # all processes raise these errors, so a lost process would explain nothing
     if lost := session.local_ranks.lost_rank_message():
         return ProcessLost(lost)
     if session.trainer.world_size > 1 and is_lost_connection(error):
@@ -120,7 +120,8 @@ def close(session: Session, logger_status: str) -> None:
         try:
             logger.finalize(logger_status)
         except Exception as error:  # a logger must not prevent the end of the run
-            # An OSError of a failed run is most likely the error that ended it, which is reported.
+            # An OSError of a failed run is not printed, because it is most likely the error that ended the
+            # run, which is reported anyway.
             if logger_status != "failed" or not isinstance(error, OSError):
                 print(f"{type(logger).__name__} could not end: {error_message(error)}", file=sys.stderr)
     session.local_ranks.end()

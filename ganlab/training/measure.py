@@ -40,7 +40,10 @@ def measure_run(cfg: DictConfig) -> MetricRecords:
 
 
 def measure_folder(cfg: DictConfig) -> MetricRecords:
-    """Measures the images of a folder against the images of a second folder, or of a data set."""
+    """Measures the images of a folder against the images of a second folder, or of a data set.
+
+    Sets `cfg.evaluation.n` to the number of images.
+    """
     for name, metric in instantiate_group(cfg, "metric").items():
         reason = "needs a game, and these are images from files"
         require(not metric.needs_game, reason, "remove it", "metric", name)

@@ -112,11 +112,14 @@ class Stage:
         self.scalars[f"{self.name}/{name}" if self.name else name] = value.detach()
 
     def active_players(self) -> tuple[Player, ...]:
-        """The players that move in this step. Call this before they move, because a move may change it."""
+        """The players that move in this step.
+
+        To be called before the first of them moves, because a move may change which players may move.
+        """
         return tuple(player for player in self.game.players if self.game.may_move(player))
 
     def turn(self, player: Player, batch: Batch, *extra_key: str) -> Turn:
-        """A player's turn in this step. A second turn needs an extra key to draw different random numbers."""
+        """A player's turn in this step. An extra key gives a second turn different random numbers."""
         key = (self.seed, self.game.step, player, *extra_key)
         ranks = {"rank": self.rank, "world_size": self.world_size}
         return self.game.turn(player, batch, RandomStreams(*key, device=batch.real.x.device, **ranks))
@@ -126,7 +129,13 @@ class Stage:
             return self.game.losses(turn)
 
     def step_ahead(self, terms_by_player: LossTerms) -> Weights:
-        """Computes all gradients, then updates all players without hooks. Returns the old weights."""
+        """Updates all players for a look at the gradients one step ahead, as in extragradient.
+
+        No hooks are called, and no loss terms are recorded.
+
+        Returns:
+            The old weights, from which `move` then starts.
+        """
         self._differentiate(terms_by_player)
         old = {player: [w.detach().clone() for w in self.game.weights(player)] for player in terms_by_player}
         self._update(terms_by_player.keys())
@@ -175,7 +184,8 @@ class GameModule(pl.LightningModule):
     run bit for bit.
 
     Args:
-        stages: the stages in the order in which they are played; the last one is the main game.
+        stages: the stages in the order in which they are played; the last one is the main game. The
+            constructor sets `first_step` of each game.
 
     Attributes:
         scalars: the scalars of the latest step by name, tensors [] on the device. The stage records them, and
@@ -219,7 +229,7 @@ class GameModule(pl.LightningModule):
         # The argument's name makes Lightning pass the iterator. If Lightning fetched the batches, it would
         # search each of them for tensors and inspect this signature in every step.
         try:
-            # A batch does not depend on the precision of the run: autocast and float64 are off.
+            # Autocast and float64 are off, so a batch does not depend on the precision of the run.
             with profile_range("data"), torch.autocast(self.device.type, enabled=False), ExitStack() as undo:
                 undo.callback(torch.set_default_dtype, torch.get_default_dtype())
                 torch.set_default_dtype(torch.float32)
@@ -236,9 +246,9 @@ class GameModule(pl.LightningModule):
                 and the classes of a labelled batch.
         """
         stage = self.stage
-        # The main game, `self.game`, counts the steps of the run, even while the game of an earlier stage is
-        # played. That game gets the count here and adds 1 in `stage.play_step`; the sum is copied back below.
-        # In the main stage, `stage.game` is `self.game`, so both assignments change nothing.
+        # `self.game` is the main game. Its `step` counts the steps of the run, also during earlier stages. In
+        # an earlier stage, this line copies the count to the game of the stage, `stage.play_step` adds 1, and
+        # the last line copies it back. In the main stage, `stage.game` is `self.game`: nothing is copied.
         stage.game.step = self.game.step
         if stage.game.game_step == 0 and stage.initialise is not None:
             stage.initialise()

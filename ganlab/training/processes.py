@@ -85,8 +85,9 @@ def is_lost_connection(error: BaseException) -> bool:
 class LocalRanks:
     """The processes of a run that this process, rank 0, starts on its machine; none in most runs.
 
-    They receive the config of the run. Lightning would have them repeat the command line instead, and in a
-    sweep each of them would then start the sweep.
+    The processes receive the config of the run. Lightning would have them repeat the command line instead,
+    and in a sweep each of them would then start the sweep. The constructor sets variables of the environment,
+    which `end` removes.
     """
 
     def __init__(self, devices: int, num_nodes: int):
@@ -137,7 +138,7 @@ class LocalRanks:
     def lost_rank_message(self) -> str | None:
         """A message about a process that has died; None if all are alive after half a second.
 
-        It takes a moment until the death of a process can be seen.
+        This method waits so long because the death of a process cannot be seen at once.
         """
         for _ in range(10 if self.processes else 0):
             for rank, process in enumerate(self.processes, start=1):
@@ -151,7 +152,8 @@ class LocalRanks:
         while not (lost := self.lost_rank_message()):
             if self.ended.wait(timeout=2):
                 return
-        # A collective with a dead process usually fails by itself, and the run then ends cleanly.
+        # This process waits, because a collective with a dead process usually fails by itself, and the run
+        # then ends cleanly.
         if not self.ended.wait(timeout=10):
             on_rank_lost(lost)
             print(f"run: {lost}", file=sys.stderr, flush=True)

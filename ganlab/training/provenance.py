@@ -10,7 +10,7 @@ from subprocess import DEVNULL, CalledProcessError, check_output
 
 from hydra.core.hydra_config import HydraConfig
 
-# Within a git hook these variables name a different checkout.
+# `git_commit` removes these variables, because within a git hook they name a different checkout.
 GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 PACKAGES = ("torch-ganlab", "torch", "pytorch-lightning", "torchmetrics", "numpy")
 

@@ -32,6 +32,7 @@ class Session:
 
     Args:
         cfg: the config of a new run; to resume a run, the result of `ganlab.training.resume.resumed_config`.
+            The directory of the run and the classes of the data are written into it.
         overrides: the overrides of the command line.
         directory: the directory of the run to resume, if its config was read already; None: the directory
             is the one that the config names.
@@ -102,7 +103,7 @@ class Session:
                 enable_checkpointing=False,
                 enable_progress_bar=False,
                 enable_model_summary=False,
-                sync_batchnorm=False,  # build_game does this, for CPUs too
+                sync_batchnorm=False,  # `build_game` replaces the batch norms itself, for CPUs too
             )
         self.is_main = self.trainer.is_global_zero  # the process that writes
         device = self.trainer.strategy.root_device
@@ -203,9 +204,9 @@ def refuse_other_data(cfg: DictConfig, summary: Mapping[str, Any], data: Data, s
 
     Args:
         cfg: the config of the run.
-        summary: the content of its summary.json.
+        summary: the content of the run's summary.json.
         data: the data of this process.
-        sha256: the fingerprint of these data; None: it is not compared.
+        sha256: the fingerprint of these data; None: fingerprints are not compared.
     """
     samples, old_hash = summary.get("training_samples"), summary.get("data_sha256")
     classes, new_classes = cfg.get("class_names"), list(data.class_names or ())

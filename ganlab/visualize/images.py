@@ -98,8 +98,8 @@ def _label_strip(labels: Sequence[str], width: int) -> Image.Image:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of a size in inches, at 100 dpi; the user's matplotlibrc has no effect."""
-    rcdefaults()
+    """An empty figure of a size in inches, at 100 dpi."""
+    rcdefaults()  # for the whole process, so that the user's matplotlibrc has no effect
     return Figure(figsize=(width, height), dpi=100, layout="constrained")
 
 

@@ -77,10 +77,10 @@ def parse_views(views: str | Sequence[Any], *, of_images: bool) -> list[DictConf
 
 
 def complete_options(cfg: DictConfig, game: Game, names: Sequence[str], typed: str | None = None) -> None:
-    """Refuses more images than fit into memory, and replaces the name of a class by its number.
+    """Refuses more images than fit into memory, and replaces the class in `cfg` by its number.
 
     Args:
-        names: the names of the classes; empty if they have none.
+        names: the names of the classes; empty if the classes have no names.
         typed: the class as the user typed it, as in `class_number`; None: the user typed none.
     """
     # A grid enlarges images to 32 pixels a side.

@@ -39,7 +39,7 @@ def sample_picture(
         samples: images [N, C, H, W], or points [N, D].
         data: the source of the real samples; None: images are shown without real images.
         value_range: the range of the images; None: from the smallest to the largest value of the real images.
-        names: the names of the classes; empty if they have none.
+        names: the names of the classes; empty if the classes have no names.
         label: the class of all samples; None: the classes in turn, if the generator is conditional.
     """
     if samples.ndim == 2 and data is not None:

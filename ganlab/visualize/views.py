@@ -50,9 +50,10 @@ class View(NamedTuple):
 
 
 def sample_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
-    """Samples as single images (`format=files`), or in one picture, with real samples if `data` is given.
+    """Samples as single images (`format=files`), or in one picture.
 
-    A picture of samples without a range needs the data, and loads them if `data` is None.
+    If `data` is given, the picture also shows real samples. A picture of samples without a range needs the
+    data in any case. If `data` is None, they are loaded, and the picture shows real samples as well.
     """
     config = run.config()
     value_range, names = config.data.get("range"), config.get("class_names") or ()
@@ -198,7 +199,8 @@ def nearest_images(
     points = embed(x)
     distances, images = points.new_full((len(x),), torch.inf), torch.zeros_like(x)
     for batch in batches:
-        # Not by a matrix product, x^2 - 2 x y + y^2: its rounding errors give copies a distance above 0.
+        # `cdist` must not use a matrix product, x^2 - 2 x y + y^2, whose rounding errors would give copies a
+        # distance above 0.
         between = torch.cdist(points, embed(batch), compute_mode="donot_use_mm_for_euclid_dist")  # [N, M]
         smallest, indices = between.min(1)
         is_nearer = smallest < distances

@@ -35,7 +35,7 @@ class Evaluate(Callback):
         self.latest_records: dict[str, dict[str, Any]] = {}  # the latest metrics, each with its protocol
 
     def measure(self, game: Game) -> dict[str, float]:
-        """The metrics of a game; keeps their records."""
+        """The metrics of a game; keeps their records in `latest_records`."""
         metrics = self.evaluation(game)
         self.latest_records = self.evaluation.records(metrics, game)
         return metrics
@@ -64,7 +64,7 @@ class SampleImages(Callback):
         if not self.timetable.is_due(game.step, self.every):
             return
         num_classes = min(game.generator.num_classes or 1, NUM_IMAGES)
-        num_images = NUM_IMAGES - NUM_IMAGES % num_classes  # equally many of each class
+        num_images = NUM_IMAGES - NUM_IMAGES % num_classes  # equally many samples of each class
         samples = game.sample_on_all_ranks(NUM_POINTS if len(game.shape) == 1 else num_images)
         if not trainer.is_global_zero:
             return

@@ -76,7 +76,8 @@ class LogScalars(Callback):
     def refuse_divergence(self, step: int, scalars: Mapping[str, float]) -> None:
         """Raises `Diverged` if a scalar is not finite, or if a loss or the largest weight has exploded.
 
-        A loss or weight is compared with its early value. An early value below 1 counts as 1.
+        A loss or weight is compared with its early value. An early value below 1 counts as 1. The
+        method collects the early values in `self.early`.
         """
         for name, value in scalars.items():
             if not isfinite(value):
@@ -109,13 +110,14 @@ class AtomicIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        content = io.BytesIO()  # if torch wrote to the file, it would hide the error of a full disk
+        content = io.BytesIO()  # with a file, torch would hide the error of a full disk
         torch.save(checkpoint, content)
         with atomic_writer(path) as file:
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-            # Only now, when the new file is written: if the disk had been full, last.ckpt would have to stay.
+            # last.ckpt is renamed only now, when the new file is complete. If the disk is full, an error is
+            # raised before this line, and last.ckpt stays.
             if path.name == "last.ckpt" and path.exists():
                 path.replace(path.with_name("previous.ckpt"))
 

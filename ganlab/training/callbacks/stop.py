@@ -72,7 +72,7 @@ class Stop(Callback):
     def ignore_sigterm(self) -> None:
         """Ignores SIGTERM from now on, so that torchrun's SIGTERM does not cut off the last messages."""
         set_handler(signal.SIGTERM, signal.SIG_IGN)
-        self._handler_before_fit = signal.SIG_IGN  # so a later `release_sigterm` does not end this
+        self._handler_before_fit = signal.SIG_IGN  # a later `release_sigterm` restores this
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number).name

@@ -27,7 +27,7 @@ def report_unless_writer(args: threading.ExceptHookArgs) -> None:
 class TensorBoard(TensorBoardLogger):
     """Writes the events of TensorBoard to the run directory; a resume adds to them.
 
-    The x-axis is the step of the game.
+    The x-axis is the step of the game. The constructor replaces `threading.excepthook`.
 
     Attributes:
         where_to_look: the command that shows the events.

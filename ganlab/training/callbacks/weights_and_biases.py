@@ -20,7 +20,7 @@ from ganlab.core.errors import ConfigError, error_message, require
 
 # The values that WANDB_MODE may have, or None if it is not set. dryrun and run are old names of modes.
 MODES = (None, "online", "offline", "disabled", "shared", "dryrun", "run")
-PATIENCE = 3.0  # how many seconds the server is given to answer; by default wandb waits for 100
+PATIENCE = 3.0  # how many seconds the server is given to answer; by default wandb waits for 100 s
 UPLOAD_TIME = 300.0  # how many seconds the upload at the end may take; by default wandb waits without limit
 # Variables without effect: the run directory decides where W&B writes and which W&B run a resume continues.
 IGNORED_VARIABLES = ("WANDB_DIR", "WANDB_RUN_ID", "WANDB_RESUME")
@@ -37,7 +37,8 @@ class Wandb(WandbLogger):
         cfg: the config of the run, which W&B shows.
 
     Attributes:
-        where_to_look: the address of the W&B run, or the command that uploads it; "disabled" if W&B is.
+        where_to_look: the address of the W&B run, or the command that uploads it; "disabled" if
+            W&B is disabled.
 
     Raises:
         ConfigError: W&B rejects the run.
@@ -72,7 +73,7 @@ class Wandb(WandbLogger):
             settings={"silent": True, "console": "off", **timeouts},
         )
         run.define_metric("*", step_metric="step")
-        # One command for all parts of a resumed run, which wandb uploads in their order.
+        # One command for all parts of a resumed run, which wandb uploads in order.
         sync = f"offline; wandb sync {shlex.quote(str(directory.path))}/wandb/offline-run-*"
         # The address of an offline run is not read, because wandb would print a warning. A disabled run has
         # no address, so its mode, "disabled", is shown.
@@ -114,7 +115,10 @@ def check_wandb_mode(cfg: DictConfig) -> None:
 
 
 def resolve_mode(mode: str) -> str:
-    """The mode to pass to wandb: for "auto", the mode of the environment, or online if possible."""
+    """The mode to pass to wandb: for "auto", the mode of the environment, or online if possible.
+
+    Removes an empty WANDB_MODE from the environment.
+    """
     if os.environ.get("WANDB_MODE") == "":
         del os.environ["WANDB_MODE"]  # W&B would take the empty text for a mode
     given = environment_mode() if mode == "auto" else mode
