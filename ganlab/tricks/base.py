@@ -277,6 +277,6 @@ class Tricks(nn.ModuleDict):
         """The scalars of all tricks, by names such as "adaptive_augment/p"."""
         return {f"{name}/{key}": x for name, trick in self.items() for key, x in trick.scalars().items()}
 
-    def names_of_replacers(self, network: nn.Module, hook: Literal["sampler", "classifier"]) -> list[str]:
+    def tricks_that_replace(self, network: nn.Module, hook: Literal["sampler", "classifier"]) -> list[str]:
         """The names of the tricks that replace the network by the given hook."""
         return [name for name, trick in self.items() if getattr(trick, hook)(network) is not network]
