@@ -8,8 +8,9 @@ from ganlab.tricks.base import Terms, Trick
 
 
 class LeCam(Trick):
-    """Adds `weight` * (E |D(x) - a_fake|^2 + E |D(G(z)) - a_real|^2) (Tseng et al. 2021, equation 3).
+    """The logits on real samples and on fakes are drawn to each other's averages (Tseng et al. 2021).
 
+    Adds `weight` * (E |D(x) - a_fake|^2 + E |D(G(z)) - a_real|^2) to the discriminator's loss (equation 3).
     D(x) is the discriminator's logit. a_fake and a_real are exponential moving averages of the mean logits on
     fakes and on real samples of the global batches, including the current batch. The averages carry no
     gradient, and are corrected for their initial zeros. After t updates, the batch of i updates ago has the
