@@ -38,9 +38,9 @@ class Trick(nn.Module):
 
     Buffers are moved, saved and restored with the game. The objective, the data and the settings must
     provide every capability in `needs` and `claims`. Several tricks may need the same capability. But if a
-    trick claims a capability, no other trick may need or claim it. For example, there is no verdict on a
-    single sample with trick packing. So this trick claims `VERDICT_PER_SAMPLE`, and every trick that needs
-    such verdicts is refused together with it.
+    trick claims a capability, no other trick may need or claim it. For example, trick packing
+    leaves no verdict on a single sample. So packing claims `VERDICT_PER_SAMPLE`, and a game with packing
+    refuses every trick that needs such verdicts.
     """
 
     order: ClassVar[Order] = Order.EXTEND
@@ -174,7 +174,7 @@ class Tricks(nn.ModuleDict):
     The methods call the hooks of every trick, in order. The hooks `latents`, `fakes`, `inputs`, `targets`,
     `sampler` and `classifier` return a changed value, which the next trick receives. They share the method
     `apply_hook`, because all of them are called in this way. `change_networks` calls the hook `networks`.
-    Each other hook has a method of its own name.
+    Each other hook has a method of its own name, except `terms`, which the hook `losses` calls.
     """
 
     if TYPE_CHECKING:  # for type checkers: torch's annotations allow any module as a value
