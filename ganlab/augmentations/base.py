@@ -79,7 +79,7 @@ class Augmentation(ABC):
 
     @abstractmethod
     def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream: str) -> Tensor:
-        """Transforms images [B, C, H, W]. Images to which no transform is applied are returned bit for bit.
+        """Transforms images [B, C, H, W]. Images without a transform stay unchanged, bit for bit.
 
         Args:
             p: the probability of each transform, a scalar; values above 1 act as 1.

@@ -172,7 +172,7 @@ class Evaluation:
         classes = "in turn" if self.classes is None else "as the reference"
         threshold = getattr(game.sampler.prior, "threshold", None)  # only a truncated prior has a threshold
         return {
-            "sampler": "+".join(game.tricks.names_of_replacers(game.generator, hook="sampler"))
+            "sampler": "+".join(game.tricks.tricks_that_replace(game.generator, hook="sampler"))
             or "generator",
             **({} if threshold is None else {"truncation": threshold}),
             "classes": classes if game.generator.num_classes else "none",

@@ -15,9 +15,9 @@ class AdaptiveAugment(AugmentingTrick):
 
     Each transform is applied to each image with probability p, which starts at 0. After every `interval`
     updates of the discriminator, p rises if r_t = E sign(D(x)), over the real samples of these updates, is
-    above `target`; otherwise it falls (section 3, equation 1). A change of 1 takes `kimg` thousand real
-    images. p never falls below 0, and values above 1 act as 1. Samples are augmented on both players' turns,
-    and the generator's gradient flows through the augmentation. An augmented image keeps its class.
+    above `target`; otherwise p falls (section 3, equation 1). p needs `kimg` thousand real images to rise
+    from 0 to 1. p never falls below 0, and values above 1 act as 1. Samples are augmented on both players'
+    turns, and the generator's gradient flows through the augmentation. An augmented image keeps its class.
     """
 
     stream = "adaptive_augment"

@@ -16,8 +16,8 @@ LeadMeasure = Literal["accuracy", "ranking", "loss_ratio"]
 class AdaptiveBalance(Trick):
     """A player that is too far ahead skips the next step.
 
-    The discriminator's lead is measured in each step, over the global batch. If it is above `high`, the
-    discriminator skips the next step; if it is below `low`, the generator does. The other player still moves.
+    The discriminator's lead is measured in each step, over the global batch. If the lead is above `high`, the
+    discriminator skips the next step; if it is below `low`, the generator skips it. The other player moves.
     In 3D-GAN the discriminator skips steps when its accuracy is too high (Wu et al. 2016, section 3.1).
     Ganhacks 11 advises against rules of this kind.
 
@@ -51,7 +51,7 @@ class AdaptiveBalance(Trick):
             require(valid, "must be a number in (0, 1)", key=key, value=threshold)
         self.low = -math.inf if low is None else low
         self.high = math.inf if high is None else high
-        reason = f"must be less than high={high}, or neither player moves"
+        reason = f"must be less than high={high}; otherwise neither player could move"
         require(self.low < self.high, reason, key=".low", value=low)
         # With by=loss_ratio, the latest losses of the generator and of the discriminator, [2]; otherwise the
         # latest accuracy or ranking, [1]. NaN before the first step.

@@ -12,12 +12,13 @@ class AuxiliaryClassifier(Trick):
 
     The generator is conditioned on a class y, by one of the modes of the trick label_conditioning. The
     discriminator does not receive the class, but predicts its probability p(y | x) with a separate head. The
-    discriminator minimises weight (-log p(y | x) - log p(y | G(z, y))) in addition to its other terms, and
-    the generator minimises -weight log p(y | G(z, y)) (equations 2 and 3).
+    trick adds `weight` * (-log p(y | x) - log p(y | G(z, y))) to the discriminator's loss, and
+    -`weight` * log p(y | G(z, y)) to the generator's loss (equations 2 and 3).
     """
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.VERDICT_PER_SAMPLE})
-    claims = frozenset({Capability.LABELS})  # a discriminator that receives the class could copy it
+    # No other trick may give the class to the discriminator, because its head could then copy the class.
+    claims = frozenset({Capability.LABELS})
 
     def __init__(self, generator: GeneratorMode, weight: ScheduleLike):
         super().__init__()

@@ -28,7 +28,7 @@ class Order(IntEnum):
     EXTEND = 1  # adds layers, heads, inputs
     RESHAPE = 2  # changes the shape of the discriminator's samples
     CONSTRAIN = 3  # constrains all weights, including those of added layers
-    MOVE = 4  # changes the weights after an update, before the OBSERVE tricks read them
+    CHANGE_WEIGHTS = 4  # changes weights after an update, before the OBSERVE tricks read them
     OBSERVE = 5  # reads or copies the finished networks, or evaluates the losses of other tricks
     LAST = 6  # works on what the OBSERVE tricks provide, such as an averaged generator for sampling
 
@@ -37,10 +37,10 @@ class Trick(nn.Module):
     """Base class of tricks. A trick overrides some hooks; by default a hook changes nothing.
 
     Buffers are moved, saved and restored with the game. The objective, the data and the settings must
-    provide every capability in `needs` and `claims`. A claim is exclusive: no other trick may need or claim
-    the same capability. So a trick claims what no other trick may use together with it. It also claims what
-    it makes impossible: with trick packing there is no verdict on a single sample, so the trick claims
-    `VERDICT_PER_SAMPLE`.
+    provide every capability in `needs` and `claims`. Several tricks may need the same capability. But if a
+    trick claims a capability, no other trick may need or claim it. For example, trick packing
+    leaves no verdict on a single sample. So packing claims `VERDICT_PER_SAMPLE`, and a game with packing
+    refuses every trick that needs such verdicts.
     """
 
     order: ClassVar[Order] = Order.EXTEND
@@ -171,9 +171,10 @@ def capability_error(name: str, trick: Trick, capability: str, objective: str) -
 class Tricks(nn.ModuleDict):
     """All tricks of a game, by their names in the config.
 
-    A method with the name of a hook calls this hook of every trick, in order. `change_networks` calls the
-    hook `networks`. `apply_hook` calls the hooks that pass a value from trick to trick: `latents`, `fakes`,
-    `inputs`, `targets`, `sampler` and `classifier`.
+    The methods call the hooks of every trick, in order. The hooks `latents`, `fakes`, `inputs`, `targets`,
+    `sampler` and `classifier` return a changed value, which the next trick receives. They share the method
+    `apply_hook`, because all of them are called in this way. `change_networks` calls the hook `networks`.
+    Each other hook has a method of its own name, except `terms`, which the hook `losses` calls.
     """
 
     if TYPE_CHECKING:  # for type checkers: torch's annotations allow any module as a value
@@ -185,13 +186,14 @@ class Tricks(nn.ModuleDict):
     def __init__(self, tricks: Mapping[str, Trick]):
         super().__init__()
         for name in sorted(tricks, key=lambda name: (tricks[name].order, name)):
-            # A trick becomes an attribute of this module, and its name must not look like a hook.
+            # A trick becomes an attribute of this module, so no other attribute may have its name. The name
+            # of a hook is refused too, because the trick would be mistaken for the hook.
             if "." in name or hasattr(self, name) or hasattr(Trick, name):
                 raise ConfigError("is a reserved name", "choose another key", "trick", name)
             self[name] = tricks[name]
         # Two tricks of the same class would give their loss terms the same names if they apply to the same
-        # player. So would a trick and a second trick of its base class. Each pair is compared in both orders,
-        # because the class of the first trick may be the base class of the other, or the reverse.
+        # player. The same holds if the class of one trick is derived from the class of the other. Each pair
+        # is compared in both orders, because either of the two classes may be the derived one.
         for (name, trick), (other_name, other) in permutations(self.items(), 2):
             base = type(other)
             adds_terms = base.losses is not Trick.losses or base.terms is not Trick.terms
@@ -258,10 +260,10 @@ class Tricks(nn.ModuleDict):
         trick, the argument of this method.
         """
         for name, trick in self.items():
-            # A profile counts the time of the hook for the trick. But the hook calls `terms_before`, and the
-            # time of that call is counted for the player and for the tricks before this one.
-            terms_before = profiled(turn.player, compute)
-            compute = profiled(f"trick {name}", partial(trick.losses, compute=terms_before))
+            # The hook of the trick calls `player_terms`. In a profile, the time of this call is counted for
+            # the player and for the tricks before this one. The rest of the hook is counted for the trick.
+            player_terms = profiled(turn.player, compute)
+            compute = profiled(f"trick {name}", partial(trick.losses, compute=player_terms))
         return compute(turn)
 
     def may_move(self, player: Player, step: int) -> bool:
@@ -275,6 +277,6 @@ class Tricks(nn.ModuleDict):
         """The scalars of all tricks, by names such as "adaptive_augment/p"."""
         return {f"{name}/{key}": x for name, trick in self.items() for key, x in trick.scalars().items()}
 
-    def names_of_replacers(self, network: nn.Module, hook: Literal["sampler", "classifier"]) -> list[str]:
+    def tricks_that_replace(self, network: nn.Module, hook: Literal["sampler", "classifier"]) -> list[str]:
         """The names of the tricks that replace the network by the given hook."""
         return [name for name, trick in self.items() if getattr(trick, hook)(network) is not network]

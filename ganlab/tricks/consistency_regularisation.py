@@ -10,10 +10,11 @@ from ganlab.tricks.base import Terms
 class ConsistencyRegularisation(AugmentingTrick):
     """bCR: the discriminator's logits should not change when a sample is augmented (Zhao et al. 2021).
 
-    Adds lambda_real E (D(x) - D(T(x)))^2 + lambda_fake E (D(G(z)) - D(T(G(z))))^2 to the discriminator's
-    loss, where T is a random augmentation (algorithm 1). With lambda_fake = 0 this is CR (Zhang et al. 2020).
-    Every transform of T is applied to every image. The adversarial terms and the generator's turn use samples
-    without T. Each lambda that is not 0 costs an additional pass through the discriminator.
+    Adds `lambda_real` * E (D(x) - D(T(x)))^2 + `lambda_fake` * E (D(G(z)) - D(T(G(z))))^2 to the
+    discriminator's loss, where T is a random augmentation (algorithm 1). With `lambda_fake` = 0 the trick is
+    CR (Zhang et al. 2020). Every transform of T is applied to every image. The adversarial terms and the
+    generator's turn use samples without T. Each lambda that is not 0 costs an additional pass through the
+    discriminator.
     """
 
     stream = "consistency_regularisation"

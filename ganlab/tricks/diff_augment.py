@@ -1,6 +1,6 @@
 from torch import Tensor
 
-from ganlab.augmentations import images
+from ganlab.augmentations import images as transforms
 from ganlab.augmentations.base import Span, require_shift_of_a_pixel, validated_image_shape
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, ScheduleLike, as_schedule
@@ -68,22 +68,24 @@ class DiffAugment(Trick):
 
         if self.brightness.maximum:
             # `per_image` reshapes [B] to [B, 1, 1, 1].
-            x = x + images.per_image(self.span.half_width * draw("brightness", self.brightness))
+            x = x + transforms.per_image(self.span.half_width * draw("brightness", self.brightness))
         if self.saturation.maximum and x.shape[1] > 1:
-            x = images.scale_about_mean(x, 1 + draw("saturation", self.saturation), dims=(1,))
+            x = transforms.scale_about_mean(x, 1 + draw("saturation", self.saturation), dims=(1,))
         if self.contrast.maximum:
-            x = images.scale_about_mean(x, 1 + draw("contrast", self.contrast), dims=(1, 2, 3))
+            x = transforms.scale_about_mean(x, 1 + draw("contrast", self.contrast), dims=(1, 2, 3))
         if self.translation.maximum:
             height, width = x.shape[2:]
+            # Both calls draw from one random stream. The second call continues the stream, so the shifts to
+            # the right are independent of the shifts down.
             down, right = self._shifts(turn, len(x), height), self._shifts(turn, len(x), width)
-            x = images.translate(x, down, right, fill=self.span.middle)
+            x = transforms.translate(x, down, right, fill=self.span.middle)
         if self.cutout.maximum:
             row, column = turn.random.uniform("diff_augment/cutout", len(x), 2).T
             side = row.new_full(row.shape, self.cutout(turn.step))
-            x = images.fill_rectangle(x, row, column, side, fill=self.span.middle)
+            x = transforms.fill_rectangle(x, row, column, side, fill=self.span.middle)
         return sample._replace(x=x)
 
     def _shifts(self, turn: Turn, n: int, size: int) -> Tensor:
         """Random shifts by whole pixels along a side of `size` pixels, [n]."""
         largest = round(self.translation(turn.step) * size)
-        return images.uniform_integers(turn.random.uniform("diff_augment/translation", n), largest)
+        return transforms.uniform_integers(turn.random.uniform("diff_augment/translation", n), largest)

@@ -9,10 +9,10 @@ from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
 
 class DRAGAN(GradientRegulariser):
-    """Adds weight E (|grad D| - target)^2 around real samples (DRAGAN, Kodali et al. 2017).
+    """Adds `weight` * E (|grad D| - `target`)^2 around real samples (DRAGAN, Kodali et al. 2017).
 
     As in the authors' code, the gradient is taken at a point that is drawn uniformly from the line between a
-    real sample x and x + size std U. Each element of U is uniform in [0, 1), and std is the standard
+    real sample x and x + `size` * std * U. Each element of U is uniform in [0, 1), and std is the standard
     deviation of all n elements of the global batch, with the divisor n; StudioGAN divides by n - 1. The text
     of the paper has Gaussian noise instead of U.
     """

@@ -24,8 +24,8 @@ NUM_BATCHES, BATCH_SIZE = 4, 250
 class EMA(Trick):
     """Samples are drawn from an exponential moving average of the generator (Yazici et al. 2019).
 
-    average <- decay * average + (1 - decay) * weights, after each update of the player; buffers are copied.
-    The first update copies the weights, so the average does not depend on the initial ones.
+    After each update of the player, the average becomes `decay` * average + (1 - `decay`) * weights. Buffers
+    are copied. The first update copies the weights, so the average does not depend on the initial ones.
 
     Before the generator's average is used, its batch norm statistics are computed from samples of the
     average, because the statistics of the generator do not fit the averaged weights. The singular vectors of
@@ -47,7 +47,8 @@ class EMA(Trick):
         schedule = as_schedule(".decay", decay, "(0, 1)")
         self.decay = schedule if isinstance(decay, Schedule) else WarmUp(decay)
         if "discriminator" in players:
-            # An average of weights makes no sense if trick lookahead takes back a part of their updates.
+            # Refuses trick lookahead for the discriminator: it takes back a part of the updates, and an
+            # average of the weights then makes no sense.
             self.needs = frozenset({Capability.DISCRIMINATOR, Capability.LASTING_DISCRIMINATOR_UPDATES})
         self.moves = dict.fromkeys(players, 0)  # the number of updates of each averaged player
         # Not `self.players`, which in every trick are the players whose networks or losses the trick changes.

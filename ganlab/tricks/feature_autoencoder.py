@@ -13,9 +13,9 @@ from ganlab.tricks.base import Terms, Trick
 class FeatureAutoencoder(Trick):
     """A decoder reconstructs each sample from the discriminator's features (Li et al. 2017).
 
-    Adds weight * mean (x - decoded)^2 to the discriminator's loss. The mean is over the elements of each real
-    or fake sample x, before other tricks change the discriminator's input. The decoder is trained by this
-    loss too. It is fully connected, with hidden layers of the widths `hidden`.
+    Adds `weight` * mean (x - decoded)^2 to the discriminator's loss. The mean is over the elements of each
+    real or fake sample x, before other tricks change the discriminator's input. The term also trains the
+    decoder. The decoder is fully connected, with hidden layers of the widths `hidden`.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.VERDICT_PER_SAMPLE})

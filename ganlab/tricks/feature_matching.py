@@ -5,7 +5,7 @@ from ganlab.tricks.base import Compute, Terms, Trick
 
 
 class FeatureMatching(Trick):
-    """The generator minimises weight |E f(x) - E f(G(z))|^2 (Salimans et al. 2016, section 3.1).
+    """The generator minimises `weight` * |E f(x) - E f(G(z))|^2 (Salimans et al. 2016, section 3.1).
 
     f(x) are the discriminator's features of a sample x, the inputs of its last layer. The expectations are
     means over the global batch. The discriminator's loss is unchanged.
@@ -20,7 +20,7 @@ class FeatureMatching(Trick):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
         self.replace = replace
-        if replace:  # no other trick may use the terms that are dropped
+        if replace:  # then no other trick may use the adversarial terms, which are dropped
             self.claims = frozenset({Capability.GENERATOR_ADVERSARIAL_TERM})
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:

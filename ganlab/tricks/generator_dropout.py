@@ -1,5 +1,3 @@
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 
@@ -29,7 +27,10 @@ class GeneratorDropout(Trick):
     def networks(self, networks: Networks) -> None:
         latent_keys = LatentKeys()
         networks.generator.latents.append(latent_keys)  # `latents` lists the transforms of latents
-        make_dropout = partial(KeyedDropout, latent_keys, rate=self.rate, at_test=self.at_test)
+
+        def make_dropout(layer: int) -> KeyedDropout:
+            return KeyedDropout(latent_keys, layer, self.rate, self.at_test)
+
         if not insert_between_layers(networks.generator.body, make_dropout):
             reason = "needs a generator with a hidden layer"
             raise ConfigError(reason, "set model.generator.hidden, or remove the trick")

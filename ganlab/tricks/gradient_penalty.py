@@ -12,7 +12,7 @@ Sides = Literal["two", "one"]
 
 
 class GradientPenalty(GradientRegulariser):
-    """Adds weight E (|grad D| - target)^2 between real and fake samples (WGAN-GP, Gulrajani et al. 2017).
+    """Adds `weight` * E (|grad D| - `target`)^2 between data and fakes (WGAN-GP, Gulrajani et al. 2017).
 
     For each pair of a real sample and a fake, the gradient is taken at a point that is drawn uniformly from
     the line between them (equation 3). The point has the real sample's condition. The norm is over all

@@ -7,11 +7,12 @@ from ganlab.tricks.base import Order, Terms, Trick
 
 
 class HistoricalAveraging(Trick):
-    """Adds weight |w - (w[1] + ... + w[t]) / t|^2 to each player's loss (Salimans et al. 2016, section 3.3).
+    """Adds `weight` * |w - average|^2 to each player's loss (Salimans et al. 2016, section 3.3).
 
-    w is the vector of all weights of the player, and w[i] its value after the player's i-th update; t is the
-    number of updates so far. The average is held constant, so the gradient is 2 weight (w - average). There
-    is no term before the first update, because the initial weights are not part of the average.
+    w is the vector of all weights of the player. The average is (w[1] + ... + w[t]) / t, where w[i] is the
+    value of w after the player's i-th update, and t the number of updates so far. The average is held
+    constant, so the gradient is 2 * `weight` * (w - average). There is no term before the first update,
+    because the initial weights are not part of the average.
     """
 
     order = Order.OBSERVE  # after tricks that add layers, whose weights are included

@@ -5,10 +5,10 @@ from ganlab.tricks.base import Compute, Order, Terms, Trick
 class InvertedLabels(Trick):
     """The generator is trained with inverted labels (Goodfellow et al. 2014, section 3; ganhacks 2).
 
-    It minimises -log D(G(z)), the discriminator's loss for fakes labelled as real, instead of log(1 -
-    D(G(z))). As functions of the logit l with D = sigmoid(l), the objective's loss is c(l) = log(1 - D), and
-    the inverted loss is -c(-l) = -log D. The discriminator's labels are not inverted, because that would only
-    swap the names of the two classes.
+    The generator minimises -log D(G(z)), the discriminator's loss for fakes labelled as real, instead of
+    log(1 - D(G(z))). With D = sigmoid(l), the objective's loss is the function c(l) = log(1 - D) of the logit
+    l, and the inverted loss is -c(-l) = -log D. The discriminator's labels are not inverted, because that
+    would only swap the names of the two classes.
     """
 
     order = Order.REPLACE  # changes the objective's term only, before other tricks change it
@@ -23,7 +23,7 @@ class InvertedLabels(Trick):
         if turn.player == "discriminator":
             return terms
         # `turn.verdicts` caches the verdicts that `compute` has used. The copy of the turn gets a cache with
-        # negated logits, which the second `compute` uses: the discriminator judges nothing again.
+        # negated logits, which the second `compute` uses. So the discriminator judges nothing again.
         negated = [(sample, verdict._replace(logits=-verdict.logits)) for sample, verdict in turn.verdicts]
         negated_turn = turn.replace(verdicts=negated)
         return {**terms, "adversarial": -compute(negated_turn)["adversarial"]}

@@ -6,8 +6,8 @@ from ganlab.tricks.base import Trick
 class LabelSmoothing(Trick):
     """One-sided label smoothing: real samples have the target `real` (Salimans et al. 2016, section 3.4).
 
-    The optimal discriminator is then `real` p / (p + q), where p and q are the densities of data and fakes.
-    Fakes keep the target 0: with a positive target, fakes far from the data would have no incentive to move.
+    The optimal discriminator is then `real` * p / (p + q), where p and q are the densities of data and fakes.
+    Fakes keep the target 0. With a positive target, fakes far from the data would have no incentive to move.
     """
 
     needs = frozenset({Capability.TARGETS})

@@ -8,12 +8,13 @@ from ganlab.tricks.base import Terms, Trick
 
 
 class LeCam(Trick):
-    """Adds weight (E |D(x) - fake average|^2 + E |D(G(z)) - real average|^2) (Tseng et al. 2021, equation 3).
+    """The logits on real samples and on fakes are drawn to each other's averages (Tseng et al. 2021).
 
-    D(x) is the discriminator's logit. The averages are exponential moving averages of the mean logits on fake
-    and on real samples of the global batches, including the current batch. They carry no gradient, and are
-    corrected for their initial zeros: after t updates, the batch of i updates ago has the weight
-    decay^i (1 - decay) / (1 - decay^t).
+    Adds `weight` * (E |D(x) - a_fake|^2 + E |D(G(z)) - a_real|^2) to the discriminator's loss (equation 3).
+    D(x) is the discriminator's logit. a_fake and a_real are exponential moving averages of the mean logits on
+    fakes and on real samples of the global batches, including the current batch. The averages carry no
+    gradient, and are corrected for their initial zeros. After t updates, the batch of i updates ago has the
+    weight `decay`^i * (1 - `decay`) / (1 - `decay`^t).
     """
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS})

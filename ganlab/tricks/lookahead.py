@@ -10,7 +10,7 @@ from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
 
 
 class Lookahead(PlayerTrick):
-    """Sets weights <- slow + alpha (weights - slow) after every k-th update of the generator.
+    """Sets the weights to slow + `alpha` * (weights - slow) after every k-th update of the generator.
 
     The result becomes the new slow weights (Zhang et al. 2019, algorithm 1). The first slow weights are the
     initial weights. Both players are interpolated at the same time, however many updates the discriminator
@@ -25,7 +25,7 @@ class Lookahead(PlayerTrick):
     player: the player that is interpolated: `discriminator`, `generator` or `both`.
     """
 
-    order = Order.MOVE
+    order = Order.CHANGE_WEIGHTS
     saved_attributes = ("moves",)
 
     def __init__(self, k: Count, alpha: ScheduleLike, player: PlayerChoice):

@@ -13,7 +13,7 @@ class MinibatchDiscrimination(Trick):
     This is minibatch discrimination (Salimans et al. 2016, section 3.2). The linear score receives `kernels`
     measures of closeness in addition to the features. Each measure compares linear projections of the
     features into `dims` dimensions. The features of a verdict do not include the closeness. Real samples are
-    compared with real samples only, and fakes with fakes. Time and memory grow with kernels * dims * B^2.
+    compared with real samples only, and fakes with fakes. Time and memory grow with `kernels` * `dims` * B^2.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS})

@@ -52,7 +52,7 @@ class MinibatchStddevLayer(nn.Module):
         refuse_partial_groups("group_size", self.size, len(x), row_name="samples or packs")
         groups = at_least_float32(x).unflatten(0, (-1, self.size))  # [G, size, C, ...]
         variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)  # [G, C, ...]
-        # Equal samples have the variance 0, where the square root has no finite slope.
+        # 1e-8 is added because equal samples have the variance 0, where the square root has no finite slope.
         deviation = (variance + 1e-8).sqrt().flatten(1).mean(1)  # [G]
         column = deviation.repeat_interleave(self.size).view(-1, *[1] * (x.ndim - 1))  # [B, 1, ...]
         return torch.cat([x, column.to(x.dtype).expand_as(x[:, :1])], 1)

@@ -10,7 +10,7 @@ from ganlab.tricks.base import Terms, Trick
 class ModeSeeking(Trick):
     """The generator is trained so that fakes differ as much as their latents (Mao et al. 2019).
 
-    Adds weight / (d(G(z), G(z')) / d(z, z') + eps) to the generator's loss, where d is the mean absolute
+    Adds `weight` / (d(G(z), G(z')) / d(z, z') + `eps`) to the generator's loss, where d is the mean absolute
     difference over all elements of the global batch, and z and z' are two latents for the same condition.
     This is the loss of the authors' code; equation 3 of the paper maximises the mean ratio of the pairs. The
     trick costs one more pass of the generator, whose samples G(z') are not judged.
@@ -24,7 +24,8 @@ class ModeSeeking(Trick):
         self.eps = eps
 
     def terms(self, turn: Turn) -> Terms:
-        latent, fake = turn.latent, turn.generated.x  # draws z before z', if the objective has not drawn it
+        # If the objective has not used z yet, z is drawn here, so that it always comes before z'.
+        latent, fake = turn.latent, turn.generated.x
         second_turn = with_new_latents(turn)
         ratio = mean_distance(fake, second_turn.generated.x) / mean_distance(latent, second_turn.latent)
         return {"mode_seeking": self.weight(turn.step) / (ratio + self.eps)}

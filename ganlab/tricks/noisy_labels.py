@@ -26,7 +26,7 @@ class NoisyLabels(Trick):
             valid = low <= high and 0 <= (low + high) / 2 <= 1
             reason = "must be a lower and an upper end with a mean in [0, 1]"
             require(valid, reason, key=key, value=(low, high))
-        reason = f"must have a lower mean than real={list(real)}, or the discriminator would learn nothing"
+        reason = f"must have a lower mean than real={list(real)}; otherwise the discriminator learns nothing"
         require(sum(fake) < sum(real), reason, key=".fake", value=fake)
         self.real, self.fake = real, fake
         self.flip = as_schedule(".flip", flip, "[0, 0.5)")

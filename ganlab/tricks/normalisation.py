@@ -15,8 +15,8 @@ NormKind = Literal["layer", "instance", "group", "none"]
 class Normalisation(PlayerTrick):
     """Replaces every batch norm by a different norm, so that no sample depends on the others of its batch.
 
-    Otherwise the gradient at a single sample, which WGAN-GP penalises, is not well defined (Gulrajani et al.
-    2017, section 4). The new norm uses the gain and the bias of the batch norm.
+    With batch norm, the gradient at a single sample, which WGAN-GP penalises, is not well defined (Gulrajani
+    et al. 2017, section 4). The new norm uses the gain and the bias of the batch norm.
 
     kind: the elements of a sample over which the new norm takes its statistics. `layer`: all elements (Ba et
         al. 2016); `instance`: the positions of each channel (Ulyanov et al. 2016); `group`: each of `groups`
@@ -61,7 +61,7 @@ class Normalisation(PlayerTrick):
             raise ConfigError(reason, "choose layer", ".kind", self.kind)
         require(channels % groups == 0, f"does not divide {channels} channels", key=".groups", value=groups)
         too_small = is_vector and self.kind == "group" and channels // groups < 3
-        # A norm maps two different values to 1 and -1, and a single value to 0.
+        # A norm maps the two values of a group of two to 1 and -1, and the value of a group of one to 0.
         reason = f"leaves fewer than 3 of {channels} features in a group, so at most their order remains"
         require(not too_small, reason, "choose fewer groups", key=".groups", value=groups)
         replacement = nn.GroupNorm(groups, channels, norm.eps)

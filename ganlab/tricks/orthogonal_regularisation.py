@@ -9,12 +9,13 @@ from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick, Terms
 
 
 class OrthogonalRegularisation(PlayerTrick):
-    """Adds weight |W^T W * (1 - I)|_F^2, summed over a player's layers (Brock et al. 2019, equation 3).
+    """Adds `weight` * |W^T W * (1 - I)|_F^2, summed over a player's layers (Brock et al. 2019, equation 3).
 
-    The columns of W are a layer's filters, one for each output; * is the elementwise product, and |.|_F the
-    Frobenius norm. So the scalar products of different filters are penalised, and the norms of the filters
-    are not. W is the parameter that the optimiser updates. With trick spectral_norm this is the weight before
-    its division by the singular value, and with trick weight_norm it is the direction of the weight.
+    The columns of W are a layer's filters, one for each output. The product with (1 - I) is elementwise, and
+    |.|_F is the Frobenius norm. So the scalar products of different filters are penalised, and the norms of
+    the filters are not. W is the parameter that the optimiser updates. With trick spectral_norm this is the
+    weight before its division by the singular value, and with trick weight_norm it is the direction of the
+    weight.
 
     BigGAN-PyTorch adds half of the equation's gradient, so its strength s corresponds to `weight` = s / 2.
 
@@ -57,6 +58,6 @@ def squared_products(layer_weight: Tensor, dim: int) -> Tensor:
             products = filters @ filters.T
             return (products - products.diagonal().diag()).square().sum()
         # F^T F has the same Frobenius norm as F F^T, and is smaller if there are more outputs than inputs.
-        # The squared diagonal of F F^T is subtracted, which loses no precision: more filters than inputs are
-        # far from orthogonal.
+        # The squared diagonal of F F^T is subtracted. The subtraction loses no precision, because the filters
+        # are far from orthogonal if there are more of them than inputs.
         return (filters.T @ filters).square().sum() - filters.square().sum(1).square().sum()

@@ -12,7 +12,7 @@ from ganlab.tricks.minibatch_stddev import MinibatchStddevLayer, refuse_partial_
 class Packing(Trick):
     """The discriminator judges `size` samples as one, all real or all fake (PacGAN, Lin et al. 2018).
 
-    Consecutive samples of the batch are packed along the channels, [B, C, ...] -> [B / size, size C, ...],
+    Consecutive samples of the batch are packed along the channels, [B, C, ...] -> [B / size, size * C, ...],
     and the first layer of the discriminator is widened, as in the paper (section 2.1). There is one
     verdict, and one target, per pack. Gradient penalties take the gradient with respect to all elements of a
     pack.

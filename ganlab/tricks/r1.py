@@ -8,7 +8,7 @@ from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
 
 class R1(GradientRegulariser):
-    """Adds gamma / 2 E |grad D(x)|^2 at real samples (Mescheder, Geiger & Nowozin 2018, equation 9).
+    """Adds `gamma` / 2 * E |grad D(x)|^2 at real samples (Mescheder, Geiger & Nowozin 2018, equation 9).
 
     The norm is over all elements of a sample. The gradient is that of the logits that the objective uses, so
     the trick adds no pass through the discriminator.

@@ -8,7 +8,7 @@ from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
 
 class R2(GradientRegulariser):
-    """Adds gamma / 2 E |grad D(G(z))|^2 at fakes (Mescheder, Geiger & Nowozin 2018, equation 10).
+    """Adds `gamma` / 2 * E |grad D(G(z))|^2 at fakes (Mescheder, Geiger & Nowozin 2018, equation 10).
 
     R1 and R2 together regularise R3GAN (Huang et al. 2025). Like R1, R2 adds no pass through the
     discriminator. The fakes are those that the discriminator judges, including fakes of a replay buffer. The

@@ -16,7 +16,7 @@ class ReplayBuffer(Trick):
     class.
     """
 
-    # One process, because each would have a separate buffer, and only that of the first is saved.
+    # `ONE_PROCESS`, because several processes would have a buffer each, and only the first would be saved.
     needs = frozenset({Capability.DISCRIMINATOR, Capability.ONE_PROCESS})
     saved_attributes = ("stored",)
 

@@ -10,8 +10,8 @@ class SemiSupervised(Trick):
 
     With class logits l_1, ..., l_K and l_(K+1) = 0 for fakes, D = Z / (Z + 1), where Z = sum_k exp l_k for
     k = 1, ..., K. The verdict's logit is log Z, and the terms of the objective are the unsupervised loss. The
-    trick adds the supervised loss of a second batch, of labelled samples: -weight log p(y | x, y <= K). No
-    other labels are used.
+    trick adds the supervised loss of a second batch, of labelled samples: -`weight` * log p(y | x, y <= K).
+    No other labels are used.
     """
 
     needs = frozenset({

@@ -12,8 +12,8 @@ class TopK(Trick):
     discriminator. The terms of other tricks use every fake. With packing, k is a number of packs; if a
     verdict has logits for patches, fakes are ordered by their mean logit.
 
-    share: the fraction of the n fakes in the global batch that are used; k = share n, rounded down. In the
-        paper the fraction falls from 1 to 1/2.
+    share: the fraction of the n fakes in the global batch that are used; k = `share` * n, rounded down. In
+        the paper the fraction falls from 1 to 1/2.
     """
 
     needs = frozenset({
@@ -36,7 +36,8 @@ class TopK(Trick):
         scores = all_gather_with_grad(logits.reshape(len(logits), -1).mean(1))  # means over patches
         n = len(scores)
         require(n > 1, "leaves top_k one fake to choose from", "set a larger one", "data.batch_size")
-        k = max(1, int(self.share(turn.step) * n + 1e-6))  # 0.29 * 100 is slightly less than 29
+        # 1e-6 is added because 0.29 * 100, for example, is slightly less than 29 in floating point.
+        k = max(1, int(self.share(turn.step) * n + 1e-6))
         # The k fakes get the weight n / k, and all others 0. The game takes the mean over the n fakes, which
         # is then the mean over the k fakes.
         weights = local_rows(scores.new_zeros(n).index_fill(0, scores.topk(k).indices, n / k))

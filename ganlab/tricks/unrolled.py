@@ -14,11 +14,13 @@ from ganlab.tricks.base import Compute, Order, Terms, Trick
 
 
 class NetworkInUse(nn.ModuleList):
-    """Holds a network, and calls a function that uses this network.
+    """Calls a function as its forward pass, and contains the network that this function uses.
 
-    `functional_call(module, weights)` gives a module other weights while it calls the module. If the module
-    is a `NetworkInUse`, the network has these weights during the whole function, which computes loss terms
-    from the network's verdicts.
+    The function computes the loss terms of a turn, for which it calls the discriminator of the turn. The
+    trick needs these terms for other weights of the discriminator. torch's `functional_call` gives a module
+    other weights, but only during a forward pass of this module. So a `NetworkInUse` contains the
+    discriminator, and its forward pass is the call of the function. The discriminator has the other weights
+    until the function returns.
     """
 
     def forward(self, function: Compute, turn: Turn) -> Terms:
@@ -28,10 +30,10 @@ class NetworkInUse(nn.ModuleList):
 class Unrolled(Trick):
     """The generator is trained against a discriminator that is `steps` updates ahead (Metz et al. 2017).
 
-    Section 2.2: w_(k+1) = w_k - lr grad L_D(w_k), where w_0 are the current weights and L_D is the sum of
-    the means of the discriminator's terms. The generator minimises L_G(w_steps), and its gradient flows
-    through the steps. The discriminator is updated as it is without the trick. What other tricks do after an
-    update, such as clipping, is not done to the unrolled weights.
+    Section 2.2: w_(k+1) = w_k - `lr` * grad L_D(w_k), where w_0 are the current weights and L_D is the sum of
+    the means of the discriminator's terms. The generator minimises L_G(w_k) for k = `steps`, and its gradient
+    flows through the steps. The discriminator is updated as it is without the trick. What other tricks do
+    after an update, such as clipping, is not done to the unrolled weights.
     """
 
     order = Order.OBSERVE  # after tricks with penalties, which unrolled steps include
@@ -53,9 +55,9 @@ class Unrolled(Trick):
         network = NetworkInUse([turn.discriminator])  # type: ignore[list-item]
         weights = {name: weight.detach().requires_grad_() for name, weight in network.named_parameters()}
         buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-        # `call` runs NetworkInUse.forward while the network has the given weights. With tie_weights=True, a
-        # layer that is registered under two names, such as the class head of trick semi_supervised, would
-        # keep the given weights after the call.
+        # call(weights | buffers, args=(compute, turn)) returns compute(turn) for a discriminator with these
+        # weights and buffers. With tie_weights=True, a layer that is registered under two names, such as the
+        # class head of trick semi_supervised, would keep the given weights after the call.
         call = partial(functional_call, network, tie_weights=False)
         for _ in range(self.steps):
             # A turn with given fakes does not call the hook `fakes`. With trick replay_buffer, this hook
@@ -68,15 +70,17 @@ class Unrolled(Trick):
             gradients = torch.autograd.grad(loss, inputs, create_graph=True, materialize_grads=True)
             for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
                 weights[name] = weight - self.lr(turn.step) * mean_over_ranks(gradient)
-        # The verdicts in `turn` are those of the current weights. Without them, the unrolled weights judge.
+        # The verdicts in `turn` are those of the current weights. They are dropped, so that the samples are
+        # judged again, with the unrolled weights.
         return call(weights | buffers, args=(compute, turn.replace(verdicts=[], is_unrolled=True)))
 
 
 def new_node(sample: Sample) -> Sample:
     """The same samples as a new node of the autograd graph.
 
-    The weights of later unrolled steps depend on the original node, from which they were computed. A gradient
-    penalty differentiates the logits with respect to the samples, and must treat the weights as constants. So
-    each unrolled step has a new node for the samples, on which the weights do not depend.
+    A gradient penalty differentiates the logits with respect to the samples, and must treat the weights of
+    the discriminator as constants. But unrolled weights are a function of the samples of earlier unrolled
+    steps: the graph of these steps is kept, because the generator's gradient flows through it. So each
+    unrolled step has a new node for the samples, on which its weights do not depend.
     """
     return sample._replace(x=sample.x.view_as(sample.x))

@@ -43,7 +43,8 @@ class PrependReference(InputTransform):
 
     def __init__(self, generator: Generator, size: int, num_classes: int | None):
         super().__init__()
-        # While `Tricks` calls the hook `networks`, the seed of torch is one for this run and this trick.
+        # While `Tricks` calls the hook `networks`, torch's seed is derived from the run's seed and the name
+        # of this trick.
         streams = RandomStreams(torch.initial_seed())
         self.latent = nn.Buffer(generator.prior(streams, size, generator.latent_dim))
         self.classes = nn.Buffer(torch.arange(size) % (num_classes or 1))

@@ -34,8 +34,8 @@ class WeightNormParametrization(nn.Module):
     """The weight g v / |v|, where the norm |v| is over all dimensions except `dim`.
 
     The direction v has the shape of the weight, and g has size 1 in all dimensions except `dim`. torch's
-    weight_norm cannot be used: its second derivative, which gradients through unrolled steps need, treats |v|
-    as a constant (observed in torch 2.15).
+    weight_norm cannot be used, because its second derivative, which gradients through unrolled steps need,
+    treats |v| as a constant (observed in torch 2.15).
 
     Args:
         dim: the dimension of the weight that enumerates the outputs.

@@ -8,7 +8,7 @@ from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
 
 class ZeroCentredPenalty(GradientRegulariser):
-    """Adds weight E |grad D|^2 between real and fake samples (0-GP, Thanh-Tung, Tran & Venkatesh 2019).
+    """Adds `weight` * E |grad D|^2 between real and fake samples (0-GP, Thanh-Tung, Tran & Venkatesh 2019).
 
     For each pair of a real sample and a fake, the gradient is taken at a point that is drawn uniformly from
     the line between them. The point has the real sample's condition. The gradient is that of the logits. The

@@ -38,7 +38,7 @@ def test_an_average_is_sampled_with_truncation() -> None:
     latent = priors.TruncatedNormal(1.0)(RandomStreams(0, "sample"), 4, 6)
     average = module.game.tricks["ema"].sampler(module.game.generator).eval()
     assert torch.equal(module.game.sample(4), average(latent))
-    assert module.game.tricks.names_of_replacers(module.game.generator, hook="sampler") == [
+    assert module.game.tricks.tricks_that_replace(module.game.generator, hook="sampler") == [
         "ema",
         "truncation",
     ]
