@@ -19,11 +19,11 @@ from support.small_games import resolved_config
 from ganlab.cli import launch
 from ganlab.config.build import instantiate
 from ganlab.config.compose import compose
-from ganlab.data.densities import optimal_discriminator, oracle_accuracy
 from ganlab.figures import FIGURES, figures
 from ganlab.metrics.synthetic import HighQuality, ModesCovered
 from ganlab.theory import inverse_transform, style
 from ganlab.theory.costs import generator_cost
+from ganlab.theory.densities import optimal_discriminator, oracle_accuracy
 from ganlab.theory.runs import DensityRun, SteppedRun, frame_steps
 from ganlab.training.lifecycle import play
 from ganlab.training.session import Session

@@ -1,8 +1,8 @@
 """How the three random numbers of a sample, each uniform in [0, 1), decide its mirroring and its crop.
 
-The first number decides whether the sample is mirrored, the second the first row of its crop, and the third
-the first column of its crop. Images in files and images in memory share these functions, so they are
-augmented alike.
+The first number decides whether the sample is mirrored. The second decides at which row its crop begins, and
+the third at which column. Images in files and images in memory share these functions, so they are augmented
+alike.
 """
 
 import torch
@@ -17,12 +17,12 @@ def is_mirrored(random_numbers: Tensor) -> Tensor:
     return random_numbers[..., 0] < 0.5
 
 
-def crop_offset(random_numbers: Tensor, max_offset: Tensor) -> Tensor:
+def crop_offset(random_number: Tensor, max_offset: Tensor) -> Tensor:
     """The first row or column of each crop, uniform in {0, ..., max_offset}.
 
     Args:
-        random_numbers: the second or the third random number of each sample, [b] float32. The type
-            is the same for images in files and in memory, so that both round alike.
+        random_number: the second or the third random number of each sample, [b] float32. The type is the
+            same for images in files and in memory, so that both round alike.
         max_offset: the largest offset, the size of the image minus that of the crop, [b] int64.
     """
-    return (random_numbers * (max_offset + 1)).long().minimum(max_offset)
+    return (random_number * (max_offset + 1)).long().minimum(max_offset)

@@ -149,18 +149,16 @@ class Data:
 
         def batches_from(global_rows: Callable[[int, int], Tensor], augment_seed: int) -> Iterator[Samples]:
             def local_part(k: int) -> BatchIndices:
-                _, size = steps_and_batch_sizes[
-                    bisect_right(stage_ends, k)
-                ]  # the batch size of the game that has step k
+                # The batch size of the game that has step k.
+                _, size = steps_and_batch_sizes[bisect_right(stage_ends, k)]
                 rows = slice(rank * size // world_size, (rank + 1) * size // world_size)
-                random_numbers = NOT_AUGMENTED.expand(size, 3)
+                numbers = NOT_AUGMENTED.expand(size, 3)
                 if source.augments:
-                    generator = seeded_generator(augment_seed, "augment", k)
-                    random_numbers = torch.rand(size, 3, generator=generator)
-                return BatchIndices(global_rows(k, size)[rows], random_numbers[rows])
+                    numbers = torch.rand(size, 3, generator=seeded_generator(augment_seed, "augment", k))
+                return BatchIndices(global_rows(k, size)[rows], random_numbers=numbers[rows])
 
-            batches = source.batches(map(local_part, count(start())))  # of steps start(), start() + 1, ...
-            return self._prepare(batches, device)
+            # The batches of steps start(), start() + 1, ....
+            return self._prepare(source.batches(map(local_part, count(start()))), device)
 
         def begin() -> Iterator[Samples | LabelledBatch]:
             training_batches = batches_from(epoch_batches(seed, len(source)), seed)
@@ -178,7 +176,7 @@ class Data:
         Raises:
             ConfigError: there is no such split, or the batch size is below 1.
         """
-        # The key has no dot at its start, because it is this argument, not the data's setting `batch_size`.
+        # The key is "batch_size" and not ".batch_size", because it names this argument and not the setting.
         require(batch_size >= 1, "must be at least 1", key="batch_size", value=batch_size)
         suggestion = ", or hold some samples out with data.validation" if name == "validation" else ""
         remedy = f"choose from {', '.join(self.sources)}{suggestion}"
@@ -204,7 +202,7 @@ class Data:
         return self._prepare(batches, torch.device(device))
 
     def _prepare(self, batches: Iterator[Samples], device: torch.device) -> Iterator[Samples]:
-        """Moves batches to a device and scales them there: uint8 moves faster than float32."""
+        """Moves batches to a device, and then scales them, because uint8 moves faster than float32."""
         for x, labels in batches:
             labels = None if labels is None else copy_to_device(labels, device)
             yield scale(copy_to_device(x, device), self.value_range), labels

@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians, whose densities are known, and the optimal discriminator of two densities."""
+"""Mixtures of Gaussians, whose densities are known."""
 
 from collections.abc import Sequence
 from math import log, pi
@@ -35,7 +35,7 @@ class Mixture:
 
     def mahalanobis(self, x: Tensor) -> Tensor:
         """The distance of each sample to each centre in standard deviations, [N, D] -> [N, M] float64."""
-        # Not |x|^2 - 2 x c + |c|^2, whose terms cancel where a sample x is close to a centre c.
+        # |x|^2 - 2 x c + |c|^2 is not used, because its terms cancel where a sample x is close to a centre c.
         difference = x.double()[:, None] - self.centres.to(x.device)  # [N, M, D]
         return difference.square().sum(2).sqrt() / self.stds.to(x.device)
 
@@ -44,20 +44,3 @@ class Mixture:
         stds, weights = self.stds.to(x.device), self.weights.to(x.device)
         log_normals = -0.5 * self.mahalanobis(x).square() - x.shape[1] * (stds.log() + 0.5 * log(2 * pi))
         return (log_normals + weights.log()).logsumexp(1)
-
-
-def optimal_discriminator(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """p / (p + q), where p is the density of the data and q that of the fakes.
-
-    It is the best discriminator against a fixed generator (Goodfellow et al. 2014, proposition 1).
-    """
-    return (log_p - log_q).sigmoid()
-
-
-def oracle_accuracy(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """max(p, q) / (p + q): how often the best possible guess, "data" or "fake", is right at each point.
-
-    Data and fakes are equally likely, so the best guess is the one with the larger density. The accuracy is
-    1/2 where the densities are equal, and 1 where one of them is zero.
-    """
-    return (log_p - log_q).abs().sigmoid()

@@ -31,7 +31,7 @@ WORKER_DIED = (
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-# Arrays, not tensors: tensors would be sent through shared memory, of which a container has little.
+# Workers send arrays, because tensors would be sent through shared memory, of which a container has little.
 Images = TypeVar("Images", np.ndarray, list[np.ndarray])  # [b, C, H, W], or b images of several sizes
 # Images, the positions of their files, and the positions of skipped files.
 ReadResult = tuple[Images, list[int], list[int]]
@@ -148,7 +148,7 @@ class ImageFiles(Source):
             raise ConfigError(error.reason, self.remedy) from error
 
     def _read_chunk(self, positions: Tensor) -> ReadResult[list[np.ndarray]]:
-        """The images of many files, in one result: to send a result takes longer than to read a file."""
+        """The images of many files in one result, because sending a result is slower than reading a file."""
         skipped: list[int] = []
         decoded = dict(self._decode(positions.tolist(), skipped))
         return list(decoded.values()), list(decoded), skipped
@@ -238,7 +238,7 @@ def _start_worker(func: Callable[[Item], Result], items: Iterable[Item]) -> tupl
     try:
         for signal_number in (signal.SIGINT, signal.SIGTERM):  # the parent handles them, and ends its workers
             signal.signal(signal_number, signal.SIG_IGN)
-        # Close all other files: the locks and sockets of a killed parent must not stay open in its workers.
+        # All other files are closed. Otherwise locks and sockets of a killed parent would stay open here.
         last_descriptor = max(map(int, os.listdir("/dev/fd")))
         os.closerange(3, sender.fileno())
         os.closerange(sender.fileno() + 1, last_descriptor + 1)
@@ -249,4 +249,4 @@ def _start_worker(func: Callable[[Item], Result], items: Iterable[Item]) -> tupl
     except Exception as error:
         sender.send(error)
     finally:
-        os._exit(0)  # not sys.exit: exit handlers and buffered output belong to the parent
+        os._exit(0)  # not sys.exit, because exit handlers and buffered output belong to the parent

@@ -87,7 +87,7 @@ class Folder(Data):
             settings["num_classes"] = len(classes) or None
         check_image_settings(settings, (channels, height, width), len(classes) or None)
         self.skipped: list[str] = []
-        # With a list for the paths of skipped files, the functions below skip files; with None, they refuse.
+        # The functions below append the paths of skipped files to a list. With None, they refuse such files.
         skipped = self.skipped if on_corrupt == "skip" else None
         remedy = "repair or remove it, or set data.on_corrupt=skip"
         files = {
@@ -173,7 +173,7 @@ def find_splits(root: str, test_root: str | None) -> dict[str, Path]:
         reason = f"root={root} also has a test split, {name_of_role['test']}/"
         require(test_root is None, reason, "set it to null", ".test_root", test_root)
         return {split: parent / name_of_role[split] for split in ("train", "test")}
-    # Any other splits must not be used as classes: a model would learn to distinguish training images from
+    # Any other splits must not be used as classes, or a model would learn to distinguish training images from
     # validation images. So two cases are refused. First: all sub-folders have names of splits. Second: a
     # training split and a different split are among other folders. An exception to the first case are names
     # with prefixes that all have one role, such as blood_test and urine_test: such folders are classes.

@@ -19,11 +19,12 @@ from torch import Tensor
 from ganlab.core.errors import ConfigError, error_message, escape_unprintable
 from ganlab.data.augmentation import NOT_AUGMENTED, crop_offset, is_mirrored
 
-# Pillow refuses images of more than twice as many pixels. Its default limit would exclude large scans.
+# Pillow refuses images of more than twice this number of pixels. The default would exclude large scans.
 Image.MAX_IMAGE_PIXELS = 2**29
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # long texts in a file do no harm
 filterwarnings("ignore", module=r"PIL\.")  # Pillow warns about damaged metadata
-# Formats are recognised by content. Pillow's other formats are left out: to decode EPS, it runs a program.
+# Formats are recognised by content. Pillow's other formats, such as EPS, which it decodes by a program, are
+# left out.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 REPAIR = "repair it, or remove it"  # the remedy for an unreadable file
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)

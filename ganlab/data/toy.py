@@ -17,8 +17,8 @@ from ganlab.data.sources import TensorSource
 class ToyArgs(DataSettings):
     """The settings of every toy data set."""
 
-    size: Count  # the number of samples in each split
-    data_seed: Whole  # the seed of the samples
+    size: Count  # the number of samples in each split; at least 1
+    data_seed: Whole  # the seed of the samples; at least 0
 
 
 class Toy(Data):

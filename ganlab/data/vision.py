@@ -57,8 +57,8 @@ class Digits(Data):
         from sklearn.datasets import load_digits  # imported here because it takes a second
 
         digits = load_digits()
-        images = torch.from_numpy(digits.images)[:, None]  # [1797, 1, 8, 8], 0 to 16
-        pixels = (images * 255 / 16).round().byte()
+        # [1797, 1, 8, 8], scaled from 0 to 16 to 0 to 255.
+        pixels = (torch.from_numpy(digits.images)[:, None] * 255 / 16).round().byte()
         labels = torch.from_numpy(digits.target).long()
         check_image_settings(settings, shape=pixels.shape[1:], num_classes=10)
         sources = hold_out(pixels[:NUM_TRAIN], labels[:NUM_TRAIN], validation, validation_choice, flip=False)

@@ -34,7 +34,8 @@ class SampleMetric(ABC):
     names: tuple[str, ...]  # the keys of `compute`, such as "fid/digits_train_1k"; final after `setup`
     higher_is_better: bool
     references: tuple[Split, ...] = ("train",)  # the splits whose real samples are passed to `update`
-    subsampled_split: Split | None = None  # of this reference, at most `evaluation.n_real` samples are passed
+    # The reference of which at most `evaluation.n_real` samples are passed; None: all samples of each are.
+    subsampled_split: Split | None = None
     floor_split: Split = "test"  # the split whose samples replace generated ones to measure the floor
     input_kind: ClassVar[Literal["images", "points"]] = "images"  # `update` receives images scaled to [0, 1]
     needs_game: ClassVar[bool] = False  # whether the metric measures the game itself, in `observe_game`
@@ -52,7 +53,7 @@ class SampleMetric(ABC):
         Args:
             data: the data of the run.
             n_fake: the number of generated samples.
-            n_real: the number of real samples of `subsampled_split`; ignored if there is no such split.
+            n_real: the number of real samples of `subsampled_split`; 0 if there is no such split.
 
         Raises:
             ConfigError: the metric cannot measure these data, or there are too few samples.
@@ -151,7 +152,7 @@ class FeatureMetric(SampleMetric):
         self.extractor = shared_extractor(classifier(extractor) if isinstance(extractor, str) else extractor)
         self.references = references
         self.subsampled_split = references[0] if references else None
-        # Test images give the floor. If they are the only reference, training images do.
+        # Test images give the floor. If test images are the only reference, training images give it.
         self.floor_split = "train" if references == ("test",) else "test"
         self.num_samples: Counter[Split | None] = Counter()  # by split, or `GENERATED`
         self._set_names()
@@ -160,8 +161,8 @@ class FeatureMetric(SampleMetric):
         self._set_names(f"_{short_number(n_fake)}")
         self.check_sample_size(n_fake, n_real)  # raises most errors before a network is loaded
         self.represent(torch.zeros(1, *data.shape))  # raises an error if the shape is unsuitable
-        # Again, because the Inception Score needs as many samples as there are classes, and learns the number
-        # of classes in `represent`.
+        # The sizes are checked again, because the Inception Score needs as many samples as there are classes,
+        # and learns the number of classes in `represent`.
         self.check_sample_size(n_fake, n_real)
 
     def update(self, x: Tensor, split: Split | None = GENERATED) -> None:

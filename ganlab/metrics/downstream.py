@@ -65,7 +65,7 @@ class DownstreamMetric(SampleMetric):
         """Checks that the classifier can be trained on these data.
 
         Raises:
-            ConfigError: it cannot.
+            ConfigError: the classifier cannot be trained on them.
         """
 
     @abstractmethod
@@ -152,7 +152,7 @@ class ClassificationAccuracy(ConditionalMetric):
         self.epochs, self.lr = epochs, lr
 
     def check_data(self, data: Data) -> None:
-        with torch.device("meta"):  # raises an error for images that are too small; no weights are drawn
+        with torch.device("meta"):  # on which no weights are drawn; images that are too small raise an error
             self._classifier(data)
 
     def measure(self, game: Game, seed: int) -> float:
@@ -270,7 +270,7 @@ class Errors(DownstreamMetric):
     """The metric `errors`, the classification errors: how many test images the game's classifier gets wrong.
 
     0 is best. The classifier is the discriminator with its class head, in evaluation mode. If a trick such as
-    EMA keeps an average of the discriminator's weights, the classifier has these.
+    EMA keeps an average of the discriminator's weights, the classifier has the average weights.
     """
 
     name_prefix = "errors"

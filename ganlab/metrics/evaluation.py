@@ -20,8 +20,8 @@ from ganlab.metrics.base import GENERATED, SampleMetric
 from ganlab.metrics.features import CACHES_FEATURES_ON_DISK, to_unit_range
 from ganlab.metrics.protocols import MetricRecords
 
-# The type of functions such as `progress_bar` in ganlab.training.callbacks.progress. `open(text, total)` is a
-# context manager, within which a progress bar is shown. Its value is a function `advance(number)`.
+# The type of functions such as `progress_bar` in ganlab.training.callbacks.progress. The function gets a text
+# and a total, and returns a context manager, which shows a bar and yields a function `advance(number)`.
 OpenProgressBar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 CHUNK = 1000  # samples that are generated at a time
 BATCH = 100  # samples that are passed to metrics at a time; values do not depend on it
@@ -29,17 +29,18 @@ BATCH = 100  # samples that are passed to metrics at a time; values do not depen
 
 @dataclass(eq=False)
 class Evaluation:
-    """Computes the metrics of a game, and their floors: the values of real samples.
+    """Computes the metrics of a game, and their floors, which are the values of real samples.
 
-    Each metric compares generated samples with the splits in its `references`. Of its `subsampled_split`, at
-    most `n_real` random samples are used, the same ones in every run. To measure the floor, at most `n` real
-    samples of the metric's `floor_split` replace the generated ones. If these are too few for a metric, it
-    has no floor.
+    Three attributes of a metric name splits:
+        references: the metric compares generated samples with the real samples of these splits.
+        subsampled_split: of this reference, at most `n_real` random samples are used, the same in every run.
+        floor_split: at most `n` real samples of this split replace the generated ones, to measure the floor.
+            If the split has too few samples for a metric, the metric has no floor.
 
     Samples are generated and passed to the metrics in chunks, so only metrics that store samples need more
     memory for more samples. A conditional generator is given classes in the proportions of the reference, as
-    in the code of Karras et al. 2020, because metrics would otherwise also measure the difference in
-    proportions. If the data have no labels, the generator is given all classes in turn.
+    in the code of Karras et al. 2020. Otherwise metrics would also measure the difference in proportions. If
+    the data have no labels, the generator is given all classes in turn.
 
     Args:
         metrics: the metrics, by their names in the config.
@@ -69,12 +70,11 @@ class Evaluation:
                 require(suitable, reason, "choose metric=none", "metric", name)
                 for split in metric.references:
                     self.data.split(split, "cpu", BATCH)  # raises an error if the split does not exist
-                # Without a subsampled split, the metric ignores the number of real samples.
-                metric.setup(self.data, self.n, self._num_real(metric, metric.subsampled_split or "train"))
-            self.higher_is_better |= {value: metric.is_higher_better(value) for value in metric.names}
-        # The splits whose proportions of classes matter: the `subsampled_split` of each metric that has no
-        # other reference; "train" if there is none. For a conditional game, `check_game` requires that all
-        # these splits have equal proportions, so the classes may come from the first one.
+                metric.setup(self.data, self.n, self._num_real(metric, metric.subsampled_split))
+            self.higher_is_better |= {key: metric.is_higher_better(key) for key in metric.names}
+        # Generated samples need the proportions of classes of the split with which a metric compares them. A
+        # metric with two references, such as memorisation, has no such split, so any proportions will do. For
+        # a conditional game, `check_game` requires equal proportions in all `splits`, so the first is used.
         with_one_reference = [metric for metric in self.metrics.values() if len(metric.references) == 1]
         splits = [m.subsampled_split for m in with_one_reference if m.subsampled_split] or ["train"]
         self._classes_by_split = {split: self.data.proportional_labels(self.n, split) for split in splits}
@@ -108,8 +108,13 @@ class Evaluation:
             device: the device of the samples.
             game: the game that generated the samples; None: they are images from files.
         """
-        copy_context().run(self._prepare, device)  # a copy, because `_prepare` sets a context variable
-        self._pass_samples(samples, self.metrics, split=GENERATED, text="samples", total=self.n)
+        if not self._is_prepared:
+            self._is_prepared = True
+            # In this context, features are cached on disk. Its samples are real, so the same in every run.
+            context = copy_context()
+            context.run(CACHES_FEATURES_ON_DISK.set, True)
+            context.run(self._prepare, device)
+        self._pass_samples(samples, self.metrics, split=GENERATED, text="samples", n=self.n)
         return self._compute_and_reset(self.metrics, game)
 
     def check_game(self, game: Game) -> None:
@@ -136,7 +141,7 @@ class Evaluation:
         Raises:
             ConfigError: no name begins like this, or several do.
         """
-        names = list(self.higher_is_better)
+        names = list(self.higher_is_better)  # the names of all values
         if name is None:
             return (names[0], self.higher_is_better[names[0]]) if names else (None, False)
         matches = [full for full in names if full == name or full.startswith((f"{name}/", f"{name}_"))]
@@ -152,26 +157,28 @@ class Evaluation:
             game: the game whose samples were measured; None: images from files.
         """
         sampled = {name for m in self.metrics.values() if m.depends_on_sampling for name in m.names}
-        # For a game: the mode in which it generates. Its sampler is added below, if the metric depends on it.
-        origin = {"sampler": "images from files"} if game is None else {"batch_norm": "evaluation mode"}
         return {
-            name: {
+            value_name: {
                 "value": value,
-                "better": "higher" if self.higher_is_better[name] else "lower",
+                "better": "higher" if self.higher_is_better[value_name] else "lower",
                 "step": None if game is None else game.step,
-                **self._protocols[name],
-                **origin,
-                **(self._sampling(game) if game is not None and name in sampled else {}),
-                **self.floors.get(name, {}),
+                **self._protocols[value_name],
+                **self._origin(game, depends_on_sampling=value_name in sampled),
+                **self.floors.get(value_name, {}),
             }
-            for name, value in values.items()
+            for value_name, value in values.items()
         }
 
-    def _sampling(self, game: Game) -> dict[str, Any]:
-        """What a record says about how the samples of a game are generated."""
+    def _origin(self, game: Game | None, *, depends_on_sampling: bool) -> dict[str, Any]:
+        """What a record says about the origin of the samples: a game, or files if `game` is None."""
+        if game is None:
+            return {"sampler": "images from files"}
+        if not depends_on_sampling:
+            return {"batch_norm": "evaluation mode"}
         classes = "in turn" if self.classes is None else "as the reference"
         threshold = getattr(game.sampler.prior, "threshold", None)  # only a truncated prior has a threshold
         return {
+            "batch_norm": "evaluation mode",
             "sampler": "+".join(game.tricks.tricks_that_replace(game.generator, hook="sampler"))
             or "generator",
             **({} if threshold is None else {"truncation": threshold}),
@@ -190,13 +197,7 @@ class Evaluation:
             yield samples
 
     def _prepare(self, device: torch.device) -> None:
-        """At the first call, passes the real samples to the metrics, and measures the floors.
-
-        It must be called in a copy of the context, which confines its setting of `CACHES_FEATURES_ON_DISK`.
-        """
-        if self._is_prepared:
-            return
-        self._is_prepared = True
+        """Passes the real samples to the metrics, and measures the floors."""
         # The names of metrics, by the split and the number of the real samples that they get.
         by_reference, by_floor = defaultdict(list), defaultdict(list)
         for name, metric in self.metrics.items():
@@ -204,23 +205,22 @@ class Evaluation:
                 by_reference[split, self._num_real(metric, split)].append(name)
             if metric.floor_split in self.data.sources:
                 n = min(self.n, len(self.data.sources[metric.floor_split]))
-                with suppress(ConfigError):  # too few samples for this metric, which has no floor then
-                    metric.check_sample_size(n, n_real=n)  # `setup` has checked the references already
+                with suppress(ConfigError):  # if n samples are too few for this metric, it has no floor
+                    metric.check_sample_size(n, n_real=n)  # only n matters; `setup` has checked n_real
                     by_floor[metric.floor_split, n].append(name)
-        CACHES_FEATURES_ON_DISK.set(True)  # only for real samples, which are the same in every run
         for (split, n), metric_names in by_reference.items():
             samples = self._hashed_subset(split, n, device)
-            self._pass_samples(samples, metric_names, split=split, text=f"real {split} images", total=n)
+            self._pass_samples(samples, metric_names, split=split, text=f"real {split} images", n=n)
         for (split, n), metric_names in by_floor.items():
             samples = (x for x, _ in self.data.subset(split, n, device, BATCH))
             text = f"real {split} images as samples"
-            self._pass_samples(samples, metric_names, split=GENERATED, text=text, total=n)
+            self._pass_samples(samples, metric_names, split=GENERATED, text=text, n=n)
             for value_name, value in self._compute_and_reset(metric_names).items():
                 self.floors[value_name] = {"floor": value, "floor_n": n, "floor_split": split}
 
-    def _num_real(self, metric: SampleMetric, split: Split) -> int:
-        """The number of real samples of a split with which a metric compares."""
-        size = len(self.data.sources[split])
+    def _num_real(self, metric: SampleMetric, split: Split | None) -> int:
+        """The number of real samples of a split with which a metric compares; 0 if the split is None."""
+        size = len(self.data.sources[split]) if split else 0
         return min(self.n_real or size, size) if split == metric.subsampled_split else size
 
     def _hashed_subset(self, split: Split, n: int, device: torch.device) -> Iterator[Tensor]:
@@ -233,7 +233,7 @@ class Evaluation:
         self._hashes[split, n] = digest.hexdigest()[:16]
 
     def _pass_samples(
-        self, samples: Iterable[Tensor], names: Collection[str], *, split: Split | None, text: str, total: int
+        self, chunks: Iterable[Tensor], metric_names: Iterable[str], split: Split | None, text: str, n: int
     ) -> None:
         """Passes generated samples, or real samples of a split, to metrics.
 
@@ -241,26 +241,26 @@ class Evaluation:
         extract the features of a batch once.
 
         Args:
-            samples: the samples, in chunks [N, *shape].
-            names: the names of the metrics.
+            chunks: the samples, in chunks [N, *shape].
+            metric_names: the names of the metrics.
             split: the split of the real samples, or `GENERATED`.
             text: the text of the progress bar.
-            total: the number of all samples, for the progress bar.
+            n: the number of all samples, for the progress bar.
         """
-        with self.open_progress_bar(text, total) as advance:
-            for x in (x for chunk in samples for x in torch.split(chunk, BATCH)):
+        with self.open_progress_bar(text, n) as advance:
+            for x in (x for chunk in chunks for x in torch.split(chunk, BATCH)):
                 images = x if self.data.value_range is None else to_unit_range(x, self.data.value_range)
-                for name in names:
+                for name in metric_names:
                     metric = self.metrics[name]
                     with _completing_error_keys(name):
                         metric.update(x if metric.input_kind == "points" else images, split)
                 advance(len(x))
 
-    def _compute_and_reset(self, names: Collection[str], game: Game | None = None) -> dict[str, float]:
-        """Computes the named metrics, drops their generated samples, and returns the values by name."""
+    def _compute_and_reset(self, metric_names: Collection[str], game: Game | None = None) -> dict[str, float]:
+        """Computes metrics, drops their generated samples, and returns the values by their names."""
         values: dict[str, float] = {}
-        with self.open_progress_bar("metrics", len(names)) as advance:
-            for name in names:
+        with self.open_progress_bar("metrics", len(metric_names)) as advance:
+            for name in metric_names:
                 metric = self.metrics[name]
                 with _completing_error_keys(name):
                     if game is not None:
@@ -273,7 +273,7 @@ class Evaluation:
         return values
 
     def _protocol(self, metric: SampleMetric) -> dict[str, Any]:
-        """The protocol of a metric's last values, and its `extras`, which records call "beside"."""
+        """The protocol of a metric's last values, and its `extras` under the key "beside" of old records."""
         hashes = [self._hashes[split, self._num_real(metric, split)] for split in metric.references]
         return {
             "split": "+".join(metric.references) or "none",

@@ -116,8 +116,9 @@ classifier = cache(Classifier.load)
 class ClassifierFeatures(nn.Module):
     """A classifier's features of samples, sample -> [B, F]. No feature is negative.
 
-    This is not an extractor for metrics. Objectives such as MMD compare samples by these features, if
-    `objective/space` selects them. The classifier is frozen and always in evaluation mode.
+    Unlike the other classes of this file, this one is not for metrics. Objectives such as MMD compare samples
+    by these features, if `objective/space` selects them. The class is here because it uses `Classifier`, and
+    because configs name it by its path. The classifier is frozen and always in evaluation mode.
 
     Args:
         extractor: the name of a classifier in `ganlab/metrics/weights`.
@@ -130,7 +131,7 @@ class ClassifierFeatures(nn.Module):
 
     def __init__(self, extractor: str, shape: Sequence[int], value_range: tuple[float, float] | None):
         super().__init__()
-        # A copy of its own: metrics convert the shared object of the function `classifier` to float64.
+        # A new object is loaded, because metrics convert the one that `classifier` returns to float64.
         self.classifier = Classifier.load(extractor)
         expected, shape = list(self.classifier.shape), list(shape)
         reason = f"takes images of shape {expected}, and these data have the shape {shape}"

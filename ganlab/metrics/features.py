@@ -104,7 +104,7 @@ class CachedExtractor:
         }
 
 
-# Returns the same object in every call with the same network. So metrics share its last output.
+# Returns the same object in every call with the same network, so metrics share the object's last output.
 shared_extractor = cache(CachedExtractor)
 
 

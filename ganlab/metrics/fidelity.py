@@ -46,7 +46,7 @@ class FrechetDistance(FeatureMetric):
         self.protocol_fields = {"torchmetrics": version("torchmetrics")}
         identity = nn.Identity()  # replaces torchmetrics' network, because `update` receives features
         identity.num_features = self.extractor.network.num_features  # type: ignore[assignment]
-        # With sync_on_compute torchmetrics would wait for the other ranks, which may not be evaluating.
+        # sync_on_compute=False: otherwise torchmetrics would wait for other ranks, which may not evaluate.
         self._distance = FrechetInceptionDistance(identity, reset_real_features=False, sync_on_compute=False)
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
@@ -163,9 +163,9 @@ class InceptionScore(StoringMetric):
         return (logits,)
 
     def values(self) -> tuple[float, ...]:
-        # torchmetrics' class is not used: it warns whenever it is built, shuffles with the global generator
-        # and may use fewer parts. Its scores and those of torch-fidelity are NaN if a class has probability 0
-        # in all samples. The order and the parts are the same as in torch-fidelity.
+        # torchmetrics' class is not used, because it warns whenever it is built, shuffles with the global
+        # generator, and may use fewer parts. Its scores and those of torch-fidelity are NaN if a class has
+        # probability 0 in all samples. The order and the parts are the same as in torch-fidelity.
         logits = self.rows(GENERATED).double()  # [N, K]
         n = len(logits)
         logits = logits[np.random.RandomState(SEED).permutation(n)]

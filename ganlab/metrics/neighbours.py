@@ -12,8 +12,8 @@ from ganlab.metrics.base import GENERATED, StoringMetric, require_enough
 from ganlab.metrics.features import Extractor, to_levels
 
 CHUNK = 1000  # rows of the distance matrix that are computed at a time
-# Two rows count as copies if their distance is at most this fraction of their norm. It is not 0, because
-# networks round in float32.
+# Two rows count as copies if their distance is at most this fraction of their norm. The fraction is not 0,
+# because networks round in float32.
 TOLERANCE = 1e-5
 
 

@@ -13,7 +13,7 @@ from ganlab.functional.kernels import squared_distances
 from ganlab.metrics.base import GENERATED, SampleMetric
 from ganlab.metrics.features import ProtocolFields
 
-CHUNK = 500  # real images at a time, because their distances to all generated samples are held in memory
+CHUNK = 500  # real images at a time; the distances of a chunk to all generated samples are held in memory
 
 
 class Parzen(SampleMetric):
@@ -44,7 +44,7 @@ class Parzen(SampleMetric):
     def __init__(self, widths: NonEmpty[Positive], num_validation: TwoOrMore | None):
         self._widths = [float(width) for width in widths]
         self._num_validation = num_validation
-        # Batches of flattened samples.
+        # Batches of flattened samples, by their split, or `GENERATED`.
         self._samples: dict[Split | None, list[Tensor]] = {"validation": [], "test": [], GENERATED: []}
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
@@ -95,8 +95,8 @@ def log_densities(x: Tensor, centres: Tensor, widths: Sequence[float]) -> Tensor
 
     Each of the W mixtures has one of the widths.
     """
-    # |x - s|^2 is computed as |x|^2 - 2 x.s + |s|^2. Rounding errors are smallest for points near the origin,
-    # so the mean of the centres is moved there.
+    # |x - s|^2 is computed as |x|^2 - 2 x.s + |s|^2. The rounding errors of this formula are smallest for
+    # points near the origin, so all points are shifted by the mean of the centres.
     mean = centres.mean(0)
     x, centres = x - mean, centres - mean
     parts = []

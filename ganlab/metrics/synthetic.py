@@ -158,8 +158,9 @@ class StackedModes(StoringMetric):
 class Wasserstein(SampleMetric):
     """Wasserstein-1 distance of generated and real samples on the line, in the data's units; 0 is best.
 
-    It is the area between their empirical distribution functions. For N real and N generated samples of the
-    same distribution it is positive and falls as 1 / sqrt(N), so values should be compared with their floors.
+    The distance is the area between the two empirical distribution functions. For N real and N generated
+    samples of the same distribution, the distance is positive and falls as 1 / sqrt(N), so values should be
+    compared with their floors.
     """
 
     input_kind = "points"

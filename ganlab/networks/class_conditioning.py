@@ -1,4 +1,4 @@
-"""Layers that condition a network on the classes of samples, and functions that add them to the players.
+"""Layers for the classes of samples, and functions that condition the players on these classes.
 
 The condition is the class of each sample, int64 [B]. K is the number of classes.
 """
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from ganlab.core.errors import require
-from ganlab.core.turn import Networks
+from ganlab.core.turn import Networks, at_least_float32
 from ganlab.networks.base import Conditioned, InputTransform, add_inputs, input_layer, replace_modules
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
 
@@ -23,6 +23,9 @@ DiscriminatorMode = Literal["concat", "embedding", "projection"]
 
 class EmbeddingTransform(InputTransform):
     """Base class of input transforms that represent each class by a vector.
+
+    They return the condition unchanged. Other input transforms change it: that of virtual batch norm prepends
+    the classes of the reference batch.
 
     Args:
         size: the number of elements of a vector, if vectors are learned; None: they are one-hot, [K].
@@ -101,6 +104,25 @@ class Projection(Conditioned):
         return (self.embedding(condition) * features).sum(1)
 
 
+class KPlusOneLogit(nn.Module):
+    """The logit of a discriminator that is a classifier of K classes of data and one class of fakes.
+
+    Features [B, num_features] -> log Z [B, 1], where Z = sum_k exp(l_k) over the K class logits l_k. The
+    logit of class K + 1, "generated", is 0. So the probability of being real is Z / (Z + 1) = sigmoid(log Z)
+    (Salimans et al. 2016, section 5). `trick=semi_supervised` makes it the `score` of any discriminator.
+
+    Args:
+        class_head: the layer that maps features to the K class logits.
+    """
+
+    def __init__(self, class_head: nn.Module):
+        super().__init__()
+        self.classes = class_head
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.logsumexp(at_least_float32(self.classes(features)), 1, keepdim=True)
+
+
 def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
     """Conditions the generator on the classes of the data, in place; returns the number of classes.
 
@@ -141,10 +163,11 @@ def condition_discriminator(networks: Networks, mode: DiscriminatorMode) -> None
         discriminator.scores.append(Projection(num_classes, discriminator.num_features))
         return
     layer, shape = input_layer(discriminator.body), networks.generator.shape
-    # A learned vector has as many elements as one channel of an image [C, H, W], or as a point [D].
-    size = prod(shape[1:] or shape)
-    # The transform, and how many inputs a learned vector adds to the layer: one plane, or all its elements.
-    transform, num_learned = (AppendPlanes, 1) if isinstance(layer, nn.Conv2d) else (AppendVector, size)
-    add_inputs(layer, num_learned if mode == "embedding" else num_classes)
-    # `inputs` lists the transforms of samples.
-    discriminator.inputs.append(transform(num_classes, size if mode == "embedding" else None))
+    size, num_added = None, num_classes  # one-hot vectors: each element is one more input of the layer
+    if mode == "embedding":
+        # A learned vector has as many elements as one channel of an image [C, H, W], or as a point [D].
+        size = prod(shape[1:] or shape)
+        num_added = 1 if isinstance(layer, nn.Conv2d) else size  # a convolution gets the vector as one plane
+    add_inputs(layer, num_added)
+    transform = AppendPlanes if isinstance(layer, nn.Conv2d) else AppendVector
+    discriminator.inputs.append(transform(num_classes, size))  # `inputs` lists the transforms of samples

@@ -1,8 +1,8 @@
 """Initialisers, which replace the random weights that the layers of a network have when they are built.
 
 An initialiser changes a network in place. It is called with the network and with `compute_mean`, a function
-that returns the mean training sample [*shape]. `compute_mean` is None if a checkpoint will be loaded: then
-initial weights have no effect, and the data may not be available.
+that returns the mean training sample [*shape]. `compute_mean` is None if a checkpoint will be loaded, because
+initial weights then have no effect, and the data may not be available.
 """
 
 import math
@@ -36,16 +36,16 @@ class LayerInitialiser:
 
 
 class Uniform(LayerInitialiser):
-    """Draws weights uniformly from [-bound, bound], as Goodfellow et al. (2014) do."""
+    """Draws weights uniformly from `[-bound, bound]`, as Goodfellow et al. (2014) do."""
 
     def __init__(self, bound: Positive):
         super().__init__(lambda layer: layer.weight.uniform_(-bound, bound))
 
 
 class Normal(LayerInitialiser):
-    """Draws weights from N(0, std^2).
+    """Draws weights from N(0, `std`^2).
 
-    An early version of the code of Li, Swersky & Zemel (2015) uses std = 0.1.
+    An early version of the code of Li, Swersky & Zemel (2015) uses `std` = 0.1.
     """
 
     def __init__(self, std: Positive):
@@ -53,9 +53,9 @@ class Normal(LayerInitialiser):
 
 
 class FanIn(LayerInitialiser):
-    """Draws weights from N(0, scale / n), where n is the number of inputs of each output.
+    """Draws weights from N(0, `scale` / n), where n is the number of inputs of each output.
 
-    The last version of the code of Li, Swersky & Zemel (2015) uses scale = 0.1.
+    The last version of the code of Li, Swersky & Zemel (2015) uses `scale` = 0.1.
 
     Raises:
         ConfigError: at the call, if the network has transposed convolutions.

@@ -152,8 +152,8 @@ class VirtualNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         rows = at_least_float32(x).reshape(*x.shape[:2], -1)  # [R + B, C, S]
-        # A common shift of all rows changes only how results are rounded. Without it, E x^2 - (E x)^2 would
-        # be a difference of large numbers, and lose digits.
+        # A common shift of all rows changes only how results are rounded. Without a shift, E x^2 - (E x)^2
+        # would be a difference of large numbers, and lose digits.
         rows = rows - rows[: self.size].detach().mean((0, 2), keepdim=True)
         mean = self._include_reference(rows.mean(2))  # [R + B, C]
         mean_square = self._include_reference(rows.square().mean(2))  # [R + B, C]

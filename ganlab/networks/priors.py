@@ -38,7 +38,7 @@ class TruncatedNormal:
 
 
 class Uniform:
-    """Latents whose elements are uniform in [-bound, bound]; a bound of sqrt(3) gives unit variance."""
+    """Latents whose elements are uniform in `[-bound, bound]`; a bound of sqrt(3) gives unit variance."""
 
     def __init__(self, bound: float):
         self.bound = bound

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from ganlab.core.distributed import mean_over_ranks
-from ganlab.core.turn import at_least_float32
 from ganlab.core.validation import Count, NonEmpty, NotNegative, ValueRange, Widths
 from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer
 from ganlab.networks.priors import Prior
@@ -40,7 +39,8 @@ class NormalisedLinear(nn.Linear):
 
     def __init__(self, num_inputs: int, num_outputs: int, *, initialise: bool, learn_scale: bool):
         super().__init__(num_inputs, num_outputs)
-        # Outputs do not depend on the length of v_j, but the direction of a longer v_j changes more slowly.
+        # 0.1 matters although outputs do not depend on the length of v_j: training changes the direction of a
+        # longer v_j more slowly.
         nn.init.normal_(self.weight, 0, 0.1)
         nn.init.zeros_(self.bias)
         ones = torch.ones(num_outputs)
@@ -63,25 +63,6 @@ class NormalisedLinear(nn.Linear):
 
     def set_extra_state(self, state: dict[str, bool]) -> None:
         self.initialise_at_next_batch = state["waits"]
-
-
-class KPlusOneLogit(nn.Module):
-    """The logit of a discriminator that is a classifier of K classes of data and one class of fakes.
-
-    Features [B, num_features] -> log Z [B, 1], where Z = sum_k exp(l_k) over the K class logits l_k. The
-    logit of class K + 1, "generated", is 0. So the probability of being real is Z / (Z + 1) = sigmoid(log Z)
-    (Salimans et al. 2016, section 5). `trick=semi_supervised` makes it the `score` of any discriminator.
-
-    Args:
-        class_head: the layer that maps features to the K class logits.
-    """
-
-    def __init__(self, class_head: nn.Module):
-        super().__init__()
-        self.classes = class_head
-
-    def forward(self, features: Tensor) -> Tensor:
-        return torch.logsumexp(at_least_float32(self.classes(features)), 1, keepdim=True)
 
 
 def generator(

@@ -25,7 +25,7 @@ class Reconstruction(Autoencoding):
     """The loss -log p(x | G(E(x))), [B], where E is the encoder.
 
     The loss constrains G only at the latents of encoded data, so what G makes of latents from the prior is
-    meaningless. A later game can generate latents of encoded data instead: see the setting `code_of`.
+    meaningless. A later game can generate latents of encoded data instead, with the setting `code_of`.
     """
 
     outputs_per_latent = 1  # the encoder infers the latent itself

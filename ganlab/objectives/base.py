@@ -49,7 +49,7 @@ class Objective(nn.Module, ABC):
     def forward(self, turn: Turn) -> dict[str, Tensor]:
         weight = self.weights[turn.player](turn.step)
         terms = self.terms(turn)
-        # Multiplying by 1 would only cost time, in the forward and in the backward pass.
+        # Terms of weight 1 are not multiplied, which would only cost time in both passes.
         return terms if weight == 1 else {name: weight * term for name, term in terms.items()}
 
     def check_networks(self, networks: Networks) -> None:

@@ -35,7 +35,7 @@ class Matching(Objective):
     def terms(self, turn: Turn) -> dict[str, Tensor]:
         # The vectors of all W ranks, [W B, D].
         fake, real = (all_gather_with_grad(self.space(sample)) for sample in (turn.fake, turn.real))
-        # Not in bfloat16, in which the difference of two nearly equal sums would be lost.
+        # Autocast is off, because in bfloat16 the difference of two nearly equal sums would be lost.
         with torch.autocast(fake.device.type, enabled=False):
             return {"matching": self.distance(at_least_float32(fake), at_least_float32(real), turn)}
 

@@ -34,7 +34,7 @@ class RelativisticAverage(Adversarial):
     over the global batch and over all patches.
     """
 
-    # No loss belongs to one fake, because the mean over all fakes is in each.
+    # LOSS_PER_FAKE is missing, because each loss depends on the mean over all fakes.
     provides = (Adversarial.provides | {Capability.NON_NEGATIVE_LOSSES}) - {Capability.LOSS_PER_FAKE}
 
     def discriminator_loss(self, turn: Turn) -> Tensor:

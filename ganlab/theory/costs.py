@@ -28,7 +28,7 @@ def draw(objectives: Sequence[str], depth: float) -> list[Image.Image]:
 
     Args:
         objectives: the names of the objectives. Each has a curve in both panels.
-        depth: the vertical axes of both panels begin at -depth. That of the left panel ends at depth.
+        depth: the vertical axes of both panels begin at -`depth`. The axis of the left panel ends at `depth`.
 
     Raises:
         ConfigError: an objective has no loss on logits.

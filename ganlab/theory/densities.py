@@ -12,7 +12,6 @@ from PIL import Image
 from torch import Tensor
 
 from ganlab.core.validation import Count, TwoOrMore
-from ganlab.data.densities import optimal_discriminator, oracle_accuracy
 from ganlab.theory import style
 from ganlab.theory.runs import AxisLimits, DensityRun, Overrides, Variants, frame_steps
 from ganlab.visualize.images import render
@@ -132,3 +131,20 @@ def _plot_densities(axes: Axes, run: DensityRun, q: Tensor, linestyle: str) -> N
     axes.plot(run.x, run.p, color=style.DATA, linewidth=2, label="p, density of the data")
     label = "q, density of the generator"
     axes.plot(run.x, q, color=style.GENERATOR, linewidth=2, linestyle=linestyle, label=label)
+
+
+def optimal_discriminator(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """p / (p + q), where p is the density of the data and q that of the fakes.
+
+    It is the best discriminator against a fixed generator (Goodfellow et al. 2014, proposition 1).
+    """
+    return (log_p - log_q).sigmoid()
+
+
+def oracle_accuracy(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """max(p, q) / (p + q): how often the best possible guess, "data" or "fake", is right at each point.
+
+    Data and fakes are equally likely, so the best guess is the one with the larger density. The accuracy is
+    1/2 where the densities are equal, and 1 where one of them is zero.
+    """
+    return (log_p - log_q).abs().sigmoid()

@@ -29,7 +29,7 @@ def draw(settings: Overrides, columns: Count, rows: Count, steps: Count, seed: i
     train, test = (next(run.data.split(name, "cpu", batch_size=10**6))[0] for name in ("train", "test"))
     samples = game.sample(columns * rows)
     nearest, _ = nearest_images(samples, [train])
-    # The median is over new samples, not those that are shown. There are as many as there are test images.
+    # The median is over new samples, as many as there are test images, and not over the samples shown.
     _, sample_distances = nearest_images(game.sample(len(test), seed=1), [train])
     _, test_distances = nearest_images(test, [train])
     low, high = value_range

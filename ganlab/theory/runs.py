@@ -65,7 +65,7 @@ class DensityRun(SteppedRun):
         if data.shape != (1,) or data.distribution is None or latent_dim != 1:
             reason = f"samples of shape {list(data.shape)} with {latent_dim=} have no density to draw"
             remedy = "choose data=mixture_1d and model.generator.latent_dim=1"
-            # Figures pass the overrides on from their own argument `settings`.
+            # The key is ".settings", because the overrides come from this argument of the figure.
             raise ConfigError(reason, remedy, ".settings")
         self.edges = torch.linspace(*x_limits, NUM_BINS + 1, dtype=torch.float64)
         self.x = (self.edges[1:] + self.edges[:-1]) / 2  # the centres of the bins, [NUM_BINS]
@@ -82,6 +82,7 @@ class DensityRun(SteppedRun):
         """
         network = self.game_after(step).sampler
         levels = torch.linspace(-MAX_LOGIT, MAX_LOGIT, NUM_CELLS + 1, dtype=torch.float64).sigmoid()
+        # `Quantiles` is a random source that returns quantiles, so the latents are the ends of the cells.
         latent = network.prior(Quantiles(levels), len(levels), network.latent_dim)
         with torch.no_grad():
             x = network(latent.to(next(network.parameters()).dtype)).flatten().double()  # [NUM_CELLS + 1]

@@ -1,6 +1,6 @@
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Turn
-from ganlab.networks.salimans2016 import KPlusOneLogit
+from ganlab.networks.class_conditioning import KPlusOneLogit
 from ganlab.tricks.auxiliary_classifier import class_cross_entropy
 from ganlab.tricks.base import Terms, Trick
 

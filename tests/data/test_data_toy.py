@@ -14,8 +14,9 @@ from support.refusals import refuses
 from ganlab.config.build import instantiate
 from ganlab.config.compose import compose
 from ganlab.core.randomness import seeded_generator
-from ganlab.data.densities import Mixture, optimal_discriminator, oracle_accuracy
+from ganlab.data.densities import Mixture
 from ganlab.data.toy import Ring, Toy
+from ganlab.theory.densities import optimal_discriminator, oracle_accuracy
 
 TOYS = {"gaussian_1d": 1, "mixture_1d": 1, "ring": 2, "grid": 2, "spiral": 2}
 
