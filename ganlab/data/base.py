@@ -14,8 +14,8 @@ from torch import Tensor
 from ganlab.core.errors import format_value, require
 from ganlab.core.randomness import derive_seed, proportional_classes, seeded_generator
 from ganlab.core.validation import Count, ValueRange
-from ganlab.data.augmentation import NOT_AUGMENTED
 from ganlab.data.densities import Mixture
+from ganlab.data.mirror_and_crop import NOT_AUGMENTED
 from ganlab.data.sampler import BatchIndices, LabelledSubset, epoch_batches, sequential_batches
 from ganlab.data.sources import LabelledBatch, Samples, Source, copy_to_device
 

@@ -17,7 +17,7 @@ from PIL.Image import Transpose
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError, error_message, escape_unprintable
-from ganlab.data.augmentation import NOT_AUGMENTED, crop_offset, is_mirrored
+from ganlab.data.mirror_and_crop import NOT_AUGMENTED, crop_offset, is_mirrored
 
 # Pillow refuses images of more than twice this number of pixels. The default would exclude large scans.
 Image.MAX_IMAGE_PIXELS = 2**29

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.randomness import derive_seed, seeded_generator
-from ganlab.data.augmentation import NOT_AUGMENTED
+from ganlab.data.mirror_and_crop import NOT_AUGMENTED
 
 GlobalRows = Callable[[int, int], Tensor]  # (k, B) -> the rows of global batch k of B samples, [B] int64
 
@@ -18,7 +18,7 @@ class BatchIndices(NamedTuple):
     """Which samples of one global batch a process reads, and how it augments them. Tensors on the CPU."""
 
     rows: Tensor  # [b] int64, the positions of the samples in their source
-    random_numbers: Tensor  # [b, 3] float32, three for each sample; data/augmentation.py explains them
+    random_numbers: Tensor  # [b, 3] float32, three for each sample; data/mirror_and_crop.py explains them
 
 
 def epoch_batches(seed: int, num_samples: int) -> GlobalRows:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganlab.core.errors import require
 from ganlab.core.randomness import seeded_generator
-from ganlab.data.augmentation import crop_offset, is_mirrored
+from ganlab.data.mirror_and_crop import crop_offset, is_mirrored
 from ganlab.data.sampler import BatchIndices, sequential_batches
 
 HeldOut = Literal["last", "random"]  # which samples are held out for validation
