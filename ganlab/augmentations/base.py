@@ -1,4 +1,7 @@
-"""Base class of random image augmentations, which apply each transform with probability p."""
+"""Base class of random image augmentations, which apply each transform with probability p.
+
+A trick of the group `trick` applies them. Its setting `range` tells them the range of the data.
+"""
 
 from abc import ABC, abstractmethod
 from typing import Annotated, NamedTuple, Self
@@ -26,7 +29,7 @@ class Span(NamedTuple):
 
     @classmethod
     def of_range(cls, value_range: ValueRange) -> Self:
-        """The span of a trick's setting `range`.
+        """The span of `range`, a setting of the trick that applies the augmentations.
 
         Raises:
             ConfigError: the range is null or not increasing. The key `.range` is relative to the key of the

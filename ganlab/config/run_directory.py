@@ -43,7 +43,7 @@ class RunDirectory:
     """The files of a run: their paths, reading and writing.
 
     Args:
-        path: the directory, or one of its checkpoints, which is then the default of `checkpoint`.
+        path: the directory, or one of its checkpoints, which the method `checkpoint` then reads by default.
         trust: packages from which the run's config may build objects, in addition to ganlab.
     """
 
@@ -58,9 +58,11 @@ class RunDirectory:
         self.config_file = self.path / "config.yaml"
         self.trust = trust
         self.written_config = b""  # the config as this object wrote it, which is trusted
-        # Whether this run counts as made by this user. Then `write_config` signs its config, and the config
-        # may build any object. For an existing run, `config` sets this to whether the config has a valid
-        # signature. For a new run with the weights of an unsigned run, the caller sets it to False.
+        # Whether this run counts as made by this user. If true, `write_config` signs the config, and the
+        # config may build any object. There are three cases:
+        # - an existing run: the method `config` sets the value to whether the config has a valid signature;
+        # - a new run that starts from the weights of an unsigned run: the caller sets the value to False;
+        # - any other new run: the value stays True.
         self.made_by_user = True
         self.created_directories: list[Path] = []  # the directories that `create` made, innermost first
         self.existing_paths: set[Path] | None = None  # the content of the directory before `create`
@@ -148,13 +150,17 @@ class RunDirectory:
             write_atomically(self.config_file, text)
         self.written_config = text.encode()
         if self.made_by_user and (new_signature := signature(self.written_config)):
-            # The last line replaces the old config. Until then, the old signature must be valid, too.
+            # The signatures are written before the config, which is replaced at the end of this method. Until
+            # then, config.yaml has its old content, so the signature of that content is kept. It is the first
+            # one in the file, unless a process died between the two writes.
             old_signatures = self._read_text("signature").split()[:1]
             write_atomically(self.path / "signature", "\n".join([new_signature, *old_signatures]) + "\n")
         write_atomically(self.config_file, text)
 
     def read_config(self) -> tuple[bytes, bool]:
-        """The content of config.yaml, and whether one of its signatures is by the key of this user.
+        """The content of config.yaml as bytes, and whether this user has signed it.
+
+        The content is not parsed here; the method `config` parses and checks it.
 
         Raises:
             ConfigError: the file cannot be read.
@@ -238,7 +244,7 @@ class RunDirectory:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether a path may be left by a process that was killed before its run began."""
+    """Whether a path may have been left behind by a process that was killed before its run began."""
     return path.is_dir() or path.name == "lock" or path.name.endswith(".part")
 
 
@@ -250,7 +256,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not os.path.isfile(path):
         raise ConfigError(f"{path} does not exist")
-    import torch  # takes seconds, which commands that read no checkpoint save
+    import torch  # here, because it takes seconds and most commands read no checkpoint
 
     try:
         with zipfile.ZipFile(path) as file:  # torch neither compresses members nor verifies checksums

@@ -96,7 +96,8 @@ def check_arguments(node: Any) -> None:
             key = f"{parent}.{name}".lstrip(".")
             if name in parameters.types:
                 annotation = parameters.types[name]
-                lacks_quotes = isinstance(value, int | float) and matches("", annotation)  # it takes a string
+                # The second condition is true if the parameter accepts strings: "" stands for any string.
+                lacks_quotes = isinstance(value, int | float) and matches("", annotation)
                 remedy = f"""to give a string that looks like a number, quote it: '{key}="{value}"'"""
                 reason = f"must be {describe_type(annotation)}"
                 require(matches(value, annotation), reason, remedy if lacks_quotes else "", key, value)
@@ -125,8 +126,9 @@ def target_nodes(node: Any, key: str = "") -> Iterator[tuple[str, dict[Any, Any]
 def import_object(target: str) -> Any:
     """The object of a dotted name; None if there is none. The working directory is searched last.
 
-    The first call adds the working directory to sys.path. If that were done when the command starts,
-    libraries would import files from it that have the names of Hydra plugins or of optional dependencies.
+    The first call whose top-level package is not found adds the working directory to sys.path. If that were
+    done when the command starts, libraries would import files of the working directory that have the names
+    of Hydra plugins or of optional dependencies.
     """
     if find_spec(target.partition(".")[0]) is None and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())

@@ -40,9 +40,10 @@ def seeded_generator(*key: int | str, device: torch.device | str = "cpu") -> tor
 def proportional_classes(counts: Sequence[int], n: int) -> Tensor:
     """Classes [n] int64 in proportion to `counts` [K]; 0, ..., K - 1 repeatedly if all counts are equal.
 
-    This is Webster's method of apportionment. The j-th element of class k, counted from 0, has the position
-    (j + 1/2) / counts[k]. All elements are sorted by their positions, and the first n are taken. So the i-th
-    class does not depend on n, and the first m classes are in proportion for every m.
+    Nothing here is random: this is Webster's method of apportionment. The j-th element of class k, counted
+    from 0, has the position (j + 1/2) / counts[k]. All elements are sorted by their positions, and the first
+    n are taken. So the i-th entry of the result does not depend on n, and the first m entries are in
+    proportion for every m.
     """
     weights = torch.tensor(counts, dtype=torch.float64)
     # An upper bound on the elements of each class among the first n, [K]: about n times its proportion.

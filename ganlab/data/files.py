@@ -61,7 +61,8 @@ class ImageFiles(Source):
 
     def __post_init__(self) -> None:
         self.augments = self.spec.flip or self.spec.crop == "random"
-        # The text of one warning about each subject, such as "dark", as `decode_image` collects them.
+        # The warnings of `decode_image`: one text for each subject. A subject is a kind of problem, such as
+        # "dark" for images that use only the lowest part of their range.
         self._warnings: dict[str, str] = {}
         self._printed: set[str] = set()  # the subjects of the warnings that have been printed
 
@@ -82,10 +83,11 @@ class ImageFiles(Source):
             yield torch.stack(x), labels_at(self.labels, list(positions))
 
     def contents(self) -> Iterator[Tensor | str]:
-        """The paths of the files relative to their common folder, their sizes, and hashes.
+        """What the fingerprint of the data hashes: paths, sizes and hashes of the files, and the labels.
 
-        Only the first mebibyte of a file is hashed. If that is too much for all files, only every k-th file
-        is hashed, with the smallest k that stays within `MAX_FILES` and `MAX_TOTAL_BYTES`.
+        The paths are relative to the common folder of the files. Only the first mebibyte of a file is hashed.
+        If that is too much for all files, only every k-th file is hashed, with the smallest k that stays
+        within `MAX_FILES` and `MAX_TOTAL_BYTES`.
         """
         folder = os.path.commonpath([file.parent for file in self.files])
         sizes = [file.stat().st_size if file.is_file() else 0 for file in self.files]
@@ -116,7 +118,8 @@ class ImageFiles(Source):
         positions, images = map(list, zip(*samples, strict=True))
         readable = torch.tensor(positions)  # [M], increasing
         # Sample i comes from file i if this file is readable, otherwise from the next readable file. The
-        # modulus makes the first readable file the next one after the last. [N], indices in `readable`:
+        # modulus makes the first readable file the next one after the last. The shape is [N], and the values
+        # are indices in `readable`.
         next_readable = torch.searchsorted(readable, torch.arange(len(self))) % len(readable)
         images = [images[index] for index in next_readable.tolist()]
         labels = labels_at(self.labels, readable[next_readable])

@@ -174,9 +174,9 @@ def find_splits(root: str, test_root: str | None) -> dict[str, Path]:
         require(test_root is None, reason, "set it to null", ".test_root", test_root)
         return {split: parent / name_of_role[split] for split in ("train", "test")}
     # Any other splits must not be used as classes, or a model would learn to distinguish training images from
-    # validation images. So two cases are refused. First: all sub-folders have names of splits. Second: a
-    # training split and a different split are among other folders. An exception to the first case are names
-    # with prefixes that all have one role, such as blood_test and urine_test: such folders are classes.
+    # validation images. So two cases are refused: (1) all sub-folders have names of splits; (2) a training
+    # split and a different split are among other folders. Case (1) has an exception: if all names have
+    # prefixes and the same role, such as blood_test and urine_test, the folders are classes.
     only_splits = len(folders) > 0 and len(splits) == len(folders)
     are_classes = len(name_of_role) == 1 and all(match["prefix"] for match in splits.values())
     if (only_splits and not are_classes) or ("train" in name_of_role and len(name_of_role) > 1):
@@ -195,8 +195,8 @@ def find_splits(root: str, test_root: str | None) -> dict[str, Path]:
 def split_role(name: re.Match[str]) -> str:
     """The role of a split: `train`, `test`, or at most the first four letters of another word.
 
-    Only `train` and `test` have a meaning. Other roles only show whether words differ: `val` and
-    `validation` have different roles, `val` and `vali`.
+    The cut merges `test` and `testing`. It does not merge `val` and `validation`, which is harmless: roles
+    other than `train` and `test` only help to tell splits from classes.
     """
     word = name["word"].lower()
     return "train" if word.startswith("train") else word[:4]
@@ -280,7 +280,7 @@ def list_images(folder: Path, classes: list[str], skipped: list[str] | None) -> 
 
 
 def read_folder(folder: Path, visited: set[Path], skipped: list[str] | None, deep: bool = True) -> list[Path]:
-    """Lists a folder: returns its images, sorted, and then those below; skips or refuses its other files.
+    """The images of a folder, sorted, and then those below it; skips or refuses its other files.
 
     Args:
         visited: the folders that have been read, which are not read again. Each folder that is read is added.

@@ -68,7 +68,7 @@ def build_stage(
     game = build_game(cfg, data, autoencoder)
     refuse_settings_of_untrained_networks(cfg, game)
     refuse_single_samples(cfg, game)
-    if data is not None:
+    if data is not None:  # without data, the weights of a trained game will be loaded
         warn_of_batch_norm(game)
     if cfg.compile:
         game.compile()
@@ -94,9 +94,8 @@ def refuse_settings_of_untrained_networks(cfg: DictConfig, game: Game) -> None:
 def refuse_single_samples(cfg: DictConfig, game: Game) -> None:
     """Refuses one sample for each process if the game has a batch norm that cannot normalise one sample."""
     processes = num_processes(cfg)
-    # BatchNorm1d cannot normalise one sample. A DifferentiableBatchNorm that replaces it cannot do so either
-    # in a run of one process. In a run of several processes it normalises the global batch, which has more
-    # samples.
+    # BatchNorm1d cannot normalise one sample. With one process, a DifferentiableBatchNorm cannot either. With
+    # several processes it can, because it normalises the global batch, which has a sample of each process.
     norms = (nn.BatchNorm1d, DifferentiableBatchNorm) if processes == 1 else (nn.BatchNorm1d,)
     normalises = any(isinstance(layer, norms) for layer in game.modules())
     allowed = cfg.data.batch_size != processes or not normalises
@@ -122,7 +121,8 @@ def load(
 
     Args:
         run_dir: a run directory, or one of its checkpoints.
-        checkpoint: last, previous or best, or a path; None: the checkpoint that run_dir is, or else the last.
+        checkpoint: last, previous or best, or a path; None: run_dir itself if it is a checkpoint, otherwise
+            the last one.
         trust: the packages, in addition to ganlab, from which the config may build objects.
         device: the device to which the game is moved.
 

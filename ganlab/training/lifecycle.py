@@ -42,7 +42,8 @@ def play(session: Session) -> dict[str, float]:
         reported = error_for_user(session, error)
         # KeyboardInterrupt, by which Ctrl-C stops the run, is no `Exception`.
         logger_status = "failed" if isinstance(reported, Exception) else "stopped"
-        # An OSError, such as that of a full disk, may prevent the summary as well, but it is reported anyway.
+        # What causes an OSError, such as a full disk, may also prevent writing the summary. In that case
+        # nothing is printed about the summary, because the OSError itself is reported below.
         session.write_failure(reported, silent=isinstance(error, OSError))
         if reported is error:
             raise
@@ -92,7 +93,8 @@ def error_for_user(session: Session, error: BaseException) -> BaseException:
     if isinstance(error, SystemExit):
         return KeyboardInterrupt()  # Lightning raises SystemExit after a Ctrl-C before the first step
     if isinstance(error, ConfigError | Diverged | ProcessLost):
-        return error  # all processes raise these errors, so a lost process would explain nothing
+        # These errors arise in all processes, so a lost process is their consequence and not their cause.
+        return error
     if lost := session.local_ranks.lost_rank_message():
         return ProcessLost(lost)
     if session.trainer.world_size > 1 and is_lost_connection(error):
@@ -133,6 +135,7 @@ def close(session: Session, logger_status: str) -> None:
 def print_header(session: Session) -> None:
     """Prints the networks, the data, the game, the hardware, and where the loggers write."""
     cfg, data, game, last_step = session.cfg, session.data, session.module.game, session.timetable.total
+    # Most functions that build a network have the name of its player, such as `generator`.
     networks = [
         f"{player} {target_name(cfg.model[player], player)} of "
         f"{sum(weight.numel() for weight in getattr(game, player).parameters()):,} weights"

@@ -26,8 +26,8 @@ def resumed_config(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str])
 
     Args:
         run: the run to resume.
-        cfg: the config composed from conf/ and the overrides. The command line composes it without the
-            overrides of dotted keys, because conf/ may lack such a key although the saved config has it.
+        cfg: the config composed from conf/ and those overrides whose keys have no dot. Overrides of dotted
+            keys are not in it, because conf/ may lack such a key although the saved config has it.
         overrides: all overrides of the command line.
 
     Raises:
@@ -36,7 +36,7 @@ def resumed_config(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str])
     saved = run.config()
     parsed = PARSER.parse_overrides(list(overrides))
     dotted = [override for override in parsed if "." in override.key_or_group and not override.is_add()]
-    # A dotted key exists if conf/ has it, so that `cfg` has it, or else if the saved config has it.
+    # A dotted key must be in `cfg`, that is in conf/, or in the saved config. Others are refused as unknown.
     unchecked = [str(override.input_line) for override in dotted if not has_key(cfg, override.key_or_group)]
     refuse_unknown_keys(unchecked, saved)
     given = {override.key_or_group: override for override in parsed}  # the last override of each key
@@ -103,7 +103,9 @@ def changed_keys(override: Override, cfg: DictConfig, saved: DictConfig) -> Iter
             yield key
         return
     new_node, old_node = OmegaConf.select(cfg, key), OmegaConf.select(saved, key)
-    if new_node is None and old_node is None:  # a group such as `experiment`, which may have changed any key
+    if new_node is None and old_node is None:
+        # The key is a group such as `experiment`, which has no node of its own but may change any key. So the
+        # whole configs are compared.
         key, new_node, old_node = "", cfg, saved
     new, old = dict(leaves(new_node, key)), dict(leaves(old_node, key))
     for name in sorted(new.keys() | old.keys()):

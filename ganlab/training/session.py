@@ -40,7 +40,7 @@ class Session:
 
     def __init__(self, cfg: DictConfig, overrides: Sequence[str] = (), directory: RunDirectory | None = None):
         silence_lightning()
-        keep_memory()
+        keep_memory()  # makes malloc keep freed memory, which speeds up steps on the CPU
         refuse_unused_settings(cfg, overrides)
         with as_config_errors():
             check_config(cfg)
@@ -193,7 +193,7 @@ class Session:
             silent: whether to print nothing if the summary cannot be written.
         """
         try:
-            self.write_summary(*final_status(error))
+            self.write_summary(*final_status(error))  # a status and a reason
         except OSError as writing_error:  # a full disk must not hide why the run ended
             if not silent:
                 print(f"summary.json could not be written: {writing_error.strerror}", file=sys.stderr)

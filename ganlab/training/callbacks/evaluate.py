@@ -1,4 +1,4 @@
-"""Callbacks for what a run shows of its game: its metrics, and pictures of its samples."""
+"""Callbacks that compute the metrics of a run, and that write pictures of its samples and other views."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from ganlab.visualize.sample_picture import sample_picture
 from ganlab.visualize.views import VIEWS, feature_embedding
 
 NUM_IMAGES = 64  # the largest number of samples in a picture of images
-NUM_POINTS = 2500  # the number of samples in a picture of points; papers count the covered modes of as many
+# The number of samples in a picture of points. Papers count the covered modes among as many samples.
+NUM_POINTS = 2500
 
 
 class Evaluate(Callback):

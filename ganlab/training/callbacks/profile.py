@@ -22,8 +22,9 @@ TRACED = 5  # steps in the trace; the steps after them are in the table
 class CallbackRanges(PassThroughProfiler):
     """A Lightning profiler that times what each callback does after a step.
 
-    Lightning calls `profile` some twenty times a step. For every action but these, `profile` returns a shared
-    context that does nothing, because a context of the base class would take time.
+    Lightning calls `profile` some twenty times a step. For all actions other than the `on_train_batch_end` of
+    a callback, `profile` returns a shared context that does nothing, because a context of the base class
+    would take time.
     """
 
     def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]

@@ -1,4 +1,7 @@
-"""Progress bars; the bar of a run also measures the time of its steps."""
+"""Progress bars: the callback `ProgressBar` for the steps of a run, `progress_bar` for other long work.
+
+`ProgressBar` also measures the time of the steps.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -89,7 +92,9 @@ class ProgressBar(Callback):
 
 @contextmanager
 def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Opens a progress bar; without a terminal, prints the remaining time once, if it is long.
+    """Opens a progress bar for work that is not training, such as an evaluation.
+
+    Without a terminal, it prints the remaining time once, if that is long.
 
     Args:
         what: the name of what the bar counts, such as "images".

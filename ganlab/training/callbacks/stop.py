@@ -35,7 +35,7 @@ class Stop(Callback):
         self._handler_before_fit: Any = None
 
     def catch_sigterm(self) -> None:
-        """Notes SIGTERM until `release_sigterm` is called; to be called before `fit`.
+        """Records SIGTERM instead of dying of it, until `release_sigterm`; to be called before `fit`.
 
         If a process of a run dies, torchrun sends SIGTERM to the others. At the end of `fit`, Lightning
         restores the handler from before `fit`. If this were the default handler, it would end this process,
