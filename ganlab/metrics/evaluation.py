@@ -31,9 +31,9 @@ BATCH = 100  # samples that are passed to metrics at a time; values do not depen
 class Evaluation:
     """Computes the metrics of a game, and their floors, which are the values of real samples.
 
-    Three attributes of a metric name splits:
+    A metric refers to splits of the data by three attributes:
         references: the metric compares generated samples with the real samples of these splits.
-        subsampled_split: of this reference, at most `n_real` random samples are used, the same in every run.
+        subsampled_split: the reference of which at most `n_real` random samples are used, always the same.
         floor_split: at most `n` real samples of this split replace the generated ones, to measure the floor.
             If the split has too few samples for a metric, the metric has no floor.
 
@@ -43,7 +43,7 @@ class Evaluation:
     the data have no labels, the generator is given all classes in turn.
 
     Args:
-        metrics: the metrics, by their names in the config.
+        metrics: the metrics by their names in the config. Each computes one or more values with names.
         data: the data from which real samples come.
         n: the number of generated samples.
         n_real: the largest number of samples of a metric's `subsampled_split`; None: all.
@@ -62,7 +62,7 @@ class Evaluation:
     open_progress_bar: OpenProgressBar = lambda text, total: nullcontext(lambda number: None)
 
     def __post_init__(self) -> None:
-        self.higher_is_better: dict[str, bool] = {}  # whether higher is better, by value name
+        self.higher_is_better: dict[str, bool] = {}  # by the name of a value, not of a metric
         for name, metric in self.metrics.items():
             with _completing_error_keys(name):
                 suitable = metric.input_kind == "points" or self.data.value_range is not None
@@ -72,13 +72,13 @@ class Evaluation:
                     self.data.split(split, "cpu", BATCH)  # raises an error if the split does not exist
                 metric.setup(self.data, self.n, self._num_real(metric, metric.subsampled_split))
             self.higher_is_better |= {key: metric.is_higher_better(key) for key in metric.names}
-        # Generated samples need the proportions of classes of the split with which a metric compares them. A
-        # metric with two references, such as memorisation, has no such split, so any proportions will do. For
-        # a conditional game, `check_game` requires equal proportions in all `splits`, so the first is used.
+        # Generated samples have classes in the proportions of the split with which a metric compares them. A
+        # metric with two references, such as memorisation, has no such split: it accepts any proportions.
         with_one_reference = [metric for metric in self.metrics.values() if len(metric.references) == 1]
+        # The subsampled split of a metric with one reference is this reference, or None.
         splits = [m.subsampled_split for m in with_one_reference if m.subsampled_split] or ["train"]
         self._classes_by_split = {split: self.data.proportional_labels(self.n, split) for split in splits}
-        # The classes [n] of the samples of a conditional game; None: the data have no labels.
+        # [n]; None: no labels. For conditional games, `check_game` requires the same classes of all `splits`.
         self.classes = next(iter(self._classes_by_split.values()))
         self.floors: dict[str, dict[str, Any]] = {}  # what `records` says about the floor, by value name
         self._protocols: dict[str, dict[str, Any]] = {}  # the protocols, by value name
@@ -110,7 +110,7 @@ class Evaluation:
         """
         if not self._is_prepared:
             self._is_prepared = True
-            # In this context, features are cached on disk. Its samples are real, so the same in every run.
+            # In `_prepare` only, features are cached on disk: its samples are real, the same in every run.
             context = copy_context()
             context.run(CACHES_FEATURES_ON_DISK.set, True)
             context.run(self._prepare, device)
@@ -206,7 +206,7 @@ class Evaluation:
             if metric.floor_split in self.data.sources:
                 n = min(self.n, len(self.data.sources[metric.floor_split]))
                 with suppress(ConfigError):  # if n samples are too few for this metric, it has no floor
-                    metric.check_sample_size(n, n_real=n)  # only n matters; `setup` has checked n_real
+                    metric.check_sample_size(n, n_real=n)  # so n_real adds no condition; `setup` checked it
                     by_floor[metric.floor_split, n].append(name)
         for (split, n), metric_names in by_reference.items():
             samples = self._hashed_subset(split, n, device)
@@ -243,7 +243,7 @@ class Evaluation:
         Args:
             chunks: the samples, in chunks [N, *shape].
             metric_names: the names of the metrics.
-            split: the split of the real samples, or `GENERATED`.
+            split: the split of the real samples; `GENERATED`, which is None, for generated samples.
             text: the text of the progress bar.
             n: the number of all samples, for the progress bar.
         """
@@ -273,7 +273,7 @@ class Evaluation:
         return values
 
     def _protocol(self, metric: SampleMetric) -> dict[str, Any]:
-        """The protocol of a metric's last values, and its `extras` under the key "beside" of old records."""
+        """The protocol of a metric's last values, and its `extras`, with the key "beside" in all records."""
         hashes = [self._hashes[split, self._num_real(metric, split)] for split in metric.references]
         return {
             "split": "+".join(metric.references) or "none",

@@ -30,7 +30,7 @@ def modes_of_good_samples(x: Tensor, mixture: Mixture) -> Tensor:
 
 
 class ModeMetric(SampleMetric):
-    """Base class of metrics of the histogram of high-quality samples over modes.
+    """Base class of metrics that count the samples of high quality at each mode.
 
     Real samples are not used, because the modes of the data are known.
     """
@@ -128,7 +128,7 @@ class StackedModes(StoringMetric):
     """
 
     name_prefixes = ("modes", "reverse_kl")
-    higher_is_better = True
+    higher_is_better = True  # for the number of modes; `is_higher_better` answers for each of the two values
     _num_modes = 0  # K in the formula, which is known after `represent`
 
     def is_higher_better(self, name: str) -> bool:

@@ -70,6 +70,8 @@ def decoder(
 ) -> Generator:
     """A generator of fully connected layers, without dropout.
 
+    `build_game` sets its attribute `encoder` if the objective infers latents from samples.
+
     Args:
         hidden: the widths of the hidden layers, in the opposite order of the encoder's.
         activation: the activation after each hidden layer.
@@ -105,7 +107,7 @@ def pretrained_initialiser(deep: Generator, shallow: Sequence[Generator]) -> Cal
     This is the initialisation of Hinton & Salakhutdinov (2006).
 
     Args:
-        deep: the deep autoencoder: a decoder together with its encoder.
+        deep: the deep autoencoder: a decoder, with its encoder in the attribute `encoder`.
         shallow: the shallow autoencoders, the outermost first. The deep autoencoder has all their layers. If
             there are none, the function does nothing.
 

@@ -1,4 +1,4 @@
-"""The maximum mean discrepancy (MMD) in the features of a discriminator that is trained to maximise it."""
+"""Learned MMD: the maximum mean discrepancy (MMD) in features that are trained to maximise it."""
 
 import torch
 from torch import Tensor
@@ -71,12 +71,14 @@ class LearnedMMD(Objective):
         The features of a batch have one row for each sample, so N = B. With the trick `packing` they have one
         row for each pack of samples, so N is smaller than B.
         """
-        # There are always B points, and `judge` packs them, so their features have N rows. The points of a
-        # pack share one of the n positions between fake and real.
+        # The result has B points, one between each real sample and its fake. The argument `n` is the number
+        # of random positions between fake and real: one for each sample, or for each pack.
         points = interpolate_samples(turn, stream="between", n=len(turn.on_real.features))
-        features = at_least_float32(turn.judge(points).features)
+        # `judge` packs the B points, so their features have N rows.
+        features = at_least_float32(turn.judge(points).features)  # [N, F]
         with torch.autocast(real.device.type, enabled=False):
             witness = self.kernel(features, real).mean(1) - self.kernel(features, fake).mean(1)  # [N]
+        # Each of the N rows of gradients joins the gradients with respect to all points of a pack.
         return row_norms(input_gradients(witness, points.x))
 
 

@@ -17,7 +17,8 @@ NUM_CELLS = 4000  # the number of intervals into which quantiles divide the valu
 # above the last quantile.
 MAX_LOGIT = 16.0
 NUM_BINS = 240  # the number of intervals of the x axis
-# A density, per unit of the data. Where both p and q are lower, functions of p and q are not drawn.
+# A density, per unit of the data. Functions of the density p of the data and the density q of the generator
+# are not drawn where both densities are lower.
 MIN_DENSITY = 1e-4
 Overrides = Sequence[str]  # overrides of `python -m ganlab.run`
 Variants = Mapping[str, Overrides]  # for figures of several games: the name of each, and its overrides
@@ -65,7 +66,8 @@ class DensityRun(SteppedRun):
         if data.shape != (1,) or data.distribution is None or latent_dim != 1:
             reason = f"samples of shape {list(data.shape)} with {latent_dim=} have no density to draw"
             remedy = "choose data=mixture_1d and model.generator.latent_dim=1"
-            # The key is ".settings", because the overrides come from this argument of the figure.
+            # The figures of ganlab.theory.densities have an argument `settings` in the config, and pass it on
+            # as `overrides`. So the error names this setting.
             raise ConfigError(reason, remedy, ".settings")
         self.edges = torch.linspace(*x_limits, NUM_BINS + 1, dtype=torch.float64)
         self.x = (self.edges[1:] + self.edges[:-1]) / 2  # the centres of the bins, [NUM_BINS]

@@ -22,8 +22,9 @@ class InvertedLabels(Trick):
         terms = compute(turn)
         if turn.player == "discriminator":
             return terms
-        # `turn.verdicts` caches the verdicts that `compute` has used. The copy of the turn gets a cache with
-        # negated logits, which the second `compute` uses. So the discriminator judges nothing again.
+        # c(-l) is computed by a second call of `compute`, for a copy of the turn whose logits are negated. A
+        # turn looks up the discriminator's verdicts in its list `verdicts`, which the first call has filled.
+        # So negated verdicts in the copy's list suffice, and the discriminator judges no sample twice.
         negated = [(sample, verdict._replace(logits=-verdict.logits)) for sample, verdict in turn.verdicts]
         negated_turn = turn.replace(verdicts=negated)
         return {**terms, "adversarial": -compute(negated_turn)["adversarial"]}

@@ -33,8 +33,9 @@ class ModeSeeking(Trick):
 
 def with_new_latents(turn: Turn) -> Turn:
     """A copy of the turn with the same real samples, which draws new latents when they are first used."""
-    # A turn draws as many latents as it has real samples. So `replace` drops the latents whenever `real` is
-    # given, even if the real samples are the same.
+    # `Turn.replace` drops what depends on a changed attribute. A turn draws as many latents as it has real
+    # samples, so a change of `real` drops the latents. The real samples are given only for this effect: they
+    # are the same as before.
     return turn.replace(real=turn.real)
 
 

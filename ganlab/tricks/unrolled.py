@@ -14,13 +14,13 @@ from ganlab.tricks.base import Compute, Order, Terms, Trick
 
 
 class NetworkInUse(nn.ModuleList):
-    """Calls a function as its forward pass, and contains the network that this function uses.
+    """A wrapper of the discriminator, so that a function which uses it can be called with other weights.
 
-    The function computes the loss terms of a turn, for which it calls the discriminator of the turn. The
-    trick needs these terms for other weights of the discriminator. torch's `functional_call` gives a module
-    other weights, but only during a forward pass of this module. So a `NetworkInUse` contains the
-    discriminator, and its forward pass is the call of the function. The discriminator has the other weights
-    until the function returns.
+    The function computes the loss terms of a turn, for which it calls the discriminator of the turn. torch's
+    `functional_call` gives a module other weights, but only during a forward pass of this module, and the
+    function is not the forward pass of the discriminator. So this module contains the discriminator, and its
+    forward pass calls the function. While the function runs, the discriminator is in use with the other
+    weights.
     """
 
     def forward(self, function: Compute, turn: Turn) -> Terms:
@@ -78,9 +78,10 @@ class Unrolled(Trick):
 def new_node(sample: Sample) -> Sample:
     """The same samples as a new node of the autograd graph.
 
-    A gradient penalty differentiates the logits with respect to the samples, and must treat the weights of
-    the discriminator as constants. But unrolled weights are a function of the samples of earlier unrolled
-    steps: the graph of these steps is kept, because the generator's gradient flows through it. So each
-    unrolled step has a new node for the samples, on which its weights do not depend.
+    Without a new node, gradient penalties would be wrong. A penalty differentiates the logits with respect to
+    the samples, for fixed weights of the discriminator. But the unrolled weights were computed from the same
+    samples in earlier unrolled steps, and the graph of these steps is kept for the generator's gradient. So
+    the derivative would also go through the weights. It does not reach them from the new node of a step,
+    because the weights were computed before this node existed.
     """
     return sample._replace(x=sample.x.view_as(sample.x))

@@ -30,7 +30,7 @@ class VirtualBatchNorm(Trick):
         if not replace_modules(generator.body, BATCH_NORMS, lambda norm: VirtualNorm(norm, self.size)):
             remedy = "choose model=dcgan, or model.generator.batch_norm=true"
             raise ConfigError("needs a generator with batch norm", remedy)
-        # `latents` lists the transforms of the latents, which precede the body.
+        # `generator.latents` holds no latents, but the transforms that latents pass through before the body.
         generator.latents.append(PrependReference(generator, self.size, networks.num_classes))
         generator.body = DropReference(generator.body, self.size)
 
@@ -43,8 +43,9 @@ class PrependReference(InputTransform):
 
     def __init__(self, generator: Generator, size: int, num_classes: int | None):
         super().__init__()
-        # While `Tricks` calls the hook `networks`, torch's seed is derived from the run's seed and the name
-        # of this trick.
+        # The hook `networks` has no argument for a seed. Instead, `Tricks` seeds torch's default generator
+        # before it calls the hook, from the run's seed and the name of this trick. `initial_seed` returns
+        # this seed.
         streams = RandomStreams(torch.initial_seed())
         self.latent = nn.Buffer(generator.prior(streams, size, generator.latent_dim))
         self.classes = nn.Buffer(torch.arange(size) % (num_classes or 1))
