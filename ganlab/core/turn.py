@@ -110,9 +110,10 @@ class Networks(NamedTuple):
 # The verdicts on replaced samples may stay in the list `verdicts`: `judge` finds a verdict by the identity of
 # its `Sample`, so it does not use them for the new samples.
 STALE: dict[str, set[str]] = {
-    # `generated` stays, with its gradients if it has any, so both players see the same generated samples. A
-    # caller that wants them without gradients also replaces `generated`.
+    # A trick may exchange fakes, choose targets and change the discriminator's input for one player only. But
+    # `generated` stays: both players get the same generated samples.
     "player": {"fake", "targets", "verdicts"},
+    # There are as many latents as real samples, and all that follows is made from them.
     "real": {"latent", "generated", "fake", "targets"},
     "generator": {"latent", "generated", "fake", "targets"},
     "latent": {"generated", "fake", "targets"},
