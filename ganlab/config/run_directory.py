@@ -97,9 +97,10 @@ class RunDirectory:
 
     def refuse_special_files(self) -> None:
         """Refuses pipes, devices and links out of the directory, by which data could leave the directory."""
+        root = self.path.resolve()
         # The folder wandb is left out, because it contains links to logs elsewhere.
         for path in (path for path in self.path.rglob("*") if self.path / "wandb" not in path.parents):
-            is_inside = self.path.resolve() in Path(os.path.realpath(path)).parents
+            is_inside = root in Path(os.path.realpath(path)).parents
             if not is_inside or not (path.is_symlink() or path.is_file() or path.is_dir()):
                 raise ConfigError(f"{path} is a link out of the run directory, or not a file", "remove it")
 

@@ -185,10 +185,11 @@ class Tricks(nn.ModuleDict):
 
     def __init__(self, tricks: Mapping[str, Trick]):
         super().__init__()
+        # A trick becomes an attribute of this module, so no other attribute may have its name. The name of a
+        # hook is refused too, because the trick would be mistaken for the hook.
+        reserved = {*dir(self), *dir(Trick)}
         for name in sorted(tricks, key=lambda name: (tricks[name].order, name)):
-            # A trick becomes an attribute of this module, so no other attribute may have its name. The name
-            # of a hook is refused too, because the trick would be mistaken for the hook.
-            if "." in name or hasattr(self, name) or hasattr(Trick, name):
+            if "." in name or name in reserved:
                 raise ConfigError("is a reserved name", "choose another key", "trick", name)
             self[name] = tricks[name]
         # Two tricks of the same class would give their loss terms the same names if they apply to the same
