@@ -9,10 +9,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from ganlab.core.batch import Batch, at_least_float32
+from ganlab.core.capability import BASE_CAPABILITIES, Capability
 from ganlab.core.distributed import broadcast_, make_in_parallel
 from ganlab.core.errors import ConfigError, completing_relative_keys, require
+from ganlab.core.players import Networks, Player
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import BASE_CAPABILITIES, Batch, Capability, Networks, Player, Turn, at_least_float32
+from ganlab.core.turn import Turn
 from ganlab.core.validation import validated_whole_number
 from ganlab.networks.base import Discriminator, Generator, evaluating
 from ganlab.objectives.base import Objective
@@ -71,21 +74,22 @@ class Game(nn.Module):
             objective.check_networks(networks)
         self.tricks.change_networks(networks)
         self.networks = networks  # as the tricks have changed them
+        for name, network in networks.items():
+            setattr(self, name, network)
         self.generator: Generator = networks.generator
-        self.discriminator: Discriminator | None = networks.discriminator
-        self.players = objective.players  # the players that the objective trains
+        self.discriminator: Discriminator | None = networks.get("discriminator")
+        self.players = objective.players  # the networks that each player updates
         self._autoencoder = SharedReference(autoencoder)
         if autoencoder is not None:
-            can_encode = autoencoder.generator.encoder is not None and not autoencoder.generator.num_classes
+            can_encode = "encoder" in autoencoder.networks and not autoencoder.generator.num_classes
             reason = "needs a stage with an encoder and without classes"
             require(can_encode, reason, "choose another stage", "code_of")
         self.step = 0  # the number of steps of the run so far, over all stages
         self.first_step = 0  # the step of the run at which this game begins, after all earlier stages
 
-    @property
-    def sampler(self) -> Generator:
-        """The network from which samples are drawn: the generator, or a trick's copy of it."""
-        return self.tricks.apply_hook("sampler", self.generator)
+    def presented(self, name: str) -> Any:
+        """The network that is used outside of training: that of the game, or a trick's copy of it."""
+        return self.tricks.presented(name, self.networks[name])
 
     @property
     def game_step(self) -> int:
@@ -106,22 +110,27 @@ class Game(nn.Module):
         return self.generator.shape if self.autoencoder is None else self.autoencoder.shape
 
     def weights(self, player: Player) -> list[nn.Parameter]:
-        """The trainable parameters of a player."""
-        return [p for p in getattr(self, player).parameters() if p.requires_grad]
+        """The trainable parameters that a player updates, without the parts that belong to another player."""
+        owners: dict[nn.Parameter, Player] = {}
+        paths = [(path, owner) for owner, paths in self.players.items() for path in paths]
+        for path, owner in sorted(paths, key=lambda pair: pair[0].count(".")):  # parts after their networks
+            owners |= dict.fromkeys(self.get_submodule(path).parameters(), owner)
+        return [weight for weight, owner in owners.items() if owner == player and weight.requires_grad]
 
     def turn(self, player: Player, batch: Batch, random: RandomStreams) -> Turn:
         """A player's turn in this step, on a batch of data and with random numbers from `random`."""
         if self.autoencoder is not None:
-            # A Batch is a tuple of samples, some of which may be None.
-            batch = Batch._make(s if s is None else s._replace(x=self._to_game_space(s.x)) for s in batch)
+            names = ("real", "labelled") if batch.labelled else ("real",)
+            samples = {name: getattr(batch, name) for name in names}
+            batch = batch._replace(**{n: s._replace(x=self._to_game_space(s.x)) for n, s in samples.items()})
         return Turn(
             player=player,
             step=self.game_step,  # not `self.step`, the step of the run
             batch=batch,
-            generator=self.generator,
-            discriminator=self.discriminator,
+            networks=self.networks,
             tricks=self.tricks,
             random=random,
+            objective=self.objective,
             differentiates_inputs=any(trick.differentiates_inputs for trick in self.tricks.values()),
         )
 
@@ -144,19 +153,19 @@ class Game(nn.Module):
 
     def generate(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """Generates samples in the data's range, [N, latent_dim] -> [N, *shape], differentiable."""
-        generated = self.sampler(latent, condition)
+        generated = self.presented("generator")(latent, condition)
         return generated if self.autoencoder is None else self.autoencoder.generate_eval(generated)
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """The codes of samples, [N, *shape] -> [N, latent_dim], which `generate_eval` decodes."""
-        with evaluating(self.sampler) as sampler:
+        with evaluating(self.presented("encoder")) as encoder:
             # A variational encoder returns the means of the codes first, and then their log-variances.
-            return sampler.encode(self._to_network_input(sampler, x))[:, : sampler.latent_dim]
+            return encoder(self._to_network_input(encoder, x))[:, : self.generator.latent_dim]
 
     def generate_eval(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """The same as `generate`, with the network in evaluation mode."""
-        with evaluating(self.sampler):
+        with evaluating(self.presented("generator")):
             return self.generate(latent, condition)
 
     @property
@@ -169,7 +178,7 @@ class Game(nn.Module):
         if self.discriminator is None or self.discriminator.classes is None:  # `classes` is the class head
             remedy = "add trick=semi_supervised or trick=auxiliary_classifier, or choose another metric"
             raise ConfigError("the game has no discriminator that classifies", remedy)
-        return self.tricks.apply_hook("classifier", self.discriminator)
+        return self.presented("discriminator")
 
     @torch.no_grad()
     @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
@@ -191,7 +200,7 @@ class Game(nn.Module):
 
         They are drawn in blocks of a fixed size, since torch's normal numbers depend on the size of a draw.
         """
-        sampler = self.sampler
+        sampler = self.presented("generator")
         weight = next(sampler.parameters())
         random = RandomStreams(seed, "sample", device=weight.device)
         starts = range(0, max(n, 1), LATENT_BLOCK)  # torch.cat needs at least one block, even for n = 0
@@ -233,7 +242,7 @@ class Game(nn.Module):
 
         Before, all processes receive the batch norm statistics of the first one, which checkpoints contain.
         """
-        broadcast_(self.sampler.buffers())
+        broadcast_(self.presented("generator").buffers())
         first, last, _ = (rows or slice(None)).indices(n)
         return make_in_parallel(lambda part: self.sample(n, seed, label, rows=part), first, last)
 
@@ -261,8 +270,8 @@ class Game(nn.Module):
         torch._functorch.config.donated_buffer = False
         # All networks run through the same lines of code, and torch limits how often one line is compiled.
         torch._dynamo.config.recompile_limit = 64
-        for player in self.players:
-            getattr(self, player).compile(dynamic=False, **settings)
+        for network in self.networks.values():
+            network.compile(dynamic=False, **settings)
 
     def get_extra_state(self) -> dict[str, Any]:
         """The step of the run, and the class counts of the training data.

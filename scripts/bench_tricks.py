@@ -16,15 +16,14 @@ import sys
 from pathlib import Path
 from statistics import median
 from time import process_time
-from typing import Any
 
 import torch
 from docs import COSTS, common_objective, option_names, trick_class
-from torch import Tensor
 
 from ganlab.config.compose import compose
+from ganlab.core.batch import Batch, Sample
+from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError
-from ganlab.core.turn import Capability
 from ganlab.training.build import build
 from ganlab.training.module import GameModule
 from ganlab.training.process_settings import keep_memory, silence_lightning
@@ -48,10 +47,10 @@ def build_module(*overrides: str) -> GameModule:
     return build(compose(*overrides, "logger=csv", "play=shared", *size)).train()
 
 
-def random_batch(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def random_batch(generator: torch.Generator) -> Sample:
     """Images [B, 1, 28, 28] and classes [B]."""
     x = torch.rand(BATCH, 1, 28, 28, generator=generator) * 2 - 1
-    return x, torch.randint(10, (BATCH,), generator=generator)
+    return Sample(x, torch.randint(10, (BATCH,), generator=generator))
 
 
 def time_block(module: GameModule, num_batches: int) -> float:
@@ -61,7 +60,7 @@ def time_block(module: GameModule, num_batches: int) -> float:
         num_batches: 1: a step has a real batch; 2: it also has a labelled batch.
     """
     generator = torch.Generator().manual_seed(module.game.step)
-    batch: Any = tuple(part for _ in range(num_batches) for part in random_batch(generator))
+    batch = Batch(*(random_batch(generator) for _ in range(num_batches)))
     began = process_time()
     for _ in range(STEPS):
         module.play_step(batch)

@@ -22,8 +22,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.build import build_game, instantiate
 from ganlab.config.compose import CONF, compose
+from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError
-from ganlab.core.turn import Capability
 from ganlab.tricks.base import Trick
 
 ROOT = Path(__file__).parent.parent

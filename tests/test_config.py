@@ -14,8 +14,8 @@ from torch import nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose, num_steps
+from ganlab.core.players import Networks
 from ganlab.core.schedules import Linear
-from ganlab.core.turn import Networks
 from ganlab.training.build import build, load
 from ganlab.tricks.base import Order, Trick, Tricks
 from ganlab.tricks.noise_layers import NoiseLayers
@@ -162,7 +162,7 @@ def test_order_governs_the_fold_and_ties_go_by_name() -> None:
     seen: list[str] = []
     orders = {"z": Order.REPLACE, "b": Order.EXTEND, "a": Order.OBSERVE, "aa": Order.EXTEND}
     tricks = Tricks({name: Named(seen, name, order) for name, order in orders.items()})
-    tricks.change_networks(Networks(nn.Identity(), None, None))
+    tricks.change_networks(Networks({"generator": nn.Identity()}))
     assert seen == ["z", "aa", "b", "a"]
 
 

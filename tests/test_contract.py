@@ -39,6 +39,7 @@ from support.trick_effects import (
 
 from ganlab.config.compose import CONF, compose
 from ganlab.config.setting_types import constructor_parameters, target_nodes
+from ganlab.core.batch import Batch, Sample
 from ganlab.core.randomness import RandomStreams
 from ganlab.training.build import build, load_players
 from ganlab.training.module import GameModule
@@ -135,7 +136,7 @@ def test_an_objective_moves_a_gaussian_onto_the_data(objective: str) -> None:
     module = build(compose(*gaussian_overrides(objective, steps)))
     for step in range(steps):
         x = 2 + 0.5 * torch.randn(64, 2, generator=torch.Generator().manual_seed(step))
-        module.play_step((x, None))
+        module.play_step(Batch(Sample(x)))
     mean = module.game.sample(500).mean(0)
     # The largest error with three seeds was 0.25, of absolute_error, whose gradient vanishes early.
     assert ((mean - 2).abs() < 0.4).all(), f"from 0 to {mean.tolist()} instead of 2"

@@ -27,10 +27,12 @@ if torch.cuda.is_available():
     def test_a_step_never_waits_for_the_device(objective: str, tricks: list[str], play: str) -> None:
         module = game(objective, tricks, play).to("cuda").train()
         for step in range(8):
-            on_device = tuple(part.to("cuda") for part in (*batch(step), *labelled_batch(step)))
+            real, labelled = (
+                Sample(*(part.to("cuda") for part in pair)) for pair in (batch(step), labelled_batch(step))
+            )
             if step == 4:  # the replay buffer is full and libraries have chosen their kernels
                 torch.cuda.set_sync_debug_mode("error")
-            module.play_step(on_device)
+            module.play_step(Batch(real, labelled))
             torch.cuda.set_sync_debug_mode("default")
 
     def test_equal_seeds_give_equal_weights() -> None:
@@ -38,6 +40,6 @@ if torch.cuda.is_available():
         for module in (one, other):
             for step in range(5):
                 x, labels = batch(step)
-                module.play_step((x.to("cuda"), labels.to("cuda")))
+                module.play_step(Batch(Sample(x.to("cuda"), labels.to("cuda"))))
         for mine, theirs in zip(one.game.parameters(), other.game.parameters(), strict=True):
             assert torch.equal(mine, theirs)

@@ -19,8 +19,9 @@ from torch.nn.functional import softplus
 
 from ganlab.config.build import instantiate
 from ganlab.config.compose import compose
+from ganlab.core.batch import Batch, Sample
+from ganlab.core.players import Player
 from ganlab.core.randomness import reseed
-from ganlab.core.turn import Batch, Player, Sample
 from ganlab.training.build import build
 from ganlab.training.module import GameModule
 from ganlab.training.play import Simultaneous
@@ -80,7 +81,7 @@ def replay(
                 v.mul_(momentum(step)).sub_(rate(step) * scale * g)
                 w.data.add_(v)
         module.train()
-        module.play_step((x, None))
+        module.play_step(Batch(Sample(x)))
         for p in players:
             for mine, w in zip(module.game.weights(p), weights[p], strict=True):
                 assert torch.allclose(mine, w, rtol=1e-4, atol=1e-6), (step, p)
@@ -120,7 +121,7 @@ def test_both_players_of_goodfellow_2014_share_one_dropout_mask() -> None:
     )
     x = batch(0)
     module.train()
-    module.play_step((x, None))
+    module.play_step(Batch(Sample(x)))
     logits = {"real" if given.equal(x) else "fake": verdict for given, verdict in seen}
     assert len(seen) == len(logits) == 2  # one verdict on each
     cost = softplus(-logits["real"]).mean() + softplus(logits["fake"]).mean()

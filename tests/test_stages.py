@@ -30,8 +30,8 @@ from support.small_games import batch, play_step
 from ganlab.config.checks import check_config
 from ganlab.config.compose import compose
 from ganlab.config.stages import Timetable
+from ganlab.core.batch import Batch, Sample
 from ganlab.core.errors import ConfigError
-from ganlab.core.turn import Batch, Sample
 from ganlab.data.vision import Digits
 from ganlab.networks.autoencoder import linear_layers
 from ganlab.run import run
@@ -169,8 +169,8 @@ def test_the_game_is_played_on_codes_and_its_samples_are_decoded() -> None:
     x, labels = batch(0)
     module.train()
     turn = module.stage.turn("generator", Batch(Sample(x, labels)))
-    still = copy.deepcopy(host.generator).eval()
-    assert torch.equal(turn.real.x, still.encode(x))  # without dropout
+    still, encoder = (copy.deepcopy(network).eval() for network in (host.generator, host.encoder))
+    assert torch.equal(turn.real.x, encoder(x))  # without dropout
     assert not turn.real.x.requires_grad
     assert turn.generated.x.shape == (16, 6)
     assert game.shape == (1, 8, 8)
@@ -192,7 +192,7 @@ def test_the_autoencoder_is_referenced_and_not_owned() -> None:
     assert game.autoencoder is host
     assert pickle.loads(pickle.dumps(game)).autoencoder.step == host.step
     saved = module.state_dict()
-    assert sum(name.endswith("encoder.1.weight") for name in saved) == 1
+    assert sum(name.endswith("encoder.body.1.weight") for name in saved) == 1
     states = []
     for _ in range(5):
         states.append(
@@ -220,7 +220,7 @@ def test_the_networks_of_each_stage_have_their_own_seed() -> None:
 
 def test_pretrained_layers_initialise_the_deep_autoencoder() -> None:
     module = build(pretrained(steps=3))
-    outer, inner, deep = (stage.game.generator for stage in module.stages[:-1])
+    outer, inner, deep = (stage.game for stage in module.stages[:-1])
     optimizer = module.stages[-2].player_optimizers["generator"].optimizer
 
     def weights(*networks) -> list[torch.Tensor]:
@@ -229,16 +229,16 @@ def test_pretrained_layers_initialise_the_deep_autoencoder() -> None:
     def a_round(rate: float) -> list[torch.Tensor]:
         optimizer.param_groups[0]["lr"] = rate
         play_step(module)
-        return weights(deep.encoder, deep.body)
+        return weights(deep.encoder, deep.generator)
 
     for _ in range(6):
         play_step(module)
-    trained = weights(outer.encoder, inner.encoder, inner.body, outer.body)
+    trained = weights(outer.encoder, inner.encoder, inner.generator, outer.generator)
     assert bitwise_equal(a_round(0), trained)
     moved = a_round(0.01)
     assert not any(map(torch.equal, moved, trained))
     assert bitwise_equal(a_round(0), moved)
-    assert bitwise_equal(weights(outer.encoder, inner.encoder, inner.body, outer.body), trained)
+    assert bitwise_equal(weights(outer.encoder, inner.encoder, inner.generator, outer.generator), trained)
 
 
 @pytest.mark.parametrize("every", [2, 4])
@@ -373,11 +373,12 @@ def test_the_batches_of_stages_are_a_function_of_the_step() -> None:
     phases = [(3, 16), (2, 8), (4, 32)]
 
     def since(k: int, n: int):
-        return list(islice(data.stream(0, lambda: k, "cpu", steps_and_batch_sizes=phases), n))
+        batches = islice(data.stream(0, lambda: k, "cpu", steps_and_batch_sizes=phases), n)
+        return [batch.real[:2] for batch in batches]
 
     whole = since(0, 12)
     assert [len(x) for x, _ in whole] == [16] * 3 + [8] * 2 + [32] * 7
     for k in range(12):
         assert bitwise_equal(since(k, 1)[0], whole[k])
-    alone = list(islice(data.stream(0, lambda: 5, "cpu"), 3))
+    alone = [batch.real[:2] for batch in islice(data.stream(0, lambda: 5, "cpu"), 3)]
     assert bitwise_equal(alone, whole[5:8])

@@ -7,10 +7,10 @@ import torch
 from support.small_games import game, real_batch
 from torch import Tensor, nn
 
+from ganlab.core.batch import Batch, Sample, Verdict
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import Batch, Sample, Turn, Verdict
+from ganlab.core.turn import Turn
 from ganlab.networks import priors
-from ganlab.training.play import discriminator_turn
 from ganlab.tricks.base import Trick, Tricks
 
 
@@ -56,8 +56,7 @@ def turn(player: str = "generator", tricks: dict[str, Trick] | None = None, slop
         player,
         0,
         batch,
-        Doubling(),
-        Summing(),
+        {"generator": Doubling(), "discriminator": Summing()},
         Tricks(tricks or {}),
         RandomStreams(0),
         differentiates_inputs=slopes,
@@ -105,14 +104,14 @@ def test_other_samples_make_the_fakes_stale() -> None:
     generator = Doubling()
     with torch.no_grad():
         generator.weight.fill_(0)
-    assert (t.replace(generator=generator).on_fake.logits == 0).all()
+    assert (t.replace_network("generator", generator).on_fake.logits == 0).all()
 
 
 def test_another_discriminator_gives_other_verdicts_and_targets() -> None:
     t = turn()
     before = t.on_real.logits
     t.targets  # noqa: B018, is cached here
-    other = t.replace(discriminator=Summing(3.0))
+    other = t.replace_network("discriminator", Summing(3.0))
     assert torch.equal(other.on_real.logits, 3 * before)
     assert other.generated is t.generated
     assert t.on_real.logits is before
@@ -153,7 +152,7 @@ def test_verdicts_are_recomputed_after_an_update_of_the_discriminator(play: str)
 CACHED = {"latent", "generated", "fake", "verdicts", "targets"}
 KEPT = {  # the cached values that stay when a value is replaced
     "player": {"latent", "generated"},
-    "real": {"verdicts"},
+    "real": {"latent", "generated", "verdicts"},
     "latent": {"latent", "verdicts"},
     "generator": {"verdicts"},
     "generated": {"latent", "generated", "verdicts"},
@@ -169,12 +168,14 @@ def test_a_replacement_drops_exactly_the_stale_values(name: str) -> None:
     t.targets  # noqa: B018, caches all values
     assert t.__dict__.keys() >= CACHED
     value = getattr(t, name)
-    assert t.replace(**{name: value}).__dict__.keys() & CACHED == KEPT[name]
+    is_network = name in ("generator", "discriminator")
+    other = t.replace_network(name, value) if is_network else t.replace(**{name: value})
+    assert other.__dict__.keys() & CACHED == KEPT[name]
 
 
 def test_shared_fakes_have_no_gradient_on_the_discriminators_turn() -> None:
     t = turn()
-    seen = discriminator_turn(t)
+    seen = t.detached()
     assert seen.player == "discriminator"
     assert torch.equal(seen.fake.x, t.generated.x)
     assert not seen.fake.x.requires_grad

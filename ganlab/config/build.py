@@ -14,9 +14,11 @@ from ganlab.config.checks import selected_nodes
 from ganlab.config.compose import num_processes
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.setting_types import check_arguments
+from ganlab.core.batch import ConditionSpec
+from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError, complete_key, completing_relative_keys, error_message, require
+from ganlab.core.players import Networks, network_names
 from ganlab.core.randomness import derive_seed
-from ganlab.core.turn import Capability, Networks
 from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
@@ -125,19 +127,21 @@ def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | No
         objective = instantiate(cfg.objective, Objective)
         tricks = instantiate_group(cfg, "trick")
         with torch.random.fork_rng(devices=[]):
-            networks = {player: build_network(cfg, player, data) for player in objective.players}
+            names = network_names(objective.players)
+            networks = {name: build_network(cfg, name, data) for name in names if name != "encoder"}
             if objective.has_encoder():
-                generator = networks["generator"]
-                num_outputs = objective.outputs_per_latent * generator.latent_dim
-                generator.encoder = build_network(cfg, "encoder", data, num_outputs=num_outputs)
+                num_outputs = objective.outputs_per_latent * networks["generator"].latent_dim
+                networks["encoder"] = build_network(cfg, "encoder", data, num_outputs=num_outputs)
             # The trick ema recomputes batch norm statistics from samples. It draws the classes of these
             # samples in proportion to the counts.
             networks["generator"].class_counts = None if data is None else data.class_counts()
             # `Game` calls the tricks, which may add layers and draw their weights.
             torch.default_generator.manual_seed(derive_seed(cfg.seed, "tricks"))
-            players = Networks(networks["generator"], networks.get("discriminator"), cfg.data.num_classes)
+            classes = cfg.data.num_classes
+            condition = None if classes is None else ConditionSpec("class", num_classes=classes, paired=False)
+            all_networks = Networks(networks, condition, players=objective.players)
             unavailable = unavailable_capabilities(cfg)
-            game = Game(players, objective, tricks, unavailable=unavailable, autoencoder=autoencoder)
+            game = Game(all_networks, objective, tricks, unavailable=unavailable, autoencoder=autoencoder)
             # Networks are converted before weights are loaded, because float32 would round float64 weights.
             game = game.double() if cfg.trainer.precision == "64-true" else game
             if cfg.trainer.get("sync_batchnorm", False):

@@ -147,7 +147,7 @@ def check_evaluation_config(cfg: DictConfig, overrides: Sequence[str]) -> None:
 
 def refuse_unused_labelled(cfg: DictConfig) -> None:
     """Refuses labelled samples that no trick learns from."""
-    from ganlab.core.turn import Capability  # imports torch, which other checks do not need
+    from ganlab.core.capability import Capability  # imports torch, which other checks do not need
 
     tricks = [import_object(trick._target_) for trick in selected_nodes(cfg, "trick").values()]
     is_used = any(Capability.LABELLED_BATCH in getattr(trick, "needs", ()) for trick in tricks)

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from ganlab.core.turn import Sample, Turn, at_least_float32
+from ganlab.core.batch import Sample, at_least_float32
+from ganlab.core.turn import Turn
 
 
 def input_gradients(outputs: Tensor, x: Tensor) -> Tensor:

@@ -1,127 +1,47 @@
-"""The turn of a player in one step of a game, and the types of its parts."""
+"""The turn of a player in one step of a game."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
 
+from ganlab.core.batch import Batch, Sample, Targets, Verdict, at_least_float32
+from ganlab.core.players import Player
+
 if TYPE_CHECKING:
     from ganlab.core.randomness import RandomStreams
-    from ganlab.networks.base import Discriminator, Generator
+    from ganlab.networks.base import Generator
+    from ganlab.objectives.base import Objective
     from ganlab.tricks.base import Tricks
-
-Player = Literal["discriminator", "generator"]
-
-
-class Capability(StrEnum):
-    """Properties of an objective, of data or of a setting that a trick may need, or claim exclusively.
-
-    A trick that destroys a property claims it. Every other trick that needs the property is then refused.
-    The values are noun phrases for messages: "needs targets".
-    """
-
-    DISCRIMINATOR = "a discriminator"
-    LOSS_ON_LOGITS = "a loss on logits"  # some objectives use only the features of the discriminator
-    BOUNDARY_AT_ZERO = "logits that are positive for real samples and negative for fakes"
-    TARGETS = "targets"
-    NON_NEGATIVE_LOSSES = "losses of both players that are never negative"
-    LOSS_PER_FAKE = "a generator loss for each fake"
-    MOVE_CONTROL = "control over which player moves"
-    # Trick lookahead undoes a part of the updates.
-    LASTING_DISCRIMINATOR_UPDATES = "discriminator updates that are never undone"
-    GENERATOR_ADVERSARIAL_TERM = "the generator's adversarial term"
-    ZERO_SUM = "the generator loss log(1 - D)"
-    LABELS = "labels"
-    LABELLED_BATCH = "labelled samples in addition to the batch"
-    ONE_PROCESS = "a single process"
-    SECOND_DERIVATIVES = "second derivatives"
-    DISCRIMINATOR_WEIGHT_SCALE = "the scale of the discriminator's weights"
-    GENERATOR_WEIGHT_SCALE = "the scale of the generator's weights"
-    GENERATOR_NORM = "the generator's batch norm"
-    VERDICT_PER_SAMPLE = "verdicts on single samples"  # trick packing has verdicts on packs of samples
-
-
-# The capabilities that a game has by default. `Game` adds those of its objective and of labels, and removes
-# those that settings exclude, for example LABELLED_BATCH if the setting data.labelled is not given.
-BASE_CAPABILITIES = frozenset(Capability) - {
-    Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.BOUNDARY_AT_ZERO, Capability.TARGETS,
-    Capability.NON_NEGATIVE_LOSSES, Capability.LOSS_PER_FAKE, Capability.ZERO_SUM, Capability.LABELS,
-}  # fmt: skip
-
-
-class Sample(NamedTuple):
-    """A sample in the sense of statistics: a batch of B samples, and the condition of each."""
-
-    x: Tensor  # [B, ...]
-    condition: Tensor | None = None  # classes [B], images [B, C, H, W] or embeddings [B, E]
-
-    def detach(self) -> Sample:
-        return self._replace(x=self.x.detach())
-
-
-class Batch(NamedTuple):
-    """The data of one step."""
-
-    real: Sample
-    labelled: Sample | None = None  # a second batch, if only a part of the data has labels
-
-
-class Verdict(NamedTuple):
-    """The discriminator's output on samples."""
-
-    logits: Tensor  # [B], or [B, h, w] over patches
-    features: Tensor  # [B, F]
-    class_logits: Tensor | None = None  # [B, K], if the discriminator has a classifier head
-
-
-class Targets(NamedTuple):
-    """Target probabilities of being real, in the shapes of the logits."""
-
-    real: Tensor
-    fake: Tensor
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Converts half precision to float32; float64 stays."""
-    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-
-
-class Networks(NamedTuple):
-    """The networks of the players, and the number of classes of the data."""
-
-    generator: Generator
-    discriminator: Discriminator | None  # None for a matching objective
-    num_classes: int | None  # None: the data are unlabelled
-
-    @property
-    def required_discriminator(self) -> Discriminator:
-        """The discriminator, for tricks that need `Capability.DISCRIMINATOR`."""
-        assert self.discriminator is not None
-        return self.discriminator
-
 
 # The cached values of a turn that become stale if an attribute is replaced, by the name of that attribute.
 # The verdicts on replaced samples may stay in the list `verdicts`: `judge` finds a verdict by the identity of
 # its `Sample`, so it does not use them for the new samples.
 STALE: dict[str, set[str]] = {
     # A trick may exchange fakes, choose targets and change the discriminator's input for one player only. But
-    # `generated` stays: both players get the same generated samples.
+    # `generated` stays: all players get the same generated samples.
     "player": {"fake", "targets", "verdicts"},
-    # There are as many latents as real samples, and all that follows is made from them.
-    "real": {"latent", "generated", "fake", "targets"},
-    "generator": {"latent", "generated", "fake", "targets"},
+    "real": {"fake", "targets"},
+    "asked": {"generated", "decoded", "fake", "targets"},
     "latent": {"generated", "fake", "targets"},
     "generated": {"fake", "targets"},
-    "discriminator": {"verdicts", "targets"},
+    "posterior": {"code", "decoded", "targets"},
+    "code": {"decoded", "targets"},
+    "decoded": {"targets"},
     "fake": {"targets"},
     "verdicts": {"targets"},
     "is_unrolled": set(),
+}
+# The cached values that become stale if a network is replaced.
+STALE_WITH_NETWORK: dict[str, set[str]] = {
+    "generator": {"latent", "generated", "decoded", "fake", "targets"},
+    "discriminator": {"verdicts", "targets"},
+    "encoder": {"posterior", "code", "decoded", "targets"},
 }
 
 
@@ -129,7 +49,8 @@ STALE: dict[str, set[str]] = {
 class Turn:
     """One player's view of a step: real samples, fakes, and the discriminator's verdicts on both.
 
-    Latents, samples, verdicts and targets are computed when they are first used, and then cached.
+    Latents, samples, codes, verdicts and targets are computed when they are first used, and then cached. Only
+    the discriminator's turn makes samples and codes without gradients.
 
     There are two kinds of generated samples. `generated` are the generator's outputs, which tricks never
     change; `fake` are the samples that the discriminator judges as fake. They differ only on the
@@ -139,11 +60,13 @@ class Turn:
         player: the player whose turn it is.
         step: the number of steps of this game before this turn.
         batch: the data of the step.
-        generator: the network that makes the generated samples.
-        discriminator: the function (samples, condition) -> verdict; None for a matching objective.
+        networks: the networks by name. The generator maps (latent, condition) to samples, the discriminator
+            (samples, condition) to a verdict, and the encoder samples to codes.
         tricks: the tricks whose hooks change latents, fakes, inputs and targets.
         random: the random streams of this step.
+        objective: the objective, which may show other samples as real and as fake; None: it does not.
         differentiates_inputs: whether a trick takes gradients with respect to the real and fake samples.
+        is_joint: whether the discriminator judges a sample together with its code.
         is_unrolled: whether the discriminator has weights of a trial update, which will be undone. A trick
             that counts turns leaves such turns out.
     """
@@ -151,37 +74,93 @@ class Turn:
     player: Player
     step: int
     batch: Batch
-    generator: Generator
-    discriminator: Callable[[Tensor, Tensor | None], Verdict] | None
+    networks: Mapping[str, Any]
     tricks: Tricks
     random: RandomStreams
+    objective: Objective | None = None
     differentiates_inputs: bool = False
-    real: Sample = field(init=False)
+    is_joint: bool = False
     is_unrolled: bool = False
+    asked: Tensor | None = field(init=False)  # the conditions for which the generator is asked
+    # The turn from which `seen_by` and `detached` made this one, whose codes it takes.
+    origin: Turn | None = field(init=False, default=None)
+    is_detached: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
-        self.real = as_leaf(self.batch.real) if self.differentiates_inputs else self.batch.real
+        self.asked = self.batch.real.condition
+
+    @property
+    def judges(self) -> bool:
+        """Whether this is the turn of the discriminator; every other player wants its verdict changed."""
+        return self.player == "discriminator"
+
+    @property
+    def generator(self) -> Generator:
+        return self.networks["generator"]
+
+    @property
+    def discriminator(self) -> Callable[..., Verdict]:
+        return self.networks["discriminator"]
+
+    @cached_property
+    def real(self) -> Sample:
+        """The samples that are judged as real; if the discriminator judges codes, with those of the encoder.
+
+        On the discriminator's turn, codes are constants. Else a gradient with respect to the samples would
+        flow through the encoder.
+        """
+        sample = self.batch.real
+        if self.is_joint:
+            sample = sample._replace(code=self.code.detach() if self.judges else self.code)
+        if self.objective is not None:
+            sample = self.objective.shown_as_real(sample, self)
+        return as_leaf(sample) if self.differentiates_inputs else sample
 
     @cached_property
     def latent(self) -> Tensor:
-        """The latents of as many fakes as there are real samples, [B, latent_dim]."""
-        latent = self.generator.prior(self.random, len(self.real.x), self.generator.latent_dim)
+        """The latents of as many fakes as the batch has samples, [B, latent_dim]."""
+        latent = self.generator.prior(self.random, len(self.batch.real.x), self.generator.latent_dim)
         return self.tricks.apply_hook("latents", latent, self)
 
     @cached_property
     def generated(self) -> Sample:
-        """The generator's outputs, unchanged by tricks; with gradients on the generator's turn only."""
-        latent = self.latent  # before the block, so that hooks on latents can compute gradients
-        with torch.set_grad_enabled(self.player == "generator"):
-            return Sample(self.generator(latent, self.real.condition), self.real.condition)
+        """The generator's outputs for the latents, unchanged by tricks."""
+        return self._generate(self.latent)
 
     @cached_property
     def fake(self) -> Sample:
         """The samples that are judged as fake: `generated`, or what tricks have exchanged them for."""
-        if self.player == "generator":
+        if not self.judges:
             return self.generated
         fake = self.tricks.apply_hook("fakes", self.generated, self)
         return as_leaf(fake) if self.differentiates_inputs and not fake.x.requires_grad else fake
+
+    @cached_property
+    def posterior(self) -> Tensor:
+        """What the encoder infers about the latents of the real samples, [B, S latent_dim]."""
+        if self.origin is not None:
+            return self.origin.posterior
+        with torch.set_grad_enabled(not self.judges):
+            return at_least_float32(self.networks["encoder"](self.batch.real.x, self.asked))
+
+    @cached_property
+    def code(self) -> Tensor:
+        """The latents of the real samples, inferred or drawn from what was inferred, [B, latent_dim]."""
+        if self.origin is not None:
+            return self.origin.code
+        if self.posterior.shape[1] == self.generator.latent_dim:
+            return self.posterior
+        mean, log_variance = self.posterior.chunk(2, 1)  # [B, latent_dim]
+        noise = self.random.normal("posterior", *mean.shape).to(mean.dtype)
+        return mean + (log_variance / 2).exp() * noise
+
+    @cached_property
+    def decoded(self) -> Sample:
+        """The reconstructions of the real samples: what the generator makes of their codes."""
+        if self.origin is None:
+            return self.decode(self.code)
+        decoded = self.origin.decoded
+        return decoded.detach() if self.is_detached else decoded
 
     @cached_property
     def verdicts(self) -> list[tuple[Sample, Verdict]]:
@@ -210,26 +189,68 @@ class Turn:
 
     def decode(self, latent: Tensor) -> Sample:
         """The samples that the generator makes from given latents, after the tricks' `latents` hooks."""
-        return self.replace(latent=self.tricks.apply_hook("latents", latent, self)).generated
+        return self._generate(self.tricks.apply_hook("latents", latent, self))
+
+    def _generate(self, latent: Tensor) -> Sample:
+        # `latent` was computed before this block, so that hooks on latents can compute gradients.
+        with torch.set_grad_enabled(not self.judges):
+            sample = Sample(self.generator(latent, self.asked), self.asked, latent)
+            return sample if self.objective is None else self.objective.shown_as_fake(sample, self)
 
     def judge(self, sample: Sample) -> Verdict:
         """The verdict on samples after the tricks' `inputs` hooks, cached by the identity of the `Sample`."""
         for judged, verdict in self.verdicts:
             if judged is sample:
                 return verdict
-        assert self.discriminator is not None, "a matching objective needs no verdict"
-        verdict = self.discriminator(*self.tricks.apply_hook("inputs", sample, self))
+        x, condition, code = self.tricks.apply_hook("inputs", sample, self)
+        codes = {"code": code} if self.is_joint else {}
+        verdict = self.discriminator(x, condition, **codes)
         self.verdicts.append((sample, verdict))
         return verdict
+
+    def seen_by(self, player: Player) -> Turn:
+        """The turn of another player with the same generated samples, codes and verdicts."""
+        if player == self.player:
+            return self
+        shared = {"generated": self.generated, "verdicts": self.verdicts}
+        return self._view(player, **shared)
+
+    def detached(self) -> Turn:
+        """The discriminator's turn on the same generated samples and codes, held constant."""
+        view = self._view("discriminator", generated=self.generated.detach())
+        view.is_detached = True
+        view.__dict__.pop("decoded", None)  # it is made without gradients when it is first used
+        return view
+
+    def _view(self, player: Player, **shared: Any) -> Turn:
+        view = self.replace(player=player, real=self.real, **shared)
+        view.origin = self
+        if self.is_joint:
+            del view.__dict__["real"]  # whether its code is a constant depends on the player
+        return view
+
+    def with_new_latents(self) -> Self:
+        """A copy with the same real samples, which draws new latents when they are first used."""
+        return self._without({"latent"} | STALE["latent"])
 
     def replace(self, **changes: Any) -> Self:
         """A copy with changed attributes, without the cached values that become stale.
 
         If the copy keeps `verdicts`, both turns share this list, and use each other's verdicts.
         """
-        stale = set().union(*(STALE[name] for name in changes))
+        copy = self._without(set().union(*(STALE[name] for name in changes)))
+        copy.__dict__.update(changes)
+        return copy
+
+    def replace_network(self, name: str, network: Callable[..., Any]) -> Self:
+        """A copy with another network, without the cached values that become stale."""
+        copy = self._without(STALE_WITH_NETWORK[name])
+        copy.networks = {**self.networks, name: network}
+        return copy
+
+    def _without(self, stale: set[str]) -> Self:
         copy = object.__new__(type(self))  # does the same as copy.copy in a tenth of its time
-        copy.__dict__ = {name: value for name, value in self.__dict__.items() if name not in stale} | changes
+        copy.__dict__ = {name: value for name, value in self.__dict__.items() if name not in stale}
         return copy
 
 

@@ -5,19 +5,20 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import accumulate, count
+from itertools import accumulate, count, starmap, tee
 from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor
 
+from ganlab.core.batch import Batch, Sample
 from ganlab.core.errors import format_value, require
 from ganlab.core.randomness import derive_seed, proportional_classes, seeded_generator
 from ganlab.core.validation import Count, ValueRange
 from ganlab.data.densities import Mixture
 from ganlab.data.mirror_and_crop import NOT_AUGMENTED
 from ganlab.data.sampler import BatchIndices, LabelledSubset, epoch_batches, sequential_batches
-from ganlab.data.sources import LabelledBatch, Samples, Source, copy_to_device
+from ganlab.data.sources import Samples, Source, copy_to_device
 
 Split = Literal["train", "validation", "test"]
 Device = torch.device | str
@@ -123,10 +124,11 @@ class Data:
         rank: int = 0,
         world_size: int = 1,
         steps_and_batch_sizes: Sequence[tuple[int, int]] = (),
-    ) -> Iterable[Samples | LabelledBatch]:
+    ) -> Iterable[Batch]:
         """Training batches start(), start() + 1, ...: x [b, *shape] float32, labels [b] int64 or None.
 
-        If there is a labelled subset, each batch also has b samples of the subset and their labels. Global
+        Each batch has the rows of its samples among the training samples. If there is a labelled subset, it
+        also has b samples of the subset and their labels. Global
         batch k is a function of (seed, k). Rank r of W processes gets its rows r b to (r + 1) b - 1, where b
         is the global batch size divided by W. Samples that are held in memory are moved to the device.
 
@@ -147,7 +149,9 @@ class Data:
         source.move(device)
         stage_ends = list(accumulate(steps for steps, _ in steps_and_batch_sizes[:-1]))
 
-        def batches_from(global_rows: Callable[[int, int], Tensor], augment_seed: int) -> Iterator[Samples]:
+        def batches_from(
+            global_rows: Callable[[int, int], Tensor], augment_seed: int
+        ) -> Iterator[tuple[Sample, Tensor]]:
             def local_part(k: int) -> BatchIndices:
                 # The batch size of the game that has step k.
                 _, size = steps_and_batch_sizes[bisect_right(stage_ends, k)]
@@ -158,15 +162,18 @@ class Data:
                 return BatchIndices(global_rows(k, size)[rows], random_numbers=numbers[rows])
 
             # The batches of steps start(), start() + 1, ....
-            return self._prepare(source.batches(map(local_part, count(start()))), device)
+            # A source may read ahead, so the rows of a batch are kept until its samples come.
+            parts, kept = tee(map(local_part, count(start())))
+            samples = starmap(Sample, self._prepare(source.batches(parts), device))
+            return zip(samples, (part.rows for part in kept), strict=False)  # `kept` never ends
 
-        def begin() -> Iterator[Samples | LabelledBatch]:
-            training_batches = batches_from(epoch_batches(seed, len(source)), seed)
+        def begin() -> Iterator[Batch]:
+            training = batches_from(epoch_batches(seed, len(source)), seed)
             if self.labelled_subset is None:
-                return training_batches
-            labelled_batches = batches_from(self.labelled_subset.batches(seed), derive_seed(seed, "labelled"))
-            pairs = zip(training_batches, labelled_batches, strict=True)
-            return ((*training, *labelled) for training, labelled in pairs)
+                return (Batch(real, indices=rows) for real, rows in training)
+            subset = batches_from(self.labelled_subset.batches(seed), derive_seed(seed, "labelled"))
+            pairs = zip(training, subset, strict=True)
+            return (Batch(real, labelled, rows) for (real, rows), (labelled, _) in pairs)
 
         return Stream(begin)
 
@@ -212,9 +219,9 @@ class Data:
 class Stream:
     """An iterable that calls `begin` whenever it is iterated; a generator could be iterated only once."""
 
-    begin: Callable[[], Iterator[Samples | LabelledBatch]]
+    begin: Callable[[], Iterator[Batch]]
 
-    def __iter__(self) -> Iterator[Samples | LabelledBatch]:
+    def __iter__(self) -> Iterator[Batch]:
         return self.begin()
 
 

@@ -15,9 +15,6 @@ from ganlab.data.sampler import BatchIndices, sequential_batches
 HeldOut = Literal["last", "random"]  # which samples are held out for validation
 Labels = Tensor | None  # int64, one for each sample; None: the data have no classes
 Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32, and labels [b] int64
-# What `Data.stream` yields if there is a labelled subset: x and labels of a training batch, then x and labels
-# of a batch of the subset.
-LabelledBatch = tuple[Tensor, Tensor | None, Tensor, Tensor | None]
 
 
 class Source(ABC):

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 
+from ganlab.core.batch import at_least_float32
 from ganlab.core.errors import ConfigError
-from ganlab.core.turn import at_least_float32
 from ganlab.core.validation import Positive
 
 Likelihood = Callable[[Tensor, Tensor], Tensor]  # data x and their mean -> log p(x | mean) [B]

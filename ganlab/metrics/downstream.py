@@ -288,7 +288,7 @@ class Errors(DownstreamMetric):
 
     def measure(self, game: Game, seed: int) -> float:
         assert game.discriminator is not None
-        tricks = game.tricks.tricks_that_replace(game.discriminator, hook="classifier")
+        tricks = game.tricks.tricks_that_replace("discriminator", game.discriminator)
         self._network_name = "+".join(tricks) or "discriminator"  # such as "ema"
         return float(self.count_errors(lambda x: game.classify(x).argmax(1), next(game.parameters()).device))
 

@@ -176,11 +176,12 @@ class Evaluation:
         if not depends_on_sampling:
             return {"batch_norm": "evaluation mode"}
         classes = "in turn" if self.classes is None else "as the reference"
-        threshold = getattr(game.sampler.prior, "threshold", None)  # only a truncated prior has a threshold
+        threshold = getattr(
+            game.presented("generator").prior, "threshold", None
+        )  # only a truncated prior has a threshold
         return {
             "batch_norm": "evaluation mode",
-            "sampler": "+".join(game.tricks.tricks_that_replace(game.generator, hook="sampler"))
-            or "generator",
+            "sampler": "+".join(game.tricks.tricks_that_replace("generator", game.generator)) or "generator",
             **({} if threshold is None else {"truncation": threshold}),
             "classes": classes if game.generator.num_classes else "none",
             "latent_seed": self.seed,

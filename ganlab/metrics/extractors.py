@@ -15,8 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ganlab.core.batch import Sample
 from ganlab.core.errors import ConfigError, error_message, require
-from ganlab.core.turn import Sample
 from ganlab.filesystem import read_regular_file
 from ganlab.metrics.features import Features
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.errors import require
+from ganlab.core.players import Networks
 from ganlab.core.validation import Count, Rate, ValueRange, Widths
-from ganlab.networks.base import ConditionalSequential, Generator, output_layer
+from ganlab.networks.base import ConditionalSequential, Encoder, Generator, output_layer
 from ganlab.networks.priors import Prior
 
 Activation = Literal["relu", "sigmoid"]
@@ -44,7 +45,7 @@ def encoder(
     shape: Sequence[int],
     code_range: ValueRange,
     num_outputs: int,
-) -> ConditionalSequential:
+) -> Encoder:
     """An encoder: samples [B, *shape] -> [B, num_outputs].
 
     Args:
@@ -57,7 +58,8 @@ def encoder(
         ConfigError: there are too few or too many rates.
     """
     layers = dense_layers([prod(shape), *hidden, num_outputs], activation, dropout)
-    return ConditionalSequential(nn.Flatten(), *layers, output_layer(code_range, ".code_range"))
+    body = ConditionalSequential(nn.Flatten(), *layers, output_layer(code_range, ".code_range"))
+    return Encoder(body, num_outputs)
 
 
 def decoder(
@@ -69,8 +71,6 @@ def decoder(
     prior: Prior,
 ) -> Generator:
     """A generator of fully connected layers, without dropout.
-
-    `build_game` sets its attribute `encoder` if the objective infers latents from samples.
 
     Args:
         hidden: the widths of the hidden layers, in the opposite order of the encoder's.
@@ -101,24 +101,24 @@ def dense_layers(widths: Sequence[int], activation: Activation, dropout: Sequenc
     return layers[:-1]  # no activation after the last linear layer
 
 
-def pretrained_initialiser(deep: Generator, shallow: Sequence[Generator]) -> Callable[[], None]:
+def pretrained_initialiser(deep: Networks, shallow: Sequence[Networks]) -> Callable[[], None]:
     """Returns a function that copies the weights of trained shallow autoencoders into a deep autoencoder.
 
     This is the initialisation of Hinton & Salakhutdinov (2006).
 
     Args:
-        deep: the deep autoencoder: a decoder, with its encoder in the attribute `encoder`.
-        shallow: the shallow autoencoders, the outermost first. The deep autoencoder has all their layers. If
-            there are none, the function does nothing.
+        deep: the networks of the deep autoencoder.
+        shallow: the networks of the shallow autoencoders, the outermost first. The deep autoencoder has all
+            their layers. If there are none, the function does nothing.
 
     Raises:
         ConfigError: the shapes of the layers do not agree.
     """
     if not shallow:
         return lambda: None
-    sources = [layer for autoencoder in shallow for layer in linear_layers(autoencoder.encoder)]
-    sources += [layer for autoencoder in reversed(shallow) for layer in linear_layers(autoencoder.body)]
-    targets = linear_layers(deep.encoder) + linear_layers(deep.body)
+    sources = [layer for autoencoder in shallow for layer in linear_layers(autoencoder["encoder"])]
+    sources += [layer for autoencoder in reversed(shallow) for layer in linear_layers(autoencoder.generator)]
+    targets = linear_layers(deep["encoder"]) + linear_layers(deep.generator)
     source_shapes = [list(layer.weight.shape) for layer in sources]
     target_shapes = [list(layer.weight.shape) for layer in targets]
     reason = f"has layers of shapes {source_shapes}, but this autoencoder has {target_shapes}"
@@ -130,6 +130,6 @@ def pretrained_initialiser(deep: Generator, shallow: Sequence[Generator]) -> Cal
     return copy_weights
 
 
-def linear_layers(network: nn.Module | None) -> list[nn.Linear]:
-    """The linear layers of a network, from its input to its output; an empty list if there is no network."""
-    return [layer for layer in network.modules() if isinstance(layer, nn.Linear)] if network else []
+def linear_layers(network: nn.Module) -> list[nn.Linear]:
+    """The linear layers of a network, from its input to its output."""
+    return [layer for layer in network.modules() if isinstance(layer, nn.Linear)]

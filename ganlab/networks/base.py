@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ganlab.core.batch import Verdict
 from ganlab.core.errors import ConfigError, require
-from ganlab.core.turn import Verdict
 from ganlab.core.validation import ValueRange
 from ganlab.networks.priors import Prior
 
@@ -52,7 +52,7 @@ class Generator(nn.Module):
     """The generator: latents [B, latent_dim] and a condition -> samples [B, *shape].
 
     Tricks change the generator before training: they append transforms to `latents`, replace layers of
-    `body`, and set `num_classes`. If the objective infers latents from samples, `encoder` is set.
+    `body`, and set `num_classes`.
     """
 
     def __init__(self, body: ConditionalSequential, latent_dim: int, shape: tuple[int, ...], prior: Prior):
@@ -62,19 +62,25 @@ class Generator(nn.Module):
         self.latent_dim, self.shape, self.prior = latent_dim, shape, prior
         self.num_classes: int | None = None  # the number of classes of the condition; None: no condition
         self.class_counts: list[int] | None = None  # the number of training samples in each class, if known
-        self.encoder: nn.Module | None = None  # samples -> codes; it is trained as a part of this player
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.body(*self.latents(latent, condition))
 
-    def encode(self, x: Tensor) -> Tensor:
-        """What the encoder infers about the latent of each sample, [B, *shape] -> [B, S latent_dim].
 
-        An autoencoder infers the latent itself (S = 1). A VAE infers a normal distribution of latents: its
-        mean, followed by its log-variance (S = 2).
-        """
-        assert self.encoder is not None, "the objective reads codes, but builds no encoder"
-        return self.encoder(x)
+class Encoder(nn.Module):
+    """The encoder: samples [B, *shape] and a condition -> [B, num_outputs].
+
+    The outputs are latents, or normal distributions of latents: the means, followed by the log-variances.
+    """
+
+    def __init__(self, body: ConditionalSequential, num_outputs: int):
+        super().__init__()
+        self.inputs = InputTransforms()  # the transforms of samples, before `body`
+        self.body: nn.Module = body
+        self.num_outputs = num_outputs
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.body(*self.inputs(x, condition))
 
 
 class Discriminator(nn.Module):

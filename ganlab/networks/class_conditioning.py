@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from ganlab.core.batch import at_least_float32
 from ganlab.core.errors import require
-from ganlab.core.turn import Networks, at_least_float32
+from ganlab.core.players import Networks
 from ganlab.networks.base import Conditioned, InputTransform, add_inputs, input_layer, replace_modules
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
 
@@ -156,7 +157,7 @@ def condition_discriminator(networks: Networks, mode: DiscriminatorMode) -> None
         mode: "concat" appends one-hot planes to an image, or a one-hot vector to a point. "embedding" appends
             a learned plane or vector. "projection" adds the score of a `Projection` to the logits.
     """
-    discriminator, num_classes = networks.required_discriminator, networks.num_classes
+    discriminator, num_classes = networks.discriminator, networks.num_classes
     assert num_classes is not None
     if mode == "projection":
         # `scores` lists the layers whose outputs are added to the logits.

@@ -10,8 +10,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ganlab.core.batch import at_least_float32
 from ganlab.core.distributed import is_distributed, mean_over_ranks
-from ganlab.core.turn import at_least_float32
 from ganlab.networks.base import WEIGHT_LAYERS, evaluating, replace_modules
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)

@@ -1,10 +1,13 @@
 """Objectives of autoencoders, which train a generator and its encoder, without a discriminator."""
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from ganlab.core.errors import require
+from ganlab.core.players import Networks, Players
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Networks, Turn, at_least_float32
+from ganlab.core.turn import Turn
 from ganlab.functional.likelihoods import Likelihood
 from ganlab.networks import priors
 from ganlab.objectives.base import LossWeights, Objective
@@ -13,7 +16,7 @@ from ganlab.objectives.base import LossWeights, Objective
 class Autoencoding(Objective):
     """Base class of objectives with a term for the likelihood of the data given their reconstruction."""
 
-    players = ("generator",)
+    players: ClassVar[Players] = {"generator": ("generator", "encoder")}
     provides = frozenset()
 
     def __init__(self, likelihood: Likelihood, weight: LossWeights):
@@ -28,11 +31,8 @@ class Reconstruction(Autoencoding):
     meaningless. A later game can generate latents of encoded data instead, with the setting `code_of`.
     """
 
-    outputs_per_latent = 1  # the encoder infers the latent itself
-
     def terms(self, turn: Turn) -> dict[str, Tensor]:
-        reconstruction = turn.decode(turn.generator.encode(turn.real.x))
-        return {"reconstruction": -self.likelihood(turn.real.x, reconstruction.x)}
+        return {"reconstruction": -self.likelihood(turn.real.x, turn.decoded.x)}
 
 
 class VAE(Autoencoding):
@@ -60,12 +60,9 @@ class VAE(Autoencoding):
         require(isinstance(prior, priors.Normal), reason, remedy, "model.generator.prior")
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
-        statistics = at_least_float32(turn.generator.encode(turn.real.x))
-        mean, log_variance = statistics.chunk(2, 1)  # [B, latent_dim]
-        noise = turn.random.normal("posterior", *mean.shape).to(mean.dtype)
-        reconstruction = turn.decode(mean + (log_variance / 2).exp() * noise)
+        mean, log_variance = turn.posterior.chunk(2, 1)  # [B, latent_dim]
         return {
-            "reconstruction": -self.likelihood(turn.real.x, reconstruction.x),
+            "reconstruction": -self.likelihood(turn.real.x, turn.decoded.x),
             "divergence": self.beta(turn.step) * kl_from_standard_normal(mean, log_variance),
         }
 

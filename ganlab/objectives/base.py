@@ -6,9 +6,11 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from ganlab.core.batch import Sample
 from ganlab.core.errors import require
+from ganlab.core.players import TWO_PLAYERS, Networks, Player, Players, network_names
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Networks, Player, Turn
+from ganlab.core.turn import Turn
 
 LossWeights = Mapping[Player, ScheduleLike]  # for each player, the factor of its loss terms
 
@@ -27,9 +29,10 @@ class Objective(nn.Module, ABC):
         ConfigError: a weight is missing, negative or zero, or belongs to a player that this objective lacks.
     """
 
-    players: ClassVar[tuple[Player, ...]] = ("discriminator", "generator")
-    # The number of outputs of the encoder for each element of a latent; 0: there is no encoder.
-    outputs_per_latent: ClassVar[int] = 0
+    players: ClassVar[Players] = TWO_PLAYERS
+    # The number of outputs of the encoder for each element of a latent: 1 for the latent itself, 2 for the
+    # mean and the log-variance of a normal distribution of latents.
+    outputs_per_latent: ClassVar[int] = 1
     provides: frozenset[str]  # capabilities that tricks may need, see `Capability`
     # Capabilities that the objective itself needs, such as second derivatives, which some networks and some
     # precisions lack.
@@ -43,8 +46,8 @@ class Objective(nn.Module, ABC):
 
     @classmethod
     def has_encoder(cls) -> bool:
-        """Whether an encoder is trained together with the generator."""
-        return cls.outputs_per_latent > 0
+        """Whether an encoder is trained."""
+        return "encoder" in network_names(cls.players)
 
     def forward(self, turn: Turn) -> dict[str, Tensor]:
         weight = self.weights[turn.player](turn.step)
@@ -54,6 +57,14 @@ class Objective(nn.Module, ABC):
 
     def check_networks(self, networks: Networks) -> None:
         """Raises `ConfigError` if the objective cannot train these networks; accepts all by default."""
+
+    def shown_as_real(self, sample: Sample, turn: Turn) -> Sample:
+        """What the discriminator and all tricks see as real; by default the samples of the batch."""
+        return sample
+
+    def shown_as_fake(self, sample: Sample, turn: Turn) -> Sample:
+        """What the discriminator and all tricks see as generated; by default the generator's outputs."""
+        return sample
 
     @abstractmethod
     def terms(self, turn: Turn) -> dict[str, Tensor]:

@@ -13,7 +13,8 @@ from typing import Literal
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
-from ganlab.core.turn import Turn, at_least_float32
+from ganlab.core.batch import at_least_float32
+from ganlab.core.turn import Turn
 from ganlab.objectives.adversarial import Adversarial, MaxLogit
 from ganlab.objectives.base import LossWeights
 

@@ -2,15 +2,17 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ganlab.core.batch import at_least_float32
 from ganlab.core.distributed import all_gather_with_grad
 from ganlab.core.errors import require
-from ganlab.core.turn import Turn, at_least_float32
+from ganlab.core.players import Players
+from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
 from ganlab.functional import distances
 from ganlab.functional.kernels import Kernel
@@ -25,7 +27,7 @@ class Matching(Objective):
         space: the function that maps samples to the vectors that are compared.
     """
 
-    players = ("generator",)
+    players: ClassVar[Players] = {"generator": ("generator",)}
     provides = frozenset()
 
     def __init__(self, space: Space, weight: LossWeights):

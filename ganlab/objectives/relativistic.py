@@ -6,8 +6,10 @@ l is the discriminator's logit. The losses of both players depend on real and on
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from ganlab.core.batch import at_least_float32
+from ganlab.core.capability import Capability
 from ganlab.core.distributed import all_gather_with_grad
-from ganlab.core.turn import Capability, Turn, at_least_float32
+from ganlab.core.turn import Turn
 from ganlab.objectives.adversarial import Adversarial
 
 

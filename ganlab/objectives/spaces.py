@@ -8,9 +8,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from ganlab.core.batch import Sample
 from ganlab.core.errors import require
 from ganlab.core.randomness import derive_seed
-from ganlab.core.turn import Sample
 from ganlab.core.validation import Count, NonEmpty
 
 Space = Callable[[Sample], Tensor]

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from ganlab.config.build import instantiate
 from ganlab.config.compose import compose
+from ganlab.core.batch import Batch, Sample, Verdict
+from ganlab.core.capability import Capability
 from ganlab.core.errors import require
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import Batch, Capability, Sample, Turn, Verdict
+from ganlab.core.turn import Turn
 from ganlab.objectives.base import Objective
 from ganlab.theory.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION, add_legend, tidy, titled_figure
 from ganlab.tricks.base import Tricks
@@ -68,8 +70,8 @@ def generator_cost(objective: Objective, logits: Tensor) -> tuple[Tensor, Tensor
         player="generator",
         step=0,
         batch=Batch(real=Sample(torch.zeros(len(logits), 1))),
-        generator=None,  # type: ignore[arg-type]  # not needed, because `generated` is given below
-        discriminator=lambda x, _: Verdict(logits=x[:, 0], features=x),  # a sample is its own logit
+        # A sample is its own logit. There is no generator, because `generated` is given below.
+        networks={"discriminator": lambda x, _: Verdict(logits=x[:, 0], features=x)},
         tricks=Tricks({}),
         random=RandomStreams(0),
     ).replace(generated=Sample(logits[:, None]))

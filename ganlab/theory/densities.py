@@ -107,8 +107,7 @@ def _adversarial_frame(run: DensityRun, step: int) -> Image.Image:
     left.set_ylim(0, 1.6 * float(run.p.max()))
     _plot_densities(left, run, q, linestyle="-")
     with torch.no_grad():
-        # `required_discriminator` is the game's discriminator; an error if the game has none.
-        verdict = run.game.networks.required_discriminator(x.float()[:, None])
+        verdict = run.game.networks.discriminator(x.float()[:, None])
     right.plot(x, verdict.logits.sigmoid(), color=style.DISCRIMINATOR, linewidth=1.5, label="D(x)")
     optimum = run.apply_to_densities(optimal_discriminator, q)
     right.plot(x, optimum, color=style.OPTIMUM, linewidth=1.8, linestyle="--", label="D*(x) = p / (p + q)")

@@ -82,7 +82,7 @@ class DensityRun(SteppedRun):
         the two ends of a cell to two samples, and the probability of the cell is spread evenly between them.
         For a continuous generator the result is exact in the limit of many cells.
         """
-        network = self.game_after(step).sampler
+        network = self.game_after(step).presented("generator")
         levels = torch.linspace(-MAX_LOGIT, MAX_LOGIT, NUM_CELLS + 1, dtype=torch.float64).sigmoid()
         # `Quantiles` is a random source that returns quantiles, so the latents are the ends of the cells.
         latent = network.prior(Quantiles(levels), len(levels), network.latent_dim)

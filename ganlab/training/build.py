@@ -76,18 +76,18 @@ def build_stage(
     per_player = {"make_optimizer": instantiate(cfg.optimizer), "clip": instantiate(cfg.clip)}
     if name is None:
         return Stage(game, play, **per_player, seed=seed)
-    shallow = [earlier_games[earlier].generator for earlier in cfg.pretrained]
-    initialise = pretrained_initialiser(game.generator, shallow)
+    shallow = [earlier_games[earlier].networks for earlier in cfg.pretrained]
+    initialise = pretrained_initialiser(game.networks, shallow)
     return Stage(game, play, **per_player, seed=seed, name=name, steps=cfg.steps, initialise=initialise)
 
 
 def refuse_settings_of_untrained_networks(cfg: DictConfig, game: Game) -> None:
     """Refuses gradient clipping and initialisers for networks that the objective does not train."""
-    trained = [*game.players, *(["encoder"] if game.objective.has_encoder() else [])]
-    for setting in ("clip", "initial"):
+    trained = {"clip": [*game.players], "initial": [*game.networks]}
+    for setting, names in trained.items():
         for player, value in cfg[setting].items():
             # The config lists all networks, so one that is not trained may be there without a value.
-            allowed = player in trained or (player in NETWORK_NAMES and value in (None, []))
+            allowed = player in names or (player in NETWORK_NAMES and value in (None, []))
             require(allowed, f"this objective trains no {player}", "remove it", f"{setting}.{player}", value)
 
 
@@ -150,8 +150,8 @@ def load_players(module: GameModule, checkpoint: dict[str, Any]) -> None:
     """
     for name, game in module.named_modules():
         if isinstance(game, Game):
-            for player in game.players:
-                load_weights(getattr(game, player), checkpoint, f"{name}.{player}.")
+            for network in game.networks:
+                load_weights(game.networks[network], checkpoint, f"{name}.{network}.")
             game.on_weights_loaded()
 
 

@@ -137,9 +137,9 @@ def print_header(session: Session) -> None:
     cfg, data, game, last_step = session.cfg, session.data, session.module.game, session.timetable.total
     # Most functions that build a network have the name of its player, such as `generator`.
     networks = [
-        f"{player} {target_name(cfg.model[player], player)} of "
-        f"{sum(weight.numel() for weight in getattr(game, player).parameters()):,} weights"
-        for player in game.players
+        f"{name} {target_name(cfg.model[name], name)} of "
+        f"{sum(weight.numel() for weight in game.networks[name].parameters()):,} weights"
+        for name in game.networks
     ]
     size = "x".join(map(str, data.shape))
     samples = "samples" if data.value_range is None else "images"

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ganlab.core.batch import Batch
 from ganlab.core.distributed import all_reduce_mean_
 from ganlab.core.errors import ConfigError, require
+from ganlab.core.players import Player
 from ganlab.core.profiling import profile_range
 from ganlab.core.randomness import RandomStreams, reseed
 from ganlab.core.schedules import ScheduleLike, as_schedule, at_step, has_schedule, nonzero_schedule
-from ganlab.core.turn import Batch, Player, Sample, Turn
-from ganlab.data.sources import LabelledBatch, Samples
+from ganlab.core.turn import Turn
 from ganlab.game import Game
 from ganlab.training.play import LossTerms, Play, Weights
 
@@ -95,15 +96,12 @@ class Stage:
             for player in game.players
         }
 
-    def play_step(self, batch: Samples | LabelledBatch) -> None:
-        """Plays one step on a batch from a loader; see `GameModule.play_step`."""
-        # A batch is x, or (x, labels), or (x, labels, x of the labelled batch, labels of the labelled batch).
-        parts: Any = (batch, None) if isinstance(batch, Tensor) else batch
-        x, labels, *labelled = parts
+    def play_step(self, batch: Batch) -> None:
+        """Plays one step on a batch."""
         reseed(self.seed, self.rank, self.game.step)
         torch.set_autocast_cache_enabled(True)  # Lightning disables it and casts the weights in every pass
         with profile_range("the play"):
-            self.play(self, Batch(Sample(x, labels), Sample(*labelled) if labelled else None))
+            self.play(self, batch)
         for name, value in self.game.tricks.scalars().items():
             self.record(name, value)
         self.game.step += 1
@@ -120,9 +118,14 @@ class Stage:
 
     def turn(self, player: Player, batch: Batch, *extra_key: str) -> Turn:
         """A player's turn in this step. An extra key gives a second turn different random numbers."""
-        key = (self.seed, self.game.step, player, *extra_key)
+        key: tuple[int | str, ...] = (self.seed, self.game.step, player, *extra_key)
         ranks = {"rank": self.rank, "world_size": self.world_size}
         return self.game.turn(player, batch, RandomStreams(*key, device=batch.real.x.device, **ranks))
+
+    def leading_turn(self, batch: Batch, *extra_key: str) -> Turn:
+        """The turn of the last player, from whose fakes the turns of all players are computed."""
+        *_, lead = self.game.players
+        return self.turn(lead, batch, *extra_key)
 
     def losses(self, turn: Turn) -> dict[str, Tensor]:
         with profile_range(turn.player):
@@ -238,13 +241,8 @@ class GameModule(pl.LightningModule):
         except StopIteration as end:  # Lightning would take it for the end of an epoch
             raise RuntimeError("the data ended, or a trick let a StopIteration through") from end
 
-    def play_step(self, batch: Samples | LabelledBatch) -> None:
-        """Plays one step on a batch.
-
-        Args:
-            batch: real samples [B, ...]; or these and their classes [B]; or these two, and then the samples
-                and the classes of a labelled batch.
-        """
+    def play_step(self, batch: Batch) -> None:
+        """Plays one step on a batch."""
         stage = self.stage
         # `self.game` is the main game. Its `step` counts the steps of the run, also during earlier stages. In
         # an earlier stage, this line copies the count to the game of the stage, `stage.play_step` adds 1, and

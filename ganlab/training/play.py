@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ganlab.core.turn import Batch, Player, Turn
+from ganlab.core.batch import Batch
+from ganlab.core.players import Player
+from ganlab.core.turn import Turn
 
 if TYPE_CHECKING:
     from ganlab.training.module import Stage
@@ -33,31 +36,36 @@ class Alternating(Play):
 
 
 class Shared(Play):
-    """Alternating play in which both turns judge the same fakes; this saves one pass of the generator."""
+    """Alternating play in which all turns have the same fakes; this saves passes of the generator.
+
+    The discriminator moves first, and then all other players at once, because a move of one of them would
+    change the weights through which the gradients of the others flow.
+    """
 
     def __call__(self, stage: Stage, batch: Batch) -> None:
         players = stage.active_players()
-        turn = stage.turn("generator", batch)
-        for player in players:
-            players_turn = turn if player == "generator" else discriminator_turn(turn)
-            stage.move({player: stage.losses(players_turn)})
+        turn = stage.leading_turn(batch)
+        if "discriminator" in players:
+            stage.move({"discriminator": stage.losses(turn.detached())})
+        if others := [player for player in players if player != "discriminator"]:
+            stage.move(simultaneous_losses(stage, others, turn))
 
 
 class Simultaneous(Play):
-    """Computes both gradients at the same weights, from the same fakes; then both players move.
+    """Computes all gradients at the same weights, from the same fakes; then all players move.
 
     This is what the code of Goodfellow et al. (2014) does.
     """
 
     def __call__(self, stage: Stage, batch: Batch) -> None:
-        stage.move(simultaneous_losses(stage, stage.active_players(), stage.turn("generator", batch)))
+        stage.move(simultaneous_losses(stage, stage.active_players(), stage.leading_turn(batch)))
 
 
 class Extragradient(Play):
-    """Both players look a step ahead, then move from their old weights by the gradients at the new weights.
+    """All players look a step ahead, then move from their old weights by the gradients at the new weights.
 
     This is algorithm 2 of Gidel et al. (2019): w' = w - U(F(w)), then w <- w - U(F(w')). Here w are the
-    weights of both players, F(w) the gradients of both losses at w, and U(F) the update that the optimiser
+    weights of all players, F(w) the gradients of their losses at w, and U(F) the update that the optimiser
     makes from a gradient. With Adam it is their Extra-Adam (algorithm 4): both updates enter its moments, so
     the bias correction of step t is 1 - beta^(2 t).
 
@@ -69,25 +77,17 @@ class Extragradient(Play):
 
     def __call__(self, stage: Stage, batch: Batch) -> None:
         players = stage.active_players()
-        ahead = simultaneous_losses(stage, players, stage.turn("generator", batch, "ahead"))
+        ahead = simultaneous_losses(stage, players, stage.leading_turn(batch, "ahead"))
         old_weights = stage.step_ahead(ahead)
-        terms_by_player = simultaneous_losses(stage, players, stage.turn("generator", batch))
+        terms_by_player = simultaneous_losses(stage, players, stage.leading_turn(batch))
         stage.move(terms_by_player, start=old_weights)
 
 
-def simultaneous_losses(stage: Stage, players: tuple[Player, ...], turn: Turn) -> LossTerms:
-    """The loss terms of all active players, computed from one pass and one set of verdicts.
+def simultaneous_losses(stage: Stage, players: Iterable[Player], turn: Turn) -> LossTerms:
+    """The loss terms of some players, computed from one pass and one set of verdicts.
 
     Args:
-        turn: the turn of the generator.
+        turn: the turn of any player but the discriminator, whose fakes have gradients to the generator. All
+            players see these fakes, also the discriminator.
     """
-    # Both turns share the verdicts, which `replace` would drop because the player changes, and the fakes,
-    # which the generator's turn computes with gradients. Neither turn detaches the fakes from the generator.
-    attached = turn.replace(player="discriminator", generated=turn.generated, verdicts=turn.verdicts)
-    turns = {"generator": turn, "discriminator": attached}
-    return {player: stage.losses(turns[player]) for player in players}
-
-
-def discriminator_turn(turn: Turn) -> Turn:
-    """The discriminator's turn on the fakes of the generator's turn, detached from the generator."""
-    return turn.replace(player="discriminator", generated=turn.generated.detach())
+    return {player: stage.losses(turn.seen_by(player)) for player in players}

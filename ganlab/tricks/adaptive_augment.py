@@ -3,8 +3,11 @@ from typing import Annotated, Unpack
 import torch
 from torch import Tensor, nn
 
+from ganlab.core.batch import Sample, at_least_float32
+from ganlab.core.capability import Capability
 from ganlab.core.distributed import mean_over_ranks
-from ganlab.core.turn import Capability, Networks, Player, Sample, Turn, at_least_float32
+from ganlab.core.players import Networks, Player
+from ganlab.core.turn import Turn
 from ganlab.core.validation import Count, Positive
 from ganlab.tricks.augmenting_trick import AugmentationSettings, AugmentingTrick
 from ganlab.tricks.base import Compute, Terms
@@ -45,14 +48,14 @@ class AdaptiveAugment(AugmentingTrick):
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
-        if turn.player == "discriminator" and not turn.is_unrolled:
+        if turn.judges and not turn.is_unrolled:
             mean_sign = at_least_float32(turn.on_real.logits.detach()).sign().mean()
             self.latest.copy_(mean_over_ranks(mean_sign))
             self.global_batch_size = len(turn.real.x) * turn.random.world_size
         return terms
 
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
-        if player == "generator":
+        if player != "discriminator":
             return
         self.moves += 1
         self.images += self.global_batch_size

@@ -4,9 +4,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ganlab.core.batch import at_least_float32
+from ganlab.core.capability import Capability
 from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.errors import require
-from ganlab.core.turn import Capability, Player, Turn, at_least_float32
+from ganlab.core.players import Player
+from ganlab.core.turn import Turn
 from ganlab.core.validation import Positive
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 
@@ -60,8 +63,8 @@ class AdaptiveBalance(Trick):
 
     def may_move(self, player: Player, step: int) -> bool:
         # Before the first step the lead is NaN, so it is neither above nor below a threshold.
-        too_far_ahead = self._lead() > self.high if player == "discriminator" else self._lead() < self.low
-        return not too_far_ahead
+        too_far_ahead = {"discriminator": self._lead() > self.high, "generator": self._lead() < self.low}
+        return not too_far_ahead.get(player, False)
 
     def _lead(self) -> float:
         if self.measure != "loss_ratio":
@@ -71,11 +74,13 @@ class AdaptiveBalance(Trick):
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
+        if turn.player not in self.players:
+            return terms
         if self.measure == "loss_ratio":
             loss = torch.stack([at_least_float32(term.detach()).mean() for term in terms.values()]).sum()
             self.latest[0 if turn.player == "generator" else 1] = mean_over_ranks(loss)
         # The generator's turn measures the lead only if the discriminator has skipped this step.
-        elif turn.player == "discriminator" or self.measured_step != turn.step:
+        elif turn.judges or self.measured_step != turn.step:
             self.latest[0] = mean_over_ranks(accuracy(turn) if self.measure == "accuracy" else ranking(turn))
         self.measured_step = turn.step
         return terms

@@ -3,8 +3,10 @@ from typing import ClassVar, TypedDict, Unpack
 from torch import Tensor
 
 from ganlab.augmentations.base import Augmentation, Span, validated_image_shape
+from ganlab.core.batch import Sample, at_least_float32
 from ganlab.core.errors import ConfigError, completing_relative_keys
-from ganlab.core.turn import Networks, Sample, Turn, at_least_float32
+from ganlab.core.players import Networks
+from ganlab.core.turn import Turn
 from ganlab.core.validation import ValueRange
 from ganlab.tricks.base import Trick
 

@@ -1,8 +1,11 @@
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from ganlab.core.batch import Sample, at_least_float32
+from ganlab.core.capability import Capability
+from ganlab.core.players import Networks
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
+from ganlab.core.turn import Turn
 from ganlab.networks.class_conditioning import GeneratorMode, condition_generator
 from ganlab.tricks.base import Terms, Trick
 
@@ -28,14 +31,14 @@ class AuxiliaryClassifier(Trick):
     def networks(self, networks: Networks) -> None:
         # Adds the class to the generator's inputs or norms, and returns the number of classes.
         num_classes = condition_generator(networks, self.generator_mode)
-        discriminator = networks.required_discriminator
+        discriminator = networks.discriminator
         # `classes` is the head that predicts the class; existing checkpoints have this name.
         discriminator.classes = discriminator.make_head(num_classes)
 
     def terms(self, turn: Turn) -> Terms:
         weight = self.weight(turn.step)
         terms = {"class_of_fake": weight * class_cross_entropy(turn, turn.fake)}
-        if turn.player == "discriminator":
+        if turn.judges:
             terms["class_of_real"] = weight * class_cross_entropy(turn, turn.real)
         return terms
 

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from ganlab.core.batch import Sample, Targets
+from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError, complete_key
+from ganlab.core.players import Networks, Player
 from ganlab.core.profiling import profiled
 from ganlab.core.randomness import derive_seed
-from ganlab.core.turn import Capability, Networks, Player, Sample, Targets, Turn
-from ganlab.networks.base import Discriminator
+from ganlab.core.turn import Turn
 
 Terms = dict[str, Tensor]  # loss terms by name; the player minimises the mean of each term's elements
 Compute = Callable[[Turn], Terms]  # computes the loss terms of the player whose turn it is
@@ -107,13 +109,9 @@ class Trick(nn.Module):
         """Scalars that are logged like loss terms."""
         return {}
 
-    def sampler(self, generator: nn.Module) -> nn.Module:
-        """Replaces the generator from which samples are drawn."""
-        return generator
-
-    def classifier(self, discriminator: Discriminator) -> Discriminator:
-        """Replaces the discriminator that classifies samples outside of training."""
-        return discriminator
+    def presented(self, name: str, network: nn.Module) -> nn.Module:
+        """Replaces the network of a given name outside of training, such as the generator for samples."""
+        return network
 
     def get_extra_state(self) -> dict[str, Any]:
         return {name: copy(getattr(self, name)) for name in self.saved_attributes}
@@ -171,9 +169,9 @@ def capability_error(name: str, trick: Trick, capability: str, objective: str) -
 class Tricks(nn.ModuleDict):
     """All tricks of a game, by their names in the config.
 
-    The methods call the hooks of every trick, in order. The hooks `latents`, `fakes`, `inputs`, `targets`,
-    `sampler` and `classifier` return a changed value, which the next trick receives. They share the method
-    `apply_hook`, because all of them are called in this way. `change_networks` calls the hook `networks`.
+    The methods call the hooks of every trick, in order. The hooks `latents`, `fakes`, `inputs` and `targets`
+    return a changed value, which the next trick receives. They share the method `apply_hook`, because all of
+    them are called in this way. `change_networks` calls the hook `networks`.
     Each other hook has a method of its own name, except `terms`, which the hook `losses` calls.
     """
 
@@ -236,16 +234,15 @@ class Tricks(nn.ModuleDict):
                 except ConfigError as error:
                     raise error_about(name, error) from error.__cause__
 
-    def apply_hook(self, hook: str, value: Any, *turn: Turn) -> Any:
+    def apply_hook(self, hook: str, value: Any, turn: Turn) -> Any:
         """Passes a value through one hook of every trick.
 
         Args:
-            hook: the hook's name, such as "latents" or "sampler".
-            turn: the turn, for hooks that take one.
+            hook: the hook's name, such as "latents".
         """
         for name, trick in self.items():
             try:
-                value = profiled(f"trick {name}", getattr(trick, hook))(value, *turn)
+                value = profiled(f"trick {name}", getattr(trick, hook))(value, turn)
             except ConfigError as error:
                 raise error_about(name, error) from error.__cause__
         return value
@@ -278,6 +275,15 @@ class Tricks(nn.ModuleDict):
         """The scalars of all tricks, by names such as "adaptive_augment/p"."""
         return {f"{name}/{key}": x for name, trick in self.items() for key, x in trick.scalars().items()}
 
-    def tricks_that_replace(self, network: nn.Module, hook: Literal["sampler", "classifier"]) -> list[str]:
-        """The names of the tricks that replace the network by the given hook."""
-        return [name for name, trick in self.items() if getattr(trick, hook)(network) is not network]
+    def presented(self, name: str, network: nn.Module) -> nn.Module:
+        """The network that is used outside of training."""
+        for key, trick in self.items():
+            try:
+                network = profiled(f"trick {key}", trick.presented)(name, network)
+            except ConfigError as error:
+                raise error_about(key, error) from error.__cause__
+        return network
+
+    def tricks_that_replace(self, name: str, network: nn.Module) -> list[str]:
+        """The names of the tricks that replace a network outside of training."""
+        return [key for key, trick in self.items() if trick.presented(name, network) is not network]

@@ -1,18 +1,19 @@
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from ganlab.core.capability import Capability
 from ganlab.core.errors import require
+from ganlab.core.players import Networks, Player
 from ganlab.core.randomness import RandomStreams, proportional_classes
 from ganlab.core.schedules import Schedule, ScheduleLike, WarmUp, as_schedule
-from ganlab.core.turn import Capability, Networks, Player
 from ganlab.core.validation import NonEmpty
-from ganlab.networks.base import Discriminator, Generator
+from ganlab.networks.base import Generator
 from ganlab.networks.norms import set_standing_statistics
 from ganlab.networks.weights import set_singular_vectors
 from ganlab.tricks.base import Order, Trick
@@ -36,7 +37,7 @@ class EMA(Trick):
 
     decay: strictly between 0 and 1. A number is warmed up (`core.schedules.WarmUp`), because an average over
         more steps than were played consists mostly of the first weights. A schedule is used as it is.
-    players: the players whose weights are averaged.
+    players: the players whose networks are averaged.
     """
 
     order = Order.OBSERVE
@@ -54,14 +55,17 @@ class EMA(Trick):
         # Not `self.players`, which in every trick are the players whose networks or losses the trick changes.
         self.averaged_players = list(self.moves)
         self.averages = nn.ModuleDict()
-        # Copies of the averages with suitable statistics and singular vectors, by player and device. They are
-        # not part of the state, so sampling does not change the game.
-        self._prepared: dict[tuple[Player, torch.device], nn.Module] = {}
+        # Copies of the averages with suitable statistics and singular vectors, by network and device. They
+        # are not part of the state, so sampling does not change the game.
+        self._prepared: dict[tuple[str, torch.device], nn.Module] = {}
 
     def networks(self, networks: Networks) -> None:
         players = self.averaged_players
+        unknown = [player for player in players if player not in networks.players]
+        remedy = f"choose from {', '.join(networks.players)}"
+        require(not unknown, "the game has no such player", remedy, key=".players", value=players)
         if "discriminator" in players:
-            discriminator = networks.required_discriminator
+            discriminator = networks.discriminator
             has_class_head = discriminator.classes is not None
             reason = "has no effect on a discriminator without a class head"
             remedy = "leave discriminator out, or add trick semi_supervised or auxiliary_classifier"
@@ -71,12 +75,12 @@ class EMA(Trick):
             trick = "trick=normalisation with trick.normalisation.player=discriminator"
             remedy = f"leave discriminator out, or add {trick}"
             require(not has_norm, reason, remedy, key=".players", value=players)
-        for player in players:
-            self.averages[player] = deepcopy(getattr(networks, player)).requires_grad_(False)
+        for name in networks.updated_by(players):
+            self.averages[name] = deepcopy(networks[name]).requires_grad_(False)
 
     def on_weights_loaded(self, networks: Networks) -> None:
-        for player in self.averaged_players:
-            self.averages[player].load_state_dict(getattr(networks, player).state_dict())
+        for name, average in self.averages.items():
+            average.load_state_dict(networks[name].state_dict())
         self._prepared = {}
 
     @torch.no_grad()
@@ -85,25 +89,20 @@ class EMA(Trick):
             return
         decay = self.decay(step) if self.moves[player] else 0.0
         self.moves[player] += 1
-        average, network = self.averages[player], getattr(networks, player)
-        # The 0 is the number of averaged networks, which torch's function does not use.
-        get_ema_multi_avg_fn(decay)(list(average.parameters()), list(network.parameters()), 0)
-        for buffer, current in zip(average.buffers(), network.buffers(), strict=True):
-            buffer.copy_(current)
+        for name in networks.updated_by([player]):
+            average, network = self.averages[name], networks[name]
+            # The 0 is the number of averaged networks, which torch's function does not use.
+            get_ema_multi_avg_fn(decay)(list(average.parameters()), list(network.parameters()), 0)
+            for buffer, current in zip(average.buffers(), network.buffers(), strict=True):
+                buffer.copy_(current)
         self._prepared = {}
 
-    def sampler(self, generator: nn.Module) -> nn.Module:
-        return self._average("generator", generator)
-
-    def classifier(self, discriminator: Discriminator) -> Discriminator:
-        return cast(Discriminator, self._average("discriminator", discriminator))
-
-    def _average(self, player: Player, network: nn.Module) -> nn.Module:
-        """The average of a player, ready for evaluation, or the given network if it is not averaged."""
-        if player not in self.averaged_players:
+    def presented(self, name: str, network: nn.Module) -> nn.Module:
+        """The average of a network, ready for evaluation, or the given network if it is not averaged."""
+        if name not in self.averages:
             return network
-        average = self.averages[player]
-        key = player, next(average.parameters()).device
+        average = self.averages[name]
+        key = name, next(average.parameters()).device
         if key not in self._prepared:
             # The memo makes deepcopy return the weights themselves, so the copy shares them with the average.
             prepared = deepcopy(average, memo={id(weight): weight for weight in average.parameters()})

@@ -3,8 +3,11 @@ from typing import Any
 
 from torch import Tensor
 
+from ganlab.core.batch import Sample, at_least_float32
+from ganlab.core.capability import Capability
+from ganlab.core.players import Networks
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
+from ganlab.core.turn import Turn
 from ganlab.core.validation import ValueRange, Widths
 from ganlab.networks import mlp, priors
 from ganlab.tricks.base import Terms, Trick
@@ -27,7 +30,7 @@ class FeatureAutoencoder(Trick):
         self.decoder_settings: dict[str, Any] = {"hidden": hidden, "shape": shape, "value_range": value_range}
 
     def networks(self, networks: Networks) -> None:
-        discriminator = networks.required_discriminator
+        discriminator = networks.discriminator
         # The decoder is the body of a generator whose latents are the features. The prior is not used.
         settings = {**self.decoder_settings, "batch_norm": False, "slope": 0.0, "prior": priors.Normal()}
         discriminator.decoder = mlp.generator(discriminator.num_features, **settings).body
@@ -39,5 +42,5 @@ class FeatureAutoencoder(Trick):
 
     def _error(self, turn: Turn, sample: Sample) -> Tensor:
         """The mean squared error of each decoded sample, [B]."""
-        decoded = turn.discriminator.decoder(turn.judge(sample).features)  # type: ignore[union-attr]
+        decoded = turn.networks["discriminator"].decoder(turn.judge(sample).features)
         return (at_least_float32(decoded) - at_least_float32(sample.x)).square().flatten(1).mean(1)

@@ -1,6 +1,8 @@
+from ganlab.core.batch import at_least_float32
+from ganlab.core.capability import Capability
 from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Capability, Turn, at_least_float32
+from ganlab.core.turn import Turn
 from ganlab.tricks.base import Compute, Terms, Trick
 
 
@@ -25,7 +27,7 @@ class FeatureMatching(Trick):
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
-        if turn.player == "discriminator":
+        if turn.judges:
             return terms
         if self.replace:
             terms = {name: term for name, term in terms.items() if not name.startswith("adversarial")}

@@ -2,8 +2,8 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
+from ganlab.core.players import Networks
 from ganlab.core.randomness import derive_seed
-from ganlab.core.turn import Networks
 from ganlab.core.validation import OpenFraction
 from ganlab.networks.base import InputTransform, insert_between_layers
 from ganlab.tricks.base import Trick

@@ -1,7 +1,9 @@
 import torch
 
+from ganlab.core.capability import Capability
+from ganlab.core.players import Networks, Player
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Capability, Networks, Player, Turn
+from ganlab.core.turn import Turn
 from ganlab.networks.weights import flat_weights
 from ganlab.tricks.base import Order, Terms, Trick
 
@@ -23,22 +25,25 @@ class HistoricalAveraging(Trick):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
         self.moves: dict[str, int] = {}  # the number of updates of each player
+        self.updated: dict[str, list[str]] = {}  # the names of the networks that each player updates
 
     def networks(self, networks: Networks) -> None:
-        for player in ("generator", "discriminator"):
-            if (network := getattr(networks, player)) is not None:
-                # The average of the player's weights is a buffer with the name of the player.
-                self.register_buffer(player, torch.zeros_like(flat_weights(network)))
-                self.moves[player] = 0
+        self.moves = dict.fromkeys(networks.players, 0)
+        self.updated = {player: networks.updated_by([player]) for player in networks.players}
+        for name in networks.updated_by(networks.players):
+            # The average of the weights is a buffer with the name of the network.
+            self.register_buffer(name, torch.zeros_like(flat_weights(networks[name])))
 
     def terms(self, turn: Turn) -> Terms:
         if not self.moves[turn.player]:
             return {}
-        network, average = getattr(turn, turn.player), self.get_buffer(turn.player)
-        difference = flat_weights(network) - average
-        return {"historical_averaging": self.weight(turn.step) * difference.square().sum()}
+        names = self.updated[turn.player]
+        differences = [flat_weights(turn.networks[name]) - self.get_buffer(name) for name in names]
+        squares = torch.stack([difference.square().sum() for difference in differences])
+        return {"historical_averaging": self.weight(turn.step) * squares.sum()}
 
     @torch.no_grad()
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
         self.moves[player] += 1
-        self.get_buffer(player).lerp_(flat_weights(getattr(networks, player)), 1 / self.moves[player])
+        for name in self.updated[player]:
+            self.get_buffer(name).lerp_(flat_weights(networks[name]), 1 / self.moves[player])

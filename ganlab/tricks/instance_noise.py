@@ -1,5 +1,7 @@
+from ganlab.core.batch import Sample
+from ganlab.core.capability import Capability
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Capability, Sample, Turn
+from ganlab.core.turn import Turn
 from ganlab.tricks.base import Trick
 
 

@@ -1,4 +1,5 @@
-from ganlab.core.turn import Capability, Turn
+from ganlab.core.capability import Capability
+from ganlab.core.turn import Turn
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 
 
@@ -20,7 +21,7 @@ class InvertedLabels(Trick):
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
-        if turn.player == "discriminator":
+        if turn.judges:
             return terms
         # c(-l) is computed by a second call of `compute`, for a copy of the turn whose logits are negated. A
         # turn looks up the discriminator's verdicts in its list `verdicts`, which the first call has filled.

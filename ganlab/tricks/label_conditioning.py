@@ -1,4 +1,5 @@
-from ganlab.core.turn import Capability, Networks
+from ganlab.core.capability import Capability
+from ganlab.core.players import Networks
 from ganlab.networks import class_conditioning as conditioning
 from ganlab.tricks.base import Trick
 

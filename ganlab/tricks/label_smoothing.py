@@ -1,5 +1,7 @@
+from ganlab.core.batch import Targets
+from ganlab.core.capability import Capability
 from ganlab.core.schedules import ScheduleLike, as_schedule
-from ganlab.core.turn import Capability, Targets, Turn
+from ganlab.core.turn import Turn
 from ganlab.tricks.base import Trick
 
 

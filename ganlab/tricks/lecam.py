@@ -1,9 +1,12 @@
 import torch
 from torch import nn
 
+from ganlab.core.batch import at_least_float32
+from ganlab.core.capability import Capability
 from ganlab.core.distributed import mean_over_ranks
+from ganlab.core.players import Networks, Player
 from ganlab.core.schedules import ScheduleLike, as_schedule, nonzero_schedule
-from ganlab.core.turn import Capability, Networks, Player, Turn, at_least_float32
+from ganlab.core.turn import Turn
 from ganlab.tricks.base import Terms, Trick
 
 

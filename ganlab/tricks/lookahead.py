@@ -1,8 +1,9 @@
 import torch
 
+from ganlab.core.capability import Capability
 from ganlab.core.errors import require
+from ganlab.core.players import Networks, Player
 from ganlab.core.schedules import ScheduleLike, as_schedule
-from ganlab.core.turn import Capability, Networks, Player
 from ganlab.core.validation import Count
 from ganlab.networks.salimans2016 import NormalisedLinear
 from ganlab.networks.weights import flat_weights, set_singular_vectors
@@ -38,7 +39,7 @@ class Lookahead(PlayerTrick):
         self.moves = 0  # updates of the generator
 
     def networks(self, networks: Networks) -> None:
-        layers = [layer for player in self.players for layer in getattr(networks, player).modules()]
+        layers = [m for name in networks.updated_by(self.players) for m in networks[name].modules()]
         uninitialised = any(isinstance(m, NormalisedLinear) and m.initialise_at_next_batch for m in layers)
         # The subject of the message is the setting: "trick.lookahead.player=both: would undo ...". Only
         # model=improved has layers of the class `NormalisedLinear`.
@@ -52,16 +53,16 @@ class Lookahead(PlayerTrick):
 
     def _start_slow_weights(self, networks: Networks) -> None:
         """Sets the slow weights to the current weights of the networks."""
-        for player in self.players:
-            self.register_buffer(player, flat_weights(getattr(networks, player)).detach())
+        for name in networks.updated_by(self.players):
+            self.register_buffer(name, flat_weights(networks[name]).detach())
 
     @torch.no_grad()
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
         self.moves += player == "generator"
-        if player == "discriminator" or self.moves % self.k:
+        if player != "generator" or self.moves % self.k:
             return
-        for interpolated_player in self.players:
-            network, slow = getattr(networks, interpolated_player), self.get_buffer(interpolated_player)
+        for name in networks.updated_by(self.players):
+            network, slow = networks[name], self.get_buffer(name)
             slow.lerp_(flat_weights(network), self.alpha(step))
             weights = list(network.parameters())
             for weight, slow_weight in zip(weights, slow.split([w.numel() for w in weights]), strict=True):

@@ -1,7 +1,9 @@
 from torch import Tensor, nn
 
+from ganlab.core.batch import at_least_float32
+from ganlab.core.capability import Capability
 from ganlab.core.distributed import all_gather_with_grad
-from ganlab.core.turn import Capability, Networks, at_least_float32
+from ganlab.core.players import Networks
 from ganlab.core.validation import Count
 from ganlab.networks.base import Conditioned
 from ganlab.tricks.base import Trick
@@ -23,7 +25,7 @@ class MinibatchDiscrimination(Trick):
         self.kernels, self.dims = kernels, dims
 
     def networks(self, networks: Networks) -> None:
-        discriminator = networks.required_discriminator
+        discriminator = networks.discriminator
         # The logits are the sum of the linear score and all modules in `scores`.
         discriminator.scores.append(ClosenessScore(discriminator.num_features, self.kernels, self.dims))
 

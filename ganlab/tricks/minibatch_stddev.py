@@ -1,8 +1,10 @@
 import torch
 from torch import Tensor, nn
 
+from ganlab.core.batch import at_least_float32
+from ganlab.core.capability import Capability
 from ganlab.core.errors import require
-from ganlab.core.turn import Capability, Networks, at_least_float32
+from ganlab.core.players import Networks
 from ganlab.core.validation import TwoOrMore
 from ganlab.networks.base import add_inputs, replace_modules
 from ganlab.tricks.base import Trick
@@ -24,7 +26,7 @@ class MinibatchStddev(Trick):
         refuse_partial_groups("group_size", group_size, batch_size, row_name="samples or packs")
 
     def networks(self, networks: Networks) -> None:
-        body = networks.required_discriminator.body
+        body = networks.discriminator.body
         last = [layer for layer in body.modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
         add_inputs(last, num_inputs=1)
         # The replacement contains `last`. `replace_modules` lists all layers before it replaces any, so it

@@ -3,10 +3,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ganlab.core.batch import Sample
 from ganlab.core.errors import ConfigError
+from ganlab.core.players import Networks, Player
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Networks, Player, Sample, Turn
+from ganlab.core.turn import Turn
 from ganlab.networks.base import ConditionalSequential, insert_between_layers
 from ganlab.tricks.base import PlayerChoice, PlayerTrick
 
@@ -30,7 +32,7 @@ class NoiseLayers(PlayerTrick):
 
     def networks(self, networks: Networks) -> None:
         for player in self.players:
-            network = getattr(networks, player)
+            network = networks[player]
             make_layer = partial(ScheduledNoise, player)
             num_inserted = insert_between_layers(network.body, make_layer)
             if player == "discriminator":

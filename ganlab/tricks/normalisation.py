@@ -2,8 +2,9 @@ from typing import Literal
 
 from torch import nn
 
+from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError, require
-from ganlab.core.turn import Capability, Networks
+from ganlab.core.players import Networks
 from ganlab.core.validation import Count
 from ganlab.networks.base import replace_modules
 from ganlab.networks.norms import BATCH_NORMS, remove_batch_norm
@@ -38,7 +39,7 @@ class Normalisation(PlayerTrick):
             self.claims = frozenset({Capability.GENERATOR_NORM})
 
     def networks(self, networks: Networks) -> None:
-        bodies = [getattr(networks, player).body for player in self.players]
+        bodies = [networks[name].body for name in networks.updated_by(self.players)]
         if self.kind == "none":
             num_replaced = sum(remove_batch_norm(body) for body in bodies)
         else:

@@ -1,9 +1,11 @@
 import torch
 from torch import Tensor, nn
 
+from ganlab.core.batch import at_least_float32
 from ganlab.core.errors import ConfigError
+from ganlab.core.players import Networks, Player
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Networks, Player, Turn, at_least_float32
+from ganlab.core.turn import Turn
 from ganlab.networks.weights import optimised_weight, weight_layers
 from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick, Terms
 
@@ -33,7 +35,8 @@ class OrthogonalRegularisation(PlayerTrick):
 
     def networks(self, networks: Networks) -> None:
         for player in self.players:
-            layers = weight_layers(getattr(networks, player))
+            updated = [networks[name] for name in networks.updated_by([player])]
+            layers = [pair for network in updated for pair in weight_layers(network)]
             # A layer with one filter has no products of different filters.
             self.layers[player] = [(m, dim) for m, dim in layers if optimised_weight(m).shape[dim] > 1]
             if not self.layers[player]:

@@ -3,7 +3,10 @@ from typing import Literal
 
 from torch import nn
 
-from ganlab.core.turn import Capability, Networks, Sample, Turn
+from ganlab.core.batch import Sample
+from ganlab.core.capability import Capability
+from ganlab.core.players import Networks
+from ganlab.core.turn import Turn
 from ganlab.networks.base import add_inputs, input_layer
 from ganlab.tricks.base import Order, Trick
 from ganlab.tricks.minibatch_stddev import MinibatchStddevLayer, refuse_partial_groups
@@ -32,11 +35,11 @@ class Packing(Trick):
         refuse_partial_groups("size", size, batch_size)
 
     def networks(self, networks: Networks) -> None:
-        for layer in networks.required_discriminator.modules():
+        for layer in networks.discriminator.modules():
             if isinstance(layer, MinibatchStddevLayer):  # its batches will be packs
                 packs = self.batch_size // self.size
                 refuse_partial_groups("group_size", layer.size, packs, row_name="samples or packs")
-        first = input_layer(networks.required_discriminator.body)
+        first = input_layer(networks.discriminator.body)
         shape = networks.generator.shape
         inputs_per_sample = shape[0] if isinstance(first, nn.Conv2d) else prod(shape)
         add_inputs(first, (self.size - 1) * inputs_per_sample)

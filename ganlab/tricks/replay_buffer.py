@@ -3,7 +3,10 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.turn import Capability, Networks, Player, Sample, Turn
+from ganlab.core.batch import Sample
+from ganlab.core.capability import Capability
+from ganlab.core.players import Networks, Player
+from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
 from ganlab.tricks.base import Trick
 

@@ -1,5 +1,7 @@
+from ganlab.core.capability import Capability
+from ganlab.core.players import Networks
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Capability, Networks, Turn
+from ganlab.core.turn import Turn
 from ganlab.networks.class_conditioning import KPlusOneLogit
 from ganlab.tricks.auxiliary_classifier import class_cross_entropy
 from ganlab.tricks.base import Terms, Trick
@@ -27,7 +29,7 @@ class SemiSupervised(Trick):
 
     def networks(self, networks: Networks) -> None:
         assert networks.num_classes is not None
-        discriminator = networks.required_discriminator
+        discriminator = networks.discriminator
         # `classes` is the head that predicts the class; existing checkpoints have this name. The score is
         # computed from its class logits. It replaces the linear score, to which other tricks add `scores`.
         discriminator.classes = discriminator.make_head(networks.num_classes)

@@ -1,6 +1,6 @@
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ganlab.core.turn import Networks
+from ganlab.core.players import Networks
 from ganlab.core.validation import Count
 from ganlab.networks.class_conditioning import Projection
 from ganlab.networks.weights import parametrise, weight_layers
@@ -33,8 +33,8 @@ class SpectralNorm(PlayerTrick):
         self.iterations = iterations
 
     def networks(self, networks: Networks) -> None:
-        for player in self.players:
-            network = getattr(networks, player)
+        for name in networks.updated_by(self.players):
+            network = networks[name]
             # A `Projection` maps features to a score for each class, as a linear layer with the embedding's
             # weight [classes, features] does. So dimension 0 enumerates the outputs.
             embeddings = [(m.embedding, 0) for m in network.modules() if isinstance(m, Projection)]

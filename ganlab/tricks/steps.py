@@ -1,5 +1,6 @@
+from ganlab.core.capability import Capability
 from ganlab.core.errors import require
-from ganlab.core.turn import Capability, Player
+from ganlab.core.players import Player
 from ganlab.core.validation import TwoOrMore, Whole
 from ganlab.tricks.base import Trick
 
@@ -68,4 +69,4 @@ class GeneratorSteps(Trick):
         self.k = k
 
     def may_move(self, player: Player, step: int) -> bool:
-        return player == "generator" or step % self.k == 0
+        return player != "discriminator" or step % self.k == 0

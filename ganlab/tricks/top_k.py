@@ -1,7 +1,9 @@
+from ganlab.core.batch import at_least_float32
+from ganlab.core.capability import Capability
 from ganlab.core.distributed import all_gather_with_grad, local_rows
 from ganlab.core.errors import require
 from ganlab.core.schedules import ScheduleLike, as_schedule
-from ganlab.core.turn import Capability, Turn, at_least_float32
+from ganlab.core.turn import Turn
 from ganlab.tricks.base import Compute, Terms, Trick
 
 
@@ -29,7 +31,7 @@ class TopK(Trick):
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
-        if turn.player == "discriminator":
+        if turn.judges:
             return terms
         logits = at_least_float32(turn.on_fake.logits.detach())
         # The logits are detached, so no gradient flows through the gathering.

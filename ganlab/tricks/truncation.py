@@ -4,7 +4,7 @@ from typing import cast
 from torch import nn
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.turn import Networks
+from ganlab.core.players import Networks
 from ganlab.core.validation import Positive
 from ganlab.networks import priors
 from ganlab.networks.base import Generator
@@ -29,7 +29,9 @@ class Truncation(Trick):
             remedy = "remove the trick, or add model/prior@model.generator.prior=normal"
             raise ConfigError("needs normal latents", remedy)
 
-    def sampler(self, generator: nn.Module) -> nn.Module:
-        truncated = cast(Generator, copy(generator))  # shares all weights and layers
+    def presented(self, name: str, network: nn.Module) -> nn.Module:
+        if name != "generator":
+            return network
+        truncated = cast(Generator, copy(network))  # shares all weights and layers
         truncated.prior = self.prior
         return truncated

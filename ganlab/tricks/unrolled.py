@@ -5,9 +5,12 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from ganlab.core.batch import Sample, at_least_float32
+from ganlab.core.capability import Capability
 from ganlab.core.distributed import mean_over_ranks
+from ganlab.core.players import Networks
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
+from ganlab.core.turn import Turn
 from ganlab.networks.base import replace_modules
 from ganlab.networks.norms import BATCH_NORMS, DifferentiableBatchNorm
 from ganlab.tricks.base import Compute, Order, Terms, Trick
@@ -47,10 +50,10 @@ class Unrolled(Trick):
     def networks(self, networks: Networks) -> None:
         # The gradient of a gradient penalty through unrolled steps is a third derivative, which torch's batch
         # norm does not have.
-        replace_modules(networks.required_discriminator, BATCH_NORMS, DifferentiableBatchNorm)
+        replace_modules(networks.discriminator, BATCH_NORMS, DifferentiableBatchNorm)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
-        if turn.player == "discriminator":
+        if turn.judges:
             return compute(turn)
         network = NetworkInUse([turn.discriminator])  # type: ignore[list-item]
         weights = {name: weight.detach().requires_grad_() for name, weight in network.named_parameters()}

@@ -1,9 +1,10 @@
 import torch
 from torch import Tensor, nn
 
+from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError
+from ganlab.core.players import Networks
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import Capability, Networks
 from ganlab.core.validation import TwoOrMore
 from ganlab.networks.base import Conditioned, Generator, InputTransform, replace_modules
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm

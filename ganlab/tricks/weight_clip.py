@@ -1,7 +1,8 @@
 import torch
 
+from ganlab.core.capability import Capability
+from ganlab.core.players import Networks, Player
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Capability, Networks, Player
 from ganlab.networks.weights import refuse_normalised_weights
 from ganlab.tricks.base import Order, Trick
 
@@ -22,7 +23,7 @@ class WeightClip(Trick):
         self.bound = nonzero_schedule(".bound", bound)
 
     def networks(self, networks: Networks) -> None:
-        refuse_normalised_weights(networks.required_discriminator)
+        refuse_normalised_weights(networks.discriminator)
         self._clip(networks, step=0)
 
     def on_weights_loaded(self, networks: Networks) -> None:
@@ -36,6 +37,6 @@ class WeightClip(Trick):
     @torch.no_grad()
     def _clip(self, networks: Networks, step: int) -> None:
         bound = self.bound(step)
-        for name, weight in networks.required_discriminator.named_parameters():
+        for name, weight in networks.discriminator.named_parameters():
             if not name.startswith("decoder."):
                 weight.clamp_(-bound, bound)

@@ -2,7 +2,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
-from ganlab.core.turn import Networks
+from ganlab.core.players import Networks
 from ganlab.networks.weights import parametrise, weight_layers
 from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
 
@@ -23,8 +23,8 @@ class WeightNorm(PlayerTrick):
         self.claims = self.weight_scale_claims
 
     def networks(self, networks: Networks) -> None:
-        for player in self.players:
-            for layer, dim in list(weight_layers(getattr(networks, player))):
+        for name in networks.updated_by(self.players):
+            for layer, dim in list(weight_layers(networks[name])):
                 # Calls register_parametrization(layer, "weight", parametrization=...), and makes sure that
                 # the weight is computed without autocast.
                 parametrise(layer, register_parametrization, parametrization=WeightNormParametrization(dim))

@@ -31,7 +31,7 @@ def test_digits_are_those_of_scikit_learn():
     assert x.shape == (360, 1, 8, 8)
     assert y.tolist() == found.target[1437:].tolist()
     assert torch.allclose((x[:, 0] + 1) * 8, torch.from_numpy(found.images[1437:]).float(), atol=8 / 255)
-    x, y = next(iter(data.stream(0, lambda: 0, "cpu")))
+    x, y, _ = next(iter(data.stream(0, lambda: 0, "cpu"))).real
     assert x.shape == (64, 1, 8, 8)
     assert y.dtype == torch.int64
     assert (x.min(), x.max()) == (-1, 1)
@@ -70,7 +70,7 @@ def test_held_out_images_are_not_trained_on(choice):
     assert sorted(both.tolist()) == sorted(everything.tolist())
     again = Digits(**(FACTS | {"validation": 200, "validation_choice": choice}))
     assert torch.equal(rows(again, "validation"), validation)
-    drawn = torch.cat([x for x, _ in itertools.islice(data.stream(0, lambda: 0, "cpu"), 19)])  # an epoch
+    drawn = torch.cat([batch.real.x for batch in itertools.islice(data.stream(0, lambda: 0, "cpu"), 19)])
     seen = {tuple(row) for row in drawn.flatten(1).tolist()}
     assert len(seen) == 19 * 64
     assert not seen & {tuple(row) for row in validation[:, :64].tolist()}

@@ -26,7 +26,9 @@ def images_of_classes(count: int, batch_size: int = 6, flip: bool = False) -> Da
 
 
 def take(data: Data, n: int, seed: int = 0, start: int = 0, **where: int) -> list[tuple[Tensor, ...]]:
-    return list(islice(data.stream(seed, lambda: start, "cpu", **where), n))
+    """Samples and labels of n training batches, each with those of the labelled batch if there is one."""
+    batches = islice(data.stream(seed, lambda: start, "cpu", **where), n)
+    return [(*batch.real[:2], *(batch.labelled or ())[:2]) for batch in batches]
 
 
 def indices(x: Tensor) -> list[int]:

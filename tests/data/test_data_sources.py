@@ -32,8 +32,9 @@ def test_crops_of_images_of_many_sizes_are_parts_of_these_images():
         {"train": VariableSizeImages(images, None, (3, 5, 4), True, torch.arange(len(images)))},
     )
     kinds = set()
-    for x, labels in islice(data.stream(0, lambda: 0, "cpu"), 300):
-        assert labels is None
+    for batch in islice(data.stream(0, lambda: 0, "cpu"), 300):
+        x = batch.real.x
+        assert batch.real.condition is None
         kinds |= {locate((one * 255).round().byte(), images) for one in x}
     # 6 crops of the first, 4 of the second, 1 of the third, each mirrored or not: all, and nothing else.
     assert len(kinds) == 2 * (6 + 4 + 1)
@@ -89,8 +90,10 @@ def test_batches_equal_crops_of_single_images_on_every_device_without_waiting(ho
     next(stream)  # the first one may wait, as it sets things up
     with never_waiting(device):
         batches = list(islice(stream, 5))
-    for k, (x, y) in enumerate(batches, start=1):
+    for k, batch in enumerate(batches, start=1):
+        x, y, _ = batch.real
         rows = epoch_batches(0, N)(k, BATCH)
+        assert torch.equal(batch.indices, rows)
         numbers = torch.rand(BATCH, 3, generator=seeded_generator(0, "augment", k))
         spec = ImageSpec(3, 5, 4, how, flip=True)
         crops = [crop_image(images[i], spec, own) for i, own in zip(rows, numbers, strict=True)]

@@ -64,7 +64,7 @@ def test_the_samples_depend_on_the_seed_of_the_data_only(name: str):
 
 def test_batches_are_not_scaled():
     data = ring(radius=100.0)
-    x, y = next(iter(data.stream(0, lambda: 0, "cpu")))
+    x, y, _ = next(iter(data.stream(0, lambda: 0, "cpu"))).real
     assert x.shape == (512, 2)
     assert (x - data.distribution.centres[y]).abs().max() < 0.1
 

@@ -97,9 +97,9 @@ def test_a_run_and_its_moving_average_start_from_the_mean_of_the_data() -> None:
     data = build_data(cfg)
     expected = data.mean().flatten().clamp(1e-7 - 1, 1 - 1e-7).atanh().float()
     game = build(cfg, data).game
-    for network in (game.generator, game.sampler):
+    for network in (game.generator, game.presented("generator")):
         assert torch.equal(linear_layers(network)[-1].bias, expected)
-    assert game.sampler is not game.generator
+    assert game.presented("generator") is not game.generator
 
 
 def test_normal_weights_have_the_same_deviation_in_every_layer() -> None:

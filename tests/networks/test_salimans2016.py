@@ -9,6 +9,7 @@ from torch import nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
+from ganlab.core.batch import Batch, Sample
 from ganlab.networks.salimans2016 import GaussianNoise, NormalisedLinear
 from ganlab.training.build import build
 
@@ -83,7 +84,7 @@ def test_a_step_initialises_the_scales_of_the_players_but_not_of_an_average() ->
     module = build(cfg)
     module.train()
     x, labels = torch.rand(16, 1, 8, 8), torch.arange(16) % 10
-    module.play_step((x, labels, x, labels))
+    module.play_step(Batch(Sample(x, labels), Sample(x, labels)))
     average = module.game.tricks["ema"].averages["discriminator"]
     trained = module.game.discriminator
     for averaged, current in zip(average.parameters(), trained.parameters(), strict=True):

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
+from ganlab.core.batch import Batch, Sample, Verdict
 from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import Batch, Sample, Turn, Verdict
+from ganlab.core.turn import Turn
 from ganlab.functional.distances import mmd2
 from ganlab.functional.kernels import Energy, GaussianMixture, Linear, RationalQuadratic
 from ganlab.objectives.learned import LearnedMMD
@@ -41,7 +42,9 @@ def samples() -> tuple[Tensor, Tensor]:
 
 def turn(player: str, network: nn.Module | None = None) -> Turn:
     data, fake = samples()
-    view = Turn(player, 0, Batch(Sample(data)), None, network or Smooth(), Tricks({}), RandomStreams(0))
+    view = Turn(
+        player, 0, Batch(Sample(data)), {"discriminator": network or Smooth()}, Tricks({}), RandomStreams(0)
+    )
     return view.replace(fake=Sample(fake))
 
 

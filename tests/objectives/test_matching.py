@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
+from ganlab.core.batch import Batch, Sample
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import Batch, Sample, Turn
+from ganlab.core.turn import Turn
 from ganlab.functional.distances import mmd2
 from ganlab.functional.kernels import GaussianMixture
 from ganlab.metrics.extractors import Classifier
@@ -24,7 +25,7 @@ DIRECT = ["mmd", "energy", "moments", "sliced_wasserstein"]
 
 
 def turn(fake: Tensor, data: Tensor) -> Turn:
-    view = Turn("generator", 0, Batch(Sample(data)), None, None, Tricks({}), RandomStreams(0))
+    view = Turn("generator", 0, Batch(Sample(data)), {}, Tricks({}), RandomStreams(0))
     return view.replace(generated=Sample(fake))
 
 

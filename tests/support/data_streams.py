@@ -24,7 +24,9 @@ def numbered_images(flip: bool = False, batch_size: int = BATCH) -> Data:
 def first_batches(
     data: Data, n: int, seed: int = 0, start: int = 0, **where: int
 ) -> list[tuple[Tensor, Tensor | None]]:
-    return list(islice(data.stream(seed, lambda: start, "cpu", **where), n))
+    """The samples and the labels of n training batches."""
+    batches = islice(data.stream(seed, lambda: start, "cpu", **where), n)
+    return [(batch.real.x, batch.real.condition) for batch in batches]
 
 
 def same_batches(one: list[tuple[Tensor, Tensor]], other: list[tuple[Tensor, Tensor]]) -> bool:

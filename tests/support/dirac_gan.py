@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from ganlab.core.turn import Networks
+from ganlab.core.batch import Batch, Sample
+from ganlab.core.players import Networks
 from ganlab.game import Game
 from ganlab.networks import priors
 from ganlab.networks.base import ConditionalSequential, Discriminator, Generator
@@ -46,7 +47,7 @@ def dirac_module(objective: Objective, play: Play, tricks: Mapping[str, Trick]) 
     discriminator.score = nn.Linear(1, 1, bias=False, dtype=torch.float64)
     nn.init.constant_(discriminator.score.weight, psi)
     players = ("discriminator", "generator")
-    game = Game(Networks(generator, discriminator, None), objective, tricks)
+    game = Game(Networks({"generator": generator, "discriminator": discriminator}), objective, tricks)
     optimizers = dict.fromkeys(players, partial(SGD, lr=LR))
     return GameModule([Stage(game, play, optimizers, dict.fromkeys(players), seed=0)])
 
@@ -59,7 +60,7 @@ def trajectory(
     weights = [*module.game.weights("generator"), *module.game.weights("discriminator")]
     points = [START]
     for _ in range(steps):
-        module.play_step((torch.zeros(1, 1, dtype=torch.float64), None))
+        module.play_step(Batch(Sample(torch.zeros(1, 1, dtype=torch.float64))))
         theta, psi = (weight.item() for weight in weights)
         points.append((theta, psi))
     return points

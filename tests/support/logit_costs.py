@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ganlab.core.batch import Batch, Sample, Verdict
+from ganlab.core.players import Player
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import Batch, Player, Sample, Turn, Verdict
+from ganlab.core.turn import Turn
 from ganlab.objectives.base import Objective
 from ganlab.tricks.base import Tricks
 
@@ -31,7 +33,12 @@ def player_cost(
 ) -> Tensor:
     """A player's cost for the logits `real` of the data and `fake` of the generated samples."""
     turn = Turn(
-        player, 0, Batch(Sample(real)), None, IdentityDiscriminator(), tricks or Tricks({}), RandomStreams(0)
+        player,
+        0,
+        Batch(Sample(real)),
+        {"discriminator": IdentityDiscriminator()},
+        tricks or Tricks({}),
+        RandomStreams(0),
     )
     return objective(turn.replace(fake=Sample(fake)))["adversarial"]
 

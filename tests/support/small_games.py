@@ -12,8 +12,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import CONF, compose
+from ganlab.core.batch import Batch, Sample
 from ganlab.core.errors import ConfigError
-from ganlab.core.turn import Batch, Sample
 from ganlab.training.build import build
 from ganlab.training.module import GameModule
 
@@ -153,7 +153,7 @@ def play_steps(module: GameModule, n: int) -> list[dict[str, float]]:
 def play_step(module: GameModule) -> dict[str, float]:
     """Plays one step on the batches that belong to its number and returns the logged terms."""
     module.train()
-    module.play_step((*batch(module.game.step), *labelled_batch(module.game.step)))
+    module.play_step(real_batch(module.game.step))
     return {name: float(term) for name, term in module.scalars.items()}
 
 

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from support.small_games import batch, compatible_objective, game, labelled_batch, options
 
+from ganlab.core.batch import Batch, Sample
 from ganlab.core.errors import ConfigError
 
 STEPS = 12
@@ -137,7 +138,9 @@ def final_state(case, rank: int, world_size: int) -> dict[str, torch.Tensor] | N
         rows = slice(rank * share, (rank + 1) * share)
         module.train()
         (x, labels), (y, classes) = batch(step), labelled_batch(step)
-        module.play_step((x.double()[rows], labels[rows], y.double()[rows], classes[rows]))
+        module.play_step(
+            Batch(Sample(x.double()[rows], labels[rows]), Sample(y.double()[rows], classes[rows]))
+        )
     state = {name: value for name, value in module.game.state_dict().items() if hasattr(value, "dtype")}
     return {**state, "samples": module.game.sample_on_all_ranks(7)}
 

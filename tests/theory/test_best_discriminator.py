@@ -14,8 +14,9 @@ from support.logit_costs import ONES, player_cost
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from ganlab.core.batch import Batch, Sample
+from ganlab.core.players import Networks, Player
 from ganlab.core.schedules import Cosine
-from ganlab.core.turn import Networks, Player
 from ganlab.game import Game
 from ganlab.networks import mlp, priors
 from ganlab.networks.base import ConditionalSequential, Generator
@@ -74,12 +75,16 @@ def train_discriminator(objective: Objective) -> GameModule:
         ConditionalSequential(ScaleAndShift()), latent_dim=1, shape=(1,), prior=priors.Normal()
     )
     adam = partial(Adam, lr=Cosine(0.01, 0.0, NUM_STEPS))
-    game = Game(Networks(generator, discriminator, None), objective, {"frozen": FrozenGenerator()})
+    game = Game(
+        Networks({"generator": generator, "discriminator": discriminator}),
+        objective,
+        {"frozen": FrozenGenerator()},
+    )
     players = ("discriminator", "generator")
     stage = Stage(game, Alternating(), dict.fromkeys(players, adam), dict.fromkeys(players), seed=0)
     module = GameModule([stage])
     for step in range(NUM_STEPS):
-        module.play_step((real_samples(step, 1024), None))
+        module.play_step(Batch(Sample(real_samples(step, 1024))))
     return module
 
 

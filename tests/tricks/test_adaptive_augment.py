@@ -6,9 +6,11 @@ from torch import Tensor, nn
 
 from ganlab.augmentations.colour import Colour
 from ganlab.augmentations.geometry import Geometry
+from ganlab.core.batch import Batch, Sample, Verdict
 from ganlab.core.errors import UNSET
+from ganlab.core.players import Networks
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import Batch, Networks, Sample, Turn, Verdict
+from ganlab.core.turn import Turn
 from ganlab.tricks.adaptive_augment import AdaptiveAugment
 from ganlab.tricks.base import Tricks
 from ganlab.tricks.r1 import R1
@@ -36,15 +38,15 @@ class First(nn.Module):
 def build_trick(*shape: int, geometry=FLIP, colour=None, value_range=(-1, 1), **settings) -> AdaptiveAugment:
     settings = {"target": 0.6, "interval": 4, "kimg": 1.0} | settings
     trick = AdaptiveAugment(**settings, geometry=geometry, colour=colour, corruption=None, range=value_range)
-    trick.networks(Networks(Shaped(*shape or (1, 8, 8)), None, None))
+    trick.networks(Networks({"generator": Shaped(*shape or (1, 8, 8))}))
     return trick
 
 
 def move(trick: AdaptiveAugment, logits: list[float], player="discriminator") -> None:
     x = torch.tensor(logits).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
-    view = Turn(player, 0, Batch(Sample(x)), None, First(), Tricks({}), RandomStreams(0))
+    view = Turn(player, 0, Batch(Sample(x)), {"discriminator": First()}, Tricks({}), RandomStreams(0))
     trick.losses(view, lambda _: {})
-    trick.after_update(player, Networks(None, None, None), 0)
+    trick.after_update(player, Networks({}), 0)
 
 
 def expected_p(moves: list[list[float]], target: float, interval: int, images: float) -> list[float]:
@@ -99,7 +101,9 @@ def test_generator_updates_and_unrolled_steps_do_not_count() -> None:
     move(trick, [1.0] * 10)
     before = trick.latest.clone()
     x = -torch.ones(10, 1, 8, 8)
-    view = Turn("discriminator", 0, Batch(Sample(x)), None, First(), Tricks({}), RandomStreams(0))
+    view = Turn(
+        "discriminator", 0, Batch(Sample(x)), {"discriminator": First()}, Tricks({}), RandomStreams(0)
+    )
     trick.losses(view.replace(is_unrolled=True), lambda _: {})
     assert torch.equal(trick.latest, before)
 
@@ -172,8 +176,7 @@ def test_the_gradient_of_r1_flows_through_the_augmentation() -> None:
         "discriminator",
         0,
         Batch(Sample(x)),
-        None,
-        First(),
+        {"discriminator": First()},
         hooks,
         RandomStreams(0),
         differentiates_inputs=True,

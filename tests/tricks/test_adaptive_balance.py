@@ -5,8 +5,8 @@ import torch
 from support.refusals import refuses
 from support.small_games import game, play_step, real_batch
 
+from ganlab.core.batch import Verdict
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import Verdict
 from ganlab.tricks.adaptive_balance import AdaptiveBalance, accuracy, ranking
 
 PLAYS = ["alternating", "shared", "simultaneous", "extragradient"]

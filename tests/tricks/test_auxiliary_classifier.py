@@ -7,8 +7,9 @@ from support.small_games import SMALL, game, play_steps, real_batch
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
+from ganlab.core.players import Player
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import Player, Turn
+from ganlab.core.turn import Turn
 from ganlab.game import Game
 from ganlab.tricks.auxiliary_classifier import AuxiliaryClassifier
 

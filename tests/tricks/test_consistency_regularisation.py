@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from ganlab.augmentations.colour import Colour
 from ganlab.augmentations.geometry import Geometry
+from ganlab.core.batch import Batch, Sample, Verdict
 from ganlab.core.errors import UNSET
+from ganlab.core.players import Networks
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import Batch, Networks, Sample, Turn, Verdict
+from ganlab.core.turn import Turn
 from ganlab.tricks.base import Tricks
 from ganlab.tricks.consistency_regularisation import ConsistencyRegularisation
 
@@ -47,14 +49,14 @@ def build_trick(
     trick = ConsistencyRegularisation(
         **settings, geometry=geometry, colour=colour, corruption=None, range=value_range
     )
-    trick.networks(Networks(Shaped(*shape or (1, 4, 4)), None, None))
+    trick.networks(Networks({"generator": Shaped(*shape or (1, 4, 4))}))
     return trick
 
 
 def turn(judge: nn.Module, player: str = "discriminator") -> Turn:
     x, fake = torch.randn(2, 30, 1, 4, 4, dtype=torch.float64)
     labels = torch.arange(30)
-    view = Turn(player, 0, Batch(Sample(x, labels)), None, judge, Tricks({}), RandomStreams(0))
+    view = Turn(player, 0, Batch(Sample(x, labels)), {"discriminator": judge}, Tricks({}), RandomStreams(0))
     return view.replace(generated=Sample(fake, labels))
 
 

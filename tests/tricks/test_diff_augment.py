@@ -6,10 +6,12 @@ from support.refusals import refuses
 from support.small_games import game, play_steps, real_batch
 from torch import Tensor
 
+from ganlab.core.batch import Sample
 from ganlab.core.errors import UNSET
+from ganlab.core.players import Networks
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
-from ganlab.core.turn import Networks, Sample, Turn
+from ganlab.core.turn import Turn
 from ganlab.tricks.diff_augment import DiffAugment
 
 NOTHING = {"brightness": 0, "saturation": 0, "contrast": 0, "translation": 0, "cutout": 0}
@@ -24,7 +26,7 @@ class Shaped:
 
 def build_trick(*shape: int, value_range=(-1.0, 1.0), **strengths) -> DiffAugment:
     trick = DiffAugment(**NOTHING | strengths, range=value_range)
-    trick.networks(Networks(Shaped(*shape), None, None))
+    trick.networks(Networks({"generator": Shaped(*shape)}))
     return trick
 
 

@@ -41,7 +41,7 @@ def test_buffers_are_copied_and_only_the_generator_counts() -> None:
 def test_the_average_is_sampled_with_batch_norm_statistics_of_its_own() -> None:
     module = game(tricks=["ema"])
     play_steps(module, 5)
-    average = module.game.sampler
+    average = module.game.presented("generator")
     linear, norm = average.body[0], average.body[1]
     z = torch.cat([latent for latent, _ in latent_batches(average)])
     seen = linear(z).detach()
@@ -50,13 +50,15 @@ def test_the_average_is_sampled_with_batch_norm_statistics_of_its_own() -> None:
     others = module.game.generator.body[1]
     assert not torch.allclose(norm.running_var, others.running_var, rtol=0.1)
     play_steps(module, 3)
-    assert torch.allclose(module.game.sampler.body[1].running_mean, linear(z).detach().mean(0), atol=1e-6)
+    assert torch.allclose(
+        module.game.presented("generator").body[1].running_mean, linear(z).detach().mean(0), atol=1e-6
+    )
 
 
 def test_standing_statistics_equal_the_cumulative_statistics_of_training() -> None:
     module = game(tricks=["ema", "label_conditioning"], model="dcgan")
     play_steps(module, 3)
-    average = module.game.sampler
+    average = module.game.presented("generator")
     twin = copy.deepcopy(average).train()
     norms = [layer for layer in twin.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     for norm in norms:
@@ -124,7 +126,7 @@ def test_the_discriminators_average_classifies() -> None:
     assert ema.moves == {"discriminator": 2}
     average = ema.averages["discriminator"]
     assert all(m is t for m, t in zip(module.game.classifier.parameters(), average.parameters(), strict=True))
-    assert module.game.sampler is module.game.generator
+    assert module.game.presented("generator") is module.game.generator
     x = torch.rand(5, 1, 8, 8)
     assert torch.equal(module.game.classify(x), ema.averages["discriminator"].eval()(x).class_logits)
 
@@ -132,7 +134,9 @@ def test_the_discriminators_average_classifies() -> None:
 def test_the_average_is_sampled() -> None:
     module = game(tricks=["ema"])
     average = module.game.tricks["ema"].averages["generator"]
-    for mine, theirs in zip(module.game.sampler.parameters(), average.parameters(), strict=True):
+    for mine, theirs in zip(
+        module.game.presented("generator").parameters(), average.parameters(), strict=True
+    ):
         assert mine is theirs
 
 
@@ -170,7 +174,7 @@ def test_classes_of_the_statistics_are_as_frequent_as_in_the_data() -> None:
     assert all(torch.bincount(part)[1] in (12, 13) for part in seen)
     again = game(tricks=["label_conditioning", "ema"])
     again.load_state_dict(module.state_dict())
-    assert again.game.sampler.class_counts == module.game.generator.class_counts
+    assert again.game.presented("generator").class_counts == module.game.generator.class_counts
 
 
 def test_classes_of_the_statistics_are_uniform_without_counts() -> None:

@@ -4,9 +4,10 @@ from support.refusals import refuses
 from support.small_games import game, real_batch
 from torch import Tensor, nn
 
+from ganlab.core.batch import Batch, Sample, Verdict
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
-from ganlab.core.turn import Batch, Sample, Turn, Verdict
+from ganlab.core.turn import Turn
 from ganlab.tricks.base import Tricks
 from ganlab.tricks.feature_matching import FeatureMatching
 
@@ -21,7 +22,7 @@ class Squares(nn.Module):
 def turn(player: str = "generator", step: int = 0) -> Turn:
     draw = torch.Generator().manual_seed(0)
     x, fake = (torch.randn(5, 3, generator=draw, dtype=torch.float64) for _ in range(2))
-    view = Turn(player, step, Batch(Sample(x)), None, Squares(), Tricks({}), RandomStreams(0))
+    view = Turn(player, step, Batch(Sample(x)), {"discriminator": Squares()}, Tricks({}), RandomStreams(0))
     return view.replace(generated=Sample(fake.requires_grad_()))
 
 

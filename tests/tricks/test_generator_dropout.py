@@ -113,7 +113,7 @@ def test_an_averaged_generator_has_masks_of_its_own() -> None:
     key = module.game.generator.latents[0].keys
     module.game.sample(3)
     assert module.game.generator.latents[0].keys is key
-    assert len(module.game.sampler.latents[0].keys) == 3
+    assert len(module.game.presented("generator").latents[0].keys) == 3
 
 
 def test_a_generator_without_a_hidden_layer_is_refused() -> None:

@@ -6,9 +6,10 @@ from support.refusals import refuses
 from support.small_games import game, play_step, play_steps, real_batch
 from torch import Tensor, nn
 
+from ganlab.core.batch import Batch, Sample, Verdict
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
-from ganlab.core.turn import Batch, Sample, Turn, Verdict
+from ganlab.core.turn import Turn
 from ganlab.game import Game
 from ganlab.tricks.base import Trick, Tricks
 from ganlab.tricks.dragan import DRAGAN
@@ -52,8 +53,7 @@ def turn(
         player,
         step,
         Batch(Sample(x, classes)),
-        None,
-        judge,
+        {"discriminator": judge},
         Tricks(tricks or {}),
         RandomStreams(0),
         differentiates_inputs=True,

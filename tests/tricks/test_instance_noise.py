@@ -3,9 +3,9 @@ import torch
 from support.refusals import refuses
 from support.small_games import game, real_batch
 
+from ganlab.core.batch import Sample
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
-from ganlab.core.turn import Sample
 from ganlab.tricks.instance_noise import InstanceNoise
 
 

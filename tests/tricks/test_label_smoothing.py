@@ -4,9 +4,9 @@ from support.refusals import refuses
 from support.small_games import game, real_batch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from ganlab.core.batch import Targets
 from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import Targets
 from ganlab.tricks.label_smoothing import LabelSmoothing
 
 

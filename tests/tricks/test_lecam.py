@@ -4,8 +4,10 @@ from support.refusals import refuses
 from support.small_games import game, play_step, play_steps, real_batch
 from torch import Tensor, nn
 
+from ganlab.core.batch import Batch, Sample, Verdict
+from ganlab.core.players import Networks
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import Batch, Networks, Sample, Turn, Verdict
+from ganlab.core.turn import Turn
 from ganlab.tricks.base import Tricks
 from ganlab.tricks.lecam import LeCam
 
@@ -20,7 +22,7 @@ class Sums(nn.Module):
 def turn(step: int, player: str = "discriminator") -> Turn:
     draw = torch.Generator().manual_seed(step)
     x, fake = (torch.randn(4, 3, generator=draw, dtype=torch.float64) + shift for shift in (1, -1))
-    view = Turn(player, step, Batch(Sample(x)), None, Sums(), Tricks({}), RandomStreams(0))
+    view = Turn(player, step, Batch(Sample(x)), {"discriminator": Sums()}, Tricks({}), RandomStreams(0))
     return view.replace(generated=Sample(fake))
 
 
@@ -30,7 +32,7 @@ def made(weight: float = 2.0, decay: float = 0.9) -> LeCam:
 
 def moved(trick: LeCam, step: int) -> Tensor:
     term = trick.losses(turn(step), lambda _: {})["lecam"]
-    trick.after_update("discriminator", Networks(None, None, None), step)
+    trick.after_update("discriminator", Networks({}), step)
     return term
 
 
@@ -68,7 +70,7 @@ def test_the_generators_turn_changes_neither_loss_nor_averages() -> None:
     moved(trick, 0)
     before = trick.averages.clone()
     assert trick.losses(turn(1, "generator"), lambda _: {}) == {}
-    trick.after_update("generator", Networks(None, None, None), 1)
+    trick.after_update("generator", Networks({}), 1)
     assert trick.moves == 1
     assert torch.equal(trick.averages, before)
 
@@ -78,7 +80,7 @@ def test_unrolled_steps_use_the_averages_without_changing_them() -> None:
     term = trick.losses(turn(0), lambda _: {})["lecam"]
     ahead = trick.losses(turn(7).replace(is_unrolled=True), lambda _: {})["lecam"]
     assert not torch.equal(term, ahead)
-    trick.after_update("discriminator", Networks(None, None, None), 0)
+    trick.after_update("discriminator", Networks({}), 0)
     assert trick.averages.tolist() == pytest.approx(means(0))
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.turn import Networks
+from ganlab.core.players import Networks
 from ganlab.networks.weights import flat_weights
 from ganlab.training.build import load_players
 from ganlab.tricks.lookahead import Lookahead
@@ -24,7 +24,7 @@ class Fast(Lookahead):
     """Records the weights before the interpolation."""
 
     def after_update(self, player, networks, step) -> None:
-        self.fast = {name: flat_weights(getattr(networks, name)).detach().double() for name in PLAYERS}
+        self.fast = {name: flat_weights(networks[name]).detach().double() for name in PLAYERS}
         super().after_update(player, networks, step)
 
 
@@ -58,7 +58,7 @@ class Two(nn.Module):
 def test_it_converges_in_the_bilinear_game_unlike_gradient_descent() -> None:
     """min over x, max over y of x y, simultaneously: each step multiplies x + i y by 1 + i rate."""
     rate, k, alpha = 0.3, 5, 0.5
-    networks = Networks(Two(1.0), Two(1.0), None)
+    networks = Networks({"generator": Two(1.0), "discriminator": Two(1.0)})
     x, y = networks.generator.value, networks.discriminator.value
     trick = Lookahead(k, alpha, "both")
     trick.networks(networks)

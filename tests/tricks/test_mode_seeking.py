@@ -4,8 +4,9 @@ from support.refusals import refuses
 from support.small_games import game, play_steps, real_batch
 from torch import Tensor, nn
 
+from ganlab.core.batch import Batch, Sample
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import Batch, Sample, Turn
+from ganlab.core.turn import Turn
 from ganlab.networks import priors
 from ganlab.tricks.base import Tricks
 from ganlab.tricks.mode_seeking import ModeSeeking, mean_distance
@@ -28,7 +29,7 @@ class Scaled(nn.Module):
 
 def turn(generator: nn.Module, player: str = "generator") -> Turn:
     sample = Sample(torch.zeros(4, 1, 2, 3, dtype=torch.float64), torch.arange(4))
-    return Turn(player, 0, Batch(sample), generator, None, Tricks({}), RandomStreams(0))
+    return Turn(player, 0, Batch(sample), {"generator": generator}, Tricks({}), RandomStreams(0))
 
 
 @pytest.mark.parametrize("a", [0.25, 3.0])

@@ -8,9 +8,9 @@ from torch import nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
+from ganlab.core.batch import Batch, Sample
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
-from ganlab.core.turn import Batch, Sample
 from ganlab.tricks.noise_layers import NoiseLayers, ScheduledNoise
 
 

@@ -3,9 +3,10 @@ import torch
 from support.refusals import refuses
 from support.small_games import game, real_batch
 
+from ganlab.core.batch import Targets
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
-from ganlab.core.turn import Targets, Turn
+from ganlab.core.turn import Turn
 from ganlab.game import Game
 from ganlab.tricks.label_smoothing import LabelSmoothing
 from ganlab.tricks.noisy_labels import NoisyLabels

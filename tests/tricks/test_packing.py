@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
+from ganlab.core.batch import Batch, Sample, Verdict
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import Batch, Sample, Turn, Verdict
+from ganlab.core.turn import Turn
 from ganlab.game import Game
 from ganlab.training.build import build
 from ganlab.tricks.base import Tricks
@@ -83,8 +84,7 @@ def test_a_gradient_penalty_is_computed_over_all_elements_of_a_pack() -> None:
         "discriminator",
         0,
         Batch(Sample(x)),
-        None,
-        Quadratic(),
+        {"discriminator": Quadratic()},
         tricks,
         RandomStreams(0),
         differentiates_inputs=True,

@@ -1,8 +1,10 @@
 import pytest
 import torch
 
+from ganlab.core.batch import Batch, ConditionSpec, Sample
+from ganlab.core.players import Networks
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import Batch, Networks, Sample, Turn
+from ganlab.core.turn import Turn
 from ganlab.networks import priors
 from ganlab.networks.mlp import generator
 from ganlab.tricks.base import Tricks
@@ -14,7 +16,7 @@ def buffer(size: int, share: float) -> ReplayBuffer:
     network = generator(
         2, [], batch_norm=False, slope=0.0, shape=[1], value_range=None, prior=priors.Normal()
     )
-    trick.networks(Networks(network, None, 10))
+    trick.networks(Networks({"generator": network}, ConditionSpec("class", num_classes=10)))
     return trick
 
 
@@ -24,7 +26,7 @@ def judged_fakes(trick: ReplayBuffer, step: int, n: int, phase: str = "") -> Sam
     phase: the name of a pass without an update; empty: the discriminator is updated.
     """
     fake = Sample(torch.full((n, 1), float(step)), torch.full((n,), step % 10))
-    turn = Turn("discriminator", step, Batch(fake), None, None, Tricks({}), RandomStreams(0, step, phase))
+    turn = Turn("discriminator", step, Batch(fake), {}, Tricks({}), RandomStreams(0, step, phase))
     shown = trick.fakes(fake, turn)
     if not phase:
         after_update(trick, step)
@@ -32,7 +34,7 @@ def judged_fakes(trick: ReplayBuffer, step: int, n: int, phase: str = "") -> Sam
 
 
 def after_update(trick: ReplayBuffer, step: int) -> None:
-    trick.after_update("discriminator", Networks(None, None, 10), step)
+    trick.after_update("discriminator", Networks({}, ConditionSpec("class", num_classes=10)), step)
 
 
 def test_fakes_are_unchanged_until_the_buffer_is_full_and_then_a_share_is_old() -> None:
@@ -85,7 +87,7 @@ def test_the_buffer_keeps_no_graph() -> None:
     trick = buffer(size=10, share=0.5)
     for step in range(3):
         fake = Sample(torch.full((10, 1), float(step), requires_grad=True) * 1)
-        turn = Turn("discriminator", step, Batch(fake), None, None, Tricks({}), RandomStreams(0, step))
+        turn = Turn("discriminator", step, Batch(fake), {}, Tricks({}), RandomStreams(0, step))
         assert not trick.fakes(fake, turn).x.requires_grad or step == 0
         after_update(trick, step)
         assert not trick.samples.requires_grad

@@ -3,10 +3,12 @@ import math
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import game, labelled_batch, play_step, real_batch
+from support.small_games import game, play_step, real_batch
 
+from ganlab.core.batch import Batch
+from ganlab.core.players import Player
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import Player, Turn
+from ganlab.core.turn import Turn
 from ganlab.game import Game
 from ganlab.tricks.semi_supervised import SemiSupervised
 
@@ -62,8 +64,8 @@ def test_labels_of_the_batch_are_not_used() -> None:
     one, other = (game(tricks=["semi_supervised"]) for _ in range(2))
     for step in range(3):
         told = play_step(one)
-        x, labels = real_batch(step).real
-        other.play_step((x, labels.flip(0), *labelled_batch(step)))
+        real, labelled, _ = real_batch(step)
+        other.play_step(Batch(real._replace(condition=real.condition.flip(0)), labelled))
         assert {name: float(term) for name, term in other.scalars.items()} == told
 
 

@@ -130,7 +130,7 @@ def test_an_unrolled_discriminator_is_constrained_and_does_not_change_the_origin
 def test_the_average_of_a_constrained_generator_is_sampled() -> None:
     module = game("hinge", ["ema", "spectral_norm"], "alternating", "trick.spectral_norm.player=both")
     play_step(module)  # the average copies weights and singular vectors
-    sampler, generator = module.game.sampler, module.game.generator
+    sampler, generator = module.game.presented("generator"), module.game.generator
     set_standing_statistics(generator, latent_batches(generator))  # as in the average
     latent = torch.randn(3, 6)
     assert torch.allclose(sampler.eval()(latent), generator.eval()(latent), atol=0.05)
@@ -148,7 +148,7 @@ def test_averages_are_divided_by_their_own_singular_values(model: str) -> None:
     twin = game("non_saturating", tricks, "alternating", *both, model=model)
     twin.load_state_dict(module.state_dict())
     for made in (module.game, twin.game):
-        for network in (made.sampler.eval(), made.classifier.eval()):
+        for network in (made.presented("generator").eval(), made.classifier.eval()):
             layers = [layer for layer in network.modules() if isinstance(layer, WEIGHT_LAYERS)]
             assert len(layers) >= 2
             assert [largest(layer) for layer in layers] == pytest.approx([1] * len(layers), abs=1e-4)

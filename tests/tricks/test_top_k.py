@@ -4,10 +4,11 @@ from support.refusals import refuses
 from support.small_games import game, play_steps, real_batch
 from torch import Tensor, nn
 
+from ganlab.core.batch import Batch, Sample, Verdict
 from ganlab.core.errors import UNSET
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
-from ganlab.core.turn import Batch, Sample, Turn, Verdict
+from ganlab.core.turn import Turn
 from ganlab.tricks.base import Tricks
 from ganlab.tricks.top_k import TopK
 
@@ -22,7 +23,7 @@ class Given(nn.Module):
 
 
 def turn(logits: Tensor = LOGITS, player: str = "generator", step: int = 0) -> Turn:
-    view = Turn(player, step, Batch(Sample(logits)), None, Given(), Tricks({}), RandomStreams(0))
+    view = Turn(player, step, Batch(Sample(logits)), {"discriminator": Given()}, Tricks({}), RandomStreams(0))
     return view.replace(generated=Sample(logits.clone().requires_grad_()))
 
 

@@ -36,9 +36,9 @@ def test_an_average_is_sampled_with_truncation() -> None:
     module = game(tricks=["truncation", "ema"])
     play_steps(module, 2)
     latent = priors.TruncatedNormal(1.0)(RandomStreams(0, "sample"), 4, 6)
-    average = module.game.tricks["ema"].sampler(module.game.generator).eval()
+    average = module.game.tricks["ema"].presented("generator", module.game.generator).eval()
     assert torch.equal(module.game.sample(4), average(latent))
-    assert module.game.tricks.tricks_that_replace(module.game.generator, hook="sampler") == [
+    assert module.game.tricks.tricks_that_replace("generator", module.game.generator) == [
         "ema",
         "truncation",
     ]

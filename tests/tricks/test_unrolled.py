@@ -7,8 +7,9 @@ from support.small_games import SMALL, compatible_objective, game, options, real
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
+from ganlab.core.batch import Batch
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import Batch, Turn
+from ganlab.core.turn import Turn
 from ganlab.game import Game
 from ganlab.tricks.unrolled import Unrolled
 
@@ -32,7 +33,9 @@ def small(steps: int, *overrides: str) -> Game:
 
 
 def batch() -> Batch:
-    return Batch(*(sample._replace(x=sample.x.double()) for sample in real_batch()))
+    real, labelled, _ = real_batch()
+    assert labelled is not None
+    return Batch(real._replace(x=real.x.double()), labelled._replace(x=labelled.x.double()))
 
 
 def by_hand(game: Game, steps: int, latent: torch.Tensor) -> float:

@@ -17,7 +17,7 @@ from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable
 from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.errors import Diverged
-from ganlab.core.turn import Player
+from ganlab.core.players import Player
 from ganlab.filesystem import atomic_writer
 from ganlab.training.callbacks.metrics_file import MetricsFile
 from ganlab.training.module import GameModule

@@ -1,0 +1,101 @@
+"""Samples, what goes with them, and the data and verdicts of a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ganlab.core.errors import require
+
+ConditionKind = Literal["class", "image", "vector"]
+
+
+@dataclass(frozen=True)
+class ConditionSpec:
+    """What a condition is. The data declare it, and networks are built for it.
+
+    A condition is one tensor. Several images are the channels of one image, and several vectors one vector.
+
+    Args:
+        kind: `class`: int64 [B]; `image`: float32 [B, *shape], in the range of the samples, which is moved
+            and mirrored together with the sample; `vector`: float32 [B, *shape].
+        shape: the shape of one condition, (C, H, W) or (E,); () for classes.
+        num_classes: the number of classes; None for images and vectors.
+        paired: whether a real sample is the answer to its own condition, as in a translation from pairs. Only
+            then may a loss compare a generated sample with the real one.
+        names: the names of the classes, or of the channels, such as ("known", "mask").
+
+    Raises:
+        ConfigError: the shape or the number of classes does not fit the kind.
+    """
+
+    kind: ConditionKind
+    shape: tuple[int, ...] = ()
+    num_classes: int | None = None
+    paired: bool = True
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))  # in a config, shapes and names are lists
+        object.__setattr__(self, "names", tuple(self.names))
+        num_dims = {"class": 0, "vector": 1, "image": 3}[self.kind]
+        reason = f"needs {num_dims} numbers for a condition of the kind {self.kind}"
+        require(len(self.shape) == num_dims, reason, key=".shape", value=list(self.shape))
+        reason = "is needed for classes, and for nothing else"
+        is_class = self.kind == "class"
+        require(
+            (self.num_classes is not None) == is_class, reason, key=".num_classes", value=self.num_classes
+        )
+
+    @property
+    def size(self) -> int:
+        """The number of elements of one condition, with classes as one-hot vectors."""
+        return self.num_classes or prod(self.shape)
+
+    def blank(self, n: int) -> Tensor:
+        """Zeros of the shape and the type of n conditions."""
+        return torch.zeros(n, dtype=torch.long) if self.kind == "class" else torch.zeros(n, *self.shape)
+
+
+class Sample(NamedTuple):
+    """A sample in the sense of statistics: a batch of B samples, and what goes with each of them."""
+
+    x: Tensor  # [B, ...]
+    condition: Tensor | None = None  # classes [B], images [B, C, H, W] or vectors [B, E]
+    code: Tensor | None = None  # [B, latent_dim]: the latent of a generated sample, or an encoder's code
+
+    def detach(self) -> Sample:
+        return Sample(self.x.detach(), self.condition, None if self.code is None else self.code.detach())
+
+
+class Batch(NamedTuple):
+    """The data of one step."""
+
+    real: Sample
+    labelled: Sample | None = None  # a second batch, if only a part of the data has labels
+    indices: Tensor | None = None  # [B] int64 on the CPU: the rows of `real` among the training samples
+
+
+class Verdict(NamedTuple):
+    """The discriminator's output on samples."""
+
+    logits: Tensor  # [B], or [B, h, w] over patches
+    features: Tensor  # [B, F]
+    class_logits: Tensor | None = None  # [B, K], if the discriminator has a classifier head
+    codes: Tensor | None = None  # [B, S latent_dim], if a head of the discriminator infers latents
+
+
+class Targets(NamedTuple):
+    """Target probabilities of being real, in the shapes of the logits."""
+
+    real: Tensor
+    fake: Tensor
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Converts half precision to float32; float64 stays."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

@@ -1,0 +1,81 @@
+"""The players of a game, and the networks that they update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ganlab.core.batch import ConditionSpec, Sample
+
+if TYPE_CHECKING:
+    from ganlab.networks.base import Discriminator, Generator
+
+Player = str
+# The networks that each player updates, in the order in which the players move. "network.part" is a part of a
+# network, such as "discriminator.codes". It then belongs to this player, and not to the one of the network.
+Players = Mapping[Player, tuple[str, ...]]
+TWO_PLAYERS: Players = {"discriminator": ("discriminator",), "generator": ("generator",)}
+
+
+def network_names(players: Players) -> list[str]:
+    """The names of the networks of which players update at least a part, each once."""
+    return list(dict.fromkeys(path.partition(".")[0] for paths in players.values() for path in paths))
+
+
+class Networks(dict[str, Any]):
+    """The networks of a game by name, and what they are told.
+
+    Args:
+        networks: the networks by name. A game has a generator; many have a discriminator and an encoder.
+        condition: what goes with a sample of the data; None: nothing.
+        conditions: a function from n to the conditions of n training samples, the same at every call. None:
+            the game is built without data, and its buffers will be loaded.
+        players: the networks that each player updates.
+    """
+
+    def __init__(
+        self,
+        networks: Mapping[str, Any],
+        condition: ConditionSpec | None = None,
+        conditions: Callable[[int], Tensor] | None = None,
+        players: Players = TWO_PLAYERS,
+    ):
+        super().__init__(networks)
+        self.condition, self._conditions, self.players = condition, conditions, players
+
+    @property
+    def generator(self) -> Generator:
+        return self["generator"]
+
+    @property
+    def discriminator(self) -> Discriminator:
+        """The discriminator, for tricks that need `Capability.DISCRIMINATOR`."""
+        return self["discriminator"]
+
+    @property
+    def num_classes(self) -> int | None:
+        """The number of classes of the condition; None if it is no class."""
+        return None if self.condition is None else self.condition.num_classes
+
+    def updated_by(self, players: Iterable[Player]) -> list[str]:
+        """The names of the networks that these players update as a whole, each once."""
+        paths = (path for player in players for path in self.players.get(player, ()))
+        return list(dict.fromkeys(path for path in paths if "." not in path))
+
+    def conditions(self, n: int) -> Tensor | None:
+        """The conditions of n samples: classes in turn, or those of training samples; None without any."""
+        if self.condition is None:
+            return None
+        if self.num_classes is not None:
+            return torch.arange(n) % self.num_classes
+        return self.condition.blank(n) if self._conditions is None else self._conditions(n)
+
+    def blank(self, n: int) -> Sample:
+        """Zeros in the place of n generated samples and of all that goes with them."""
+        condition = None if self.condition is None else self.condition.blank(n)
+        return Sample(
+            torch.zeros(n, *self.generator.shape), condition, torch.zeros(n, self.generator.latent_dim)
+        )
