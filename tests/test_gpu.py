@@ -8,6 +8,8 @@ import pytest
 import torch
 from support.small_games import batch, compatible_objective, game, labelled_batch, options
 
+from ganlab.core.batch import Batch, Sample
+
 # adaptive_balance is left out: it must wait for the accuracy, on which its choice of the player depends.
 GAMES = [
     *((objective, []) for objective in options("objective")),

@@ -176,9 +176,8 @@ class Evaluation:
         if not depends_on_sampling:
             return {"batch_norm": "evaluation mode"}
         classes = "in turn" if self.classes is None else "as the reference"
-        threshold = getattr(
-            game.presented("generator").prior, "threshold", None
-        )  # only a truncated prior has a threshold
+        prior = game.presented("generator").prior
+        threshold = getattr(prior, "threshold", None)  # only a truncated prior has a threshold
         return {
             "batch_norm": "evaluation mode",
             "sampler": "+".join(game.tricks.tricks_that_replace("generator", game.generator)) or "generator",
