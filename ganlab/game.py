@@ -226,7 +226,7 @@ class Game(nn.Module):
         conditions = repeat(None) if labels is None else labels.split(batch_size)
         return torch.cat([*map(self.generate_eval, latents.split(batch_size), conditions)])
 
-    def sample_on_all_ranks(
+    def sample_on_all_processes(
         self, n: int, seed: int = 0, rows: slice | None = None, label: Label = None
     ) -> Tensor:
         """The same as `sample`, computed in parts by all processes; each process must call it.

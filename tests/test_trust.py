@@ -235,7 +235,7 @@ ATTACKS: Mapping[str, Callable[[str], str]] = {
     "alias": builds("ganlab.networks.dcgan.Generator"),
     "alias_of_a_listed": builds("ganlab.config.build.hydra.utils.instantiate"),
     "private": builds("ganlab.training.processes._ignore_interrupts"),
-    "workers": builds("ganlab.training.processes.LocalRanks", count=2),
+    "workers": builds("ganlab.training.processes.LocalProcesses", count=2),
     "callback": builds("ganlab.training.callbacks.record.Checkpoint", folder="x"),
     "drawing": builds("ganlab.theory.ring.draw"),
     "blank_behind": builds("torch.optim.SGD "),

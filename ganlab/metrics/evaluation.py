@@ -191,7 +191,7 @@ class Evaluation:
         classes = self.classes if game.generator.num_classes else None
         for start in range(0, self.n, CHUNK):
             rows = slice(start, min(start + CHUNK, self.n))
-            samples = game.sample_on_all_ranks(self.n, seed=self.seed, rows=rows, label=classes)
+            samples = game.sample_on_all_processes(self.n, seed=self.seed, rows=rows, label=classes)
             if not samples.isfinite().all():
                 raise Diverged(game.step, "a sample is not finite")
             yield samples

@@ -57,8 +57,8 @@ def play(session: Session) -> dict[str, float]:
     return metrics
 
 
-def play_rank() -> None:
-    """Plays a run in a process that `LocalRanks` has started."""
+def play_in_started_process() -> None:
+    """Plays a run in a process that `LocalProcesses` has started."""
     threading.Thread(target=exit_after_parent, daemon=True).start()
     cfg: Any = OmegaConf.create(os.environ["GANLAB_CONFIG"])
     try:
@@ -95,7 +95,7 @@ def error_for_user(session: Session, error: BaseException) -> BaseException:
     if isinstance(error, ConfigError | Diverged | ProcessLost):
         # These errors arise in all processes, so a lost process is their consequence and not their cause.
         return error
-    if lost := session.local_ranks.lost_rank_message():
+    if lost := session.local_processes.lost_process_message():
         return ProcessLost(lost)
     if session.trainer.world_size > 1 and is_lost_connection(error):
         session.stop.ignore_sigterm()  # torchrun sends it, and this process still has to print the error
@@ -117,7 +117,7 @@ def close(session: Session, logger_status: str) -> None:
         logger_status: failed, stopped or success.
     """
     session.stop.release_sigterm()
-    session.local_ranks.ended.set()  # from here on, the end of a process is no error
+    session.local_processes.ended.set()  # from here on, the end of a process is no error
     for logger in session.trainer.loggers:
         try:
             logger.finalize(logger_status)
@@ -126,7 +126,7 @@ def close(session: Session, logger_status: str) -> None:
             # run, which is reported anyway.
             if logger_status != "failed" or not isinstance(error, OSError):
                 print(f"{type(logger).__name__} could not end: {error_message(error)}", file=sys.stderr)
-    session.local_ranks.end()
+    session.local_processes.end()
     if logger_status == "failed" and not session.module.game.step and not session.cfg.resume:
         session.directory.discard()
     session.directory.release()

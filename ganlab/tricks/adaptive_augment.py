@@ -3,7 +3,7 @@ from typing import Annotated, Unpack
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.distributed import mean_over_ranks
+from ganlab.core.distributed import mean_over_processes
 from ganlab.core.turn import Capability, Networks, Player, Sample, Turn, at_least_float32
 from ganlab.core.validation import Count, Positive
 from ganlab.tricks.augmenting_trick import AugmentationSettings, AugmentingTrick
@@ -47,7 +47,7 @@ class AdaptiveAugment(AugmentingTrick):
         terms = compute(turn)
         if turn.player == "discriminator" and not turn.is_unrolled:
             mean_sign = at_least_float32(turn.on_real.logits.detach()).sign().mean()
-            self.latest.copy_(mean_over_ranks(mean_sign))
+            self.latest.copy_(mean_over_processes(mean_sign))
             self.global_batch_size = len(turn.real.x) * turn.random.world_size
         return terms
 

@@ -4,7 +4,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.distributed import mean_over_ranks
+from ganlab.core.distributed import mean_over_processes
 from ganlab.core.errors import require
 from ganlab.core.turn import Capability, Player, Turn, at_least_float32
 from ganlab.core.validation import Positive
@@ -73,10 +73,12 @@ class AdaptiveBalance(Trick):
         terms = compute(turn)
         if self.measure == "loss_ratio":
             loss = torch.stack([at_least_float32(term.detach()).mean() for term in terms.values()]).sum()
-            self.latest[0 if turn.player == "generator" else 1] = mean_over_ranks(loss)
+            self.latest[0 if turn.player == "generator" else 1] = mean_over_processes(loss)
         # The generator's turn measures the lead only if the discriminator has skipped this step.
         elif turn.player == "discriminator" or self.measured_step != turn.step:
-            self.latest[0] = mean_over_ranks(accuracy(turn) if self.measure == "accuracy" else ranking(turn))
+            self.latest[0] = mean_over_processes(
+                accuracy(turn) if self.measure == "accuracy" else ranking(turn)
+            )
         self.measured_step = turn.step
         return terms
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from ganlab.core.distributed import mean_over_ranks
+from ganlab.core.distributed import mean_over_processes
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
 from ganlab.networks.base import replace_modules
@@ -69,7 +69,7 @@ class Unrolled(Trick):
             inputs = list(weights.values())
             gradients = torch.autograd.grad(loss, inputs, create_graph=True, materialize_grads=True)
             for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
-                weights[name] = weight - self.lr(turn.step) * mean_over_ranks(gradient)
+                weights[name] = weight - self.lr(turn.step) * mean_over_processes(gradient)
         # The verdicts in `turn` are those of the current weights. They are dropped, so that the samples are
         # judged again, with the unrolled weights.
         return call(weights | buffers, args=(compute, turn.replace(verdicts=[], is_unrolled=True)))

@@ -139,7 +139,7 @@ def final_state(case, rank: int, world_size: int) -> dict[str, torch.Tensor] | N
         (x, labels), (y, classes) = batch(step), labelled_batch(step)
         module.play_step((x.double()[rows], labels[rows], y.double()[rows], classes[rows]))
     state = {name: value for name, value in module.game.state_dict().items() if hasattr(value, "dtype")}
-    return {**state, "samples": module.game.sample_on_all_ranks(7)}
+    return {**state, "samples": module.game.sample_on_all_processes(7)}
 
 
 def play_every_case(rank: int, port: int, folder: Path) -> None:

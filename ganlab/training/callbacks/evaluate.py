@@ -66,7 +66,7 @@ class SampleImages(Callback):
             return
         num_classes = min(game.generator.num_classes or 1, NUM_IMAGES)
         num_images = NUM_IMAGES - NUM_IMAGES % num_classes  # equally many samples of each class
-        samples = game.sample_on_all_ranks(NUM_POINTS if len(game.shape) == 1 else num_images)
+        samples = game.sample_on_all_processes(NUM_POINTS if len(game.shape) == 1 else num_images)
         if not trainer.is_global_zero:
             return
         names = data.class_names or ()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable
-from ganlab.core.distributed import mean_over_ranks
+from ganlab.core.distributed import mean_over_processes
 from ganlab.core.errors import Diverged
 from ganlab.core.turn import Player
 from ganlab.filesystem import atomic_writer
@@ -62,7 +62,7 @@ class LogScalars(Callback):
         if not self.is_due(module):
             return
         step, scalars = module.game.step, module.scalars | {WEIGHT: largest_weight(module)}
-        means = mean_over_ranks(torch.stack([*scalars.values()])).tolist()  # one transfer from the device
+        means = mean_over_processes(torch.stack([*scalars.values()])).tolist()  # one transfer from the device
         values = dict(zip(scalars, means, strict=True))
         self.latest = {name: values[name] for name in module.scalars}
         row = {"step": step, "images": self.timetable.images_seen(step), **self.latest, **module.metrics}

@@ -7,7 +7,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, Trainer
 
-from ganlab.core.distributed import any_rank
+from ganlab.core.distributed import any_process
 from ganlab.training.module import GameModule
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -58,7 +58,7 @@ class Stop(Callback):
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         step = module.game.step
         due = trainer.world_size == 1 or module.device.type == "cpu" or step % SYNC_EVERY == 0
-        signalled = due and any_rank(self.signal is not None, module.device)
+        signalled = due and any_process(self.signal is not None, module.device)
         trainer.should_stop = trainer.should_stop or step >= self.steps or signalled
         if signalled and self.signal is None:
             self.signal = "another process's signal"
