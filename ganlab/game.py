@@ -79,7 +79,7 @@ class Game(nn.Module):
             can_encode = autoencoder.generator.encoder is not None and not autoencoder.generator.num_classes
             reason = "needs a stage with an encoder and without classes"
             require(can_encode, reason, "choose another stage", "code_of")
-        self.step = 0  # the number of steps of the run so far, over all stages
+        self.run_step = 0  # the number of steps of the run so far, over all stages
         self.first_step = 0  # the step of the run at which this game begins, after all earlier stages
 
     @property
@@ -91,9 +91,9 @@ class Game(nn.Module):
     def game_step(self) -> int:
         """The steps since this game began, which schedules and turns receive as the step.
 
-        `step` counts the steps of the run. During earlier stages, `game_step` is negative.
+        `run_step` counts the steps of the run. During earlier stages, `game_step` is negative.
         """
-        return self.step - self.first_step
+        return self.run_step - self.first_step
 
     @property
     def autoencoder(self) -> Game | None:
@@ -116,7 +116,7 @@ class Game(nn.Module):
             batch = Batch._make(s if s is None else s._replace(x=self._to_game_space(s.x)) for s in batch)
         return Turn(
             player=player,
-            step=self.game_step,  # not `self.step`, the step of the run
+            step=self.game_step,  # not `self.run_step`, the step of the run
             batch=batch,
             generator=self.generator,
             discriminator=self.discriminator,
@@ -270,10 +270,10 @@ class Game(nn.Module):
         `build_game` sets `class_counts` of the generator if it has data. The trick ema draws classes in
         proportion to these counts, also after a game is loaded without data, so checkpoints contain them.
         """
-        return {"step": self.step, "class_counts": self.generator.class_counts}
+        return {"step": self.run_step, "class_counts": self.generator.class_counts}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        self.step = validated_whole_number("step", state["step"])
+        self.run_step = validated_whole_number("step", state["step"])
         if (counts := state.get("class_counts")) is None:
             return
         is_complete = isinstance(counts, list) and self.generator.num_classes in (None, len(counts))

@@ -60,7 +60,7 @@ def time_block(module: GameModule, num_batches: int) -> float:
     Args:
         num_batches: 1: a step has a real batch; 2: it also has a labelled batch.
     """
-    generator = torch.Generator().manual_seed(module.game.step)
+    generator = torch.Generator().manual_seed(module.game.run_step)
     batch: Any = tuple(part for _ in range(num_batches) for part in random_batch(generator))
     began = process_time()
     for _ in range(STEPS):

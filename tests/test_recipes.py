@@ -69,7 +69,7 @@ def replay(
     speed = {p: [torch.zeros_like(w) for w in weights[p]] for p in players}
     norms = []
     for step in steps:
-        module.game.step = step
+        module.game.run_step = step
         x = batch(step)
         latent = module.stage.turn("generator", Batch(Sample(x))).latent
         moves = {p: torch.autograd.grad(loss(p, weights, x.flatten(1), latent), weights[p]) for p in players}
@@ -189,7 +189,7 @@ def test_the_autoencoder_of_gmmn_equals_its_update_rule() -> None:
     module.game.first_step = 6000  # two stages of 3,000 steps come before it
 
     def loss(_: Player, weights: dict[Player, list[Tensor]], x: Tensor, __: Tensor) -> Tensor:
-        reseed(module.stage.seed, 0, module.game.step)  # as each step does, for equal masks
+        reseed(module.stage.seed, 0, module.game.run_step)  # as each step does, for equal masks
         (up, a, out, b), (into, c, down, d) = weights["generator"][:4], weights["generator"][4:]
         hidden = ((x * (torch.rand_like(x) >= 0.2)) @ into.T + c).sigmoid()
         code = ((hidden * (torch.rand_like(hidden) >= 0.5)) @ down.T + d).sigmoid()

@@ -190,7 +190,7 @@ def test_the_autoencoder_is_referenced_and_not_owned() -> None:
     assert not owned & {id(weight) for weight in host.parameters()}
     assert copy.deepcopy(game).autoencoder is game.autoencoder
     assert game.autoencoder is host
-    assert pickle.loads(pickle.dumps(game)).autoencoder.step == host.step
+    assert pickle.loads(pickle.dumps(game)).autoencoder.run_step == host.run_step
     saved = module.state_dict()
     assert sum(name.endswith("encoder.1.weight") for name in saved) == 1
     states = []
@@ -288,7 +288,7 @@ def test_a_run_of_stages_is_loaded_sampled_and_extended(tmp_path: Path) -> None:
     settings = ["stages.autoencoder.steps=3", "evaluate_every=5"]
     play(tmp_path / "run", *settings, "steps=2")
     game = load(tmp_path / "run")
-    assert game.step == 5
+    assert game.run_step == 5
     assert game.sample(4).shape == (4, 1, 8, 8)
     cfg = compose(f"run_dir={tmp_path / 'run'}", "n=4", config_name="sample")
     assert sample(cfg).is_file()

@@ -136,8 +136,8 @@ def load(
     load_weights(module, content)
     game = module.game
     # In a run with stages, the generator of the main game is untrained until they end.
-    is_trained = game.first_step == 0 or game.step > game.first_step
-    reason = f"stopped after {game.step} of the {game.first_step} steps before its generator learns"
+    is_trained = game.first_step == 0 or game.run_step > game.first_step
+    reason = f"stopped after {game.run_step} of the {game.first_step} steps before its generator learns"
     require(is_trained, reason, f"continue it: {shell_override('resume', run.path)}", "run_dir", run_dir)
     return module.to(device).eval().game
 

@@ -67,8 +67,8 @@ class PlayerOptimizer:
 class Stage:
     """A game with its play and its optimisers; together they can play a step.
 
-    In this module and in `ganlab.training.build`, the main game counts as the last stage. `game.step` counts
-    the steps of the whole run. Schedules receive `game.game_step`, the steps since this game began.
+    In this module and in `ganlab.training.build`, the main game counts as the last stage. `game.run_step`
+    counts the steps of the whole run. Schedules receive `game.game_step`, the steps since this game began.
 
     Args:
         make_optimizer: the argument `make` of `PlayerOptimizer` for each player.
@@ -100,13 +100,13 @@ class Stage:
         # A batch is x, or (x, labels), or (x, labels, x of the labelled batch, labels of the labelled batch).
         parts: Any = (batch, None) if isinstance(batch, Tensor) else batch
         x, labels, *labelled = parts
-        reseed(self.seed, self.rank, self.game.step)
+        reseed(self.seed, self.rank, self.game.run_step)
         torch.set_autocast_cache_enabled(True)  # Lightning disables it and casts the weights in every pass
         with profile_range("the play"):
             self.play(self, Batch(Sample(x, labels), Sample(*labelled) if labelled else None))
         for name, value in self.game.tricks.scalars().items():
             self.record(name, value)
-        self.game.step += 1
+        self.game.run_step += 1
 
     def record(self, name: str, value: Tensor) -> None:
         self.scalars[f"{self.name}/{name}" if self.name else name] = value.detach()
@@ -120,7 +120,7 @@ class Stage:
 
     def turn(self, player: Player, batch: Batch, *extra_key: str) -> Turn:
         """A player's turn in this step. An extra key gives a second turn different random numbers."""
-        key = (self.seed, self.game.step, player, *extra_key)
+        key = (self.seed, self.game.run_step, player, *extra_key)
         ranks = {"rank": self.rank, "world_size": self.world_size}
         return self.game.turn(player, batch, RandomStreams(*key, device=batch.real.x.device, **ranks))
 
@@ -212,7 +212,7 @@ class GameModule(pl.LightningModule):
     @property
     def stage(self) -> Stage:
         """The stage that plays the next step."""
-        step, earlier, main = self.game.step, self.stages[:-1], self.stages[-1]
+        step, earlier, main = self.game.run_step, self.stages[:-1], self.stages[-1]
         return next((stage for stage in earlier if step < stage.game.first_step + stage.steps), main)
 
     def setup(self, stage: str) -> None:
@@ -249,10 +249,10 @@ class GameModule(pl.LightningModule):
         # `self.game` is the main game. Its `step` counts the steps of the run, also during earlier stages. In
         # an earlier stage, this line copies the count to the game of the stage, `stage.play_step` adds 1, and
         # the last line copies it back. In the main stage, `stage.game` is `self.game`: nothing is copied.
-        stage.game.step = self.game.step
+        stage.game.run_step = self.game.run_step
         if stage.game.game_step == 0 and stage.initialise is not None:
             stage.initialise()
             stage.game.on_weights_loaded()
         self.scalars = stage.scalars = {}
         stage.play_step(batch)
-        self.game.step = stage.game.step
+        self.game.run_step = stage.game.run_step

@@ -76,9 +76,8 @@ class AdaptiveBalance(Trick):
             self.latest[0 if turn.player == "generator" else 1] = mean_over_processes(loss)
         # The generator's turn measures the lead only if the discriminator has skipped this step.
         elif turn.player == "discriminator" or self.measured_step != turn.step:
-            self.latest[0] = mean_over_processes(
-                accuracy(turn) if self.measure == "accuracy" else ranking(turn)
-            )
+            lead = accuracy(turn) if self.measure == "accuracy" else ranking(turn)
+            self.latest[0] = mean_over_processes(lead)
         self.measured_step = turn.step
         return terms
 

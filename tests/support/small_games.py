@@ -153,7 +153,7 @@ def play_steps(module: GameModule, n: int) -> list[dict[str, float]]:
 def play_step(module: GameModule) -> dict[str, float]:
     """Plays one step on the batches that belong to its number and returns the logged terms."""
     module.train()
-    module.play_step((*batch(module.game.step), *labelled_batch(module.game.step)))
+    module.play_step((*batch(module.game.run_step), *labelled_batch(module.game.run_step)))
     return {name: float(term) for name, term in module.scalars.items()}
 
 

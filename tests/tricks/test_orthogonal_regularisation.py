@@ -127,7 +127,7 @@ def test_the_weight_may_be_a_schedule() -> None:
     module = game("hinge", [NAME])
     module.game.tricks[NAME].weight = Linear(2, 0, 10)
     first = term(module)
-    module.game.step = 5
+    module.game.run_step = 5
     assert torch.allclose(first, 2 * term(module))
 
 
