@@ -79,21 +79,13 @@ class Game(nn.Module):
             can_encode = autoencoder.generator.encoder is not None and not autoencoder.generator.num_classes
             reason = "needs a stage with an encoder and without classes"
             require(can_encode, reason, "choose another stage", "code_of")
-        self.run_step = 0  # the number of steps of the run so far, over all stages
-        self.first_step = 0  # the step of the run at which this game begins, after all earlier stages
+        # The number of steps of the run so far, in which `GameModule` counts the steps of all its games.
+        self.run_step = 0
 
     @property
     def sampler(self) -> Generator:
         """The network from which samples are drawn: the generator, or a trick's copy of it."""
         return self.tricks.apply_hook("sampler", self.generator)
-
-    @property
-    def game_step(self) -> int:
-        """The steps since this game began, which schedules and turns receive as the step.
-
-        `run_step` counts the steps of the run. During earlier stages, `game_step` is negative.
-        """
-        return self.run_step - self.first_step
 
     @property
     def autoencoder(self) -> Game | None:
@@ -109,14 +101,14 @@ class Game(nn.Module):
         """The trainable parameters of a player."""
         return [p for p in getattr(self, player).parameters() if p.requires_grad]
 
-    def turn(self, player: Player, batch: Batch, random: RandomStreams) -> Turn:
-        """A player's turn in this step, on a batch of data and with random numbers from `random`."""
+    def turn(self, player: Player, batch: Batch, random: RandomStreams, step: int = 0) -> Turn:
+        """A player's turn on a batch of data, with random numbers from `random`, after `step` steps."""
         if self.autoencoder is not None:
             # A Batch is a tuple of samples, some of which may be None.
             batch = Batch._make(s if s is None else s._replace(x=self._to_game_space(s.x)) for s in batch)
         return Turn(
             player=player,
-            step=self.game_step,  # not `self.run_step`, the step of the run
+            step=step,
             batch=batch,
             generator=self.generator,
             discriminator=self.discriminator,
@@ -130,17 +122,9 @@ class Game(nn.Module):
         terms = self.tricks.losses(turn, self.objective)  # calls the objective, then the hooks of the tricks
         return {name: at_least_float32(term).mean() for name, term in terms.items()}
 
-    def may_move(self, player: Player) -> bool:
-        """Whether all tricks let a player move in this step."""
-        return self.tricks.may_move(player, self.game_step)
-
     def on_weights_loaded(self) -> None:
-        """Calls the hook of every trick; must be called after weights have been loaded into the game."""
+        """Calls the hook `on_weights_loaded` of each trick. Must be called after weights have been loaded."""
         self.tricks.on_weights_loaded(self.networks)
-
-    def after_update(self, player: Player) -> None:
-        """Calls the hook of every trick; must be called after each update of a player."""
-        self.tricks.after_update(player, self.networks, self.game_step)
 
     def generate(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """Generates samples in the data's range, [N, latent_dim] -> [N, *shape], differentiable."""

@@ -84,8 +84,8 @@ def test_settings_of_an_optimiser_may_be_schedules() -> None:
         compose(*SMALL, f"optimizer.generator.lr={line}", f"optimizer.discriminator.betas=[0.5,{line}]")
     )
     generator, discriminator = (
-        module.stage.player_optimizers["generator"].optimizer,
-        module.stage.player_optimizers["discriminator"].optimizer,
+        module.phase.player_optimizers["generator"].optimizer,
+        module.phase.player_optimizers["discriminator"].optimizer,
     )
     rates, betas = [], []
     for _ in range(5):

@@ -10,7 +10,7 @@ from torch import Tensor
 from ganlab.core.turn import Batch, Player, Turn
 
 if TYPE_CHECKING:
-    from ganlab.training.module import Stage
+    from ganlab.training.module import Phase
 
 LossTerms = dict[Player, dict[str, Tensor]]  # the loss terms of each player that moves, by name
 Weights = dict[Player, list[Tensor]]  # the weights of each player
@@ -20,27 +20,27 @@ class Play(ABC):
     """Base class of the four plays."""
 
     @abstractmethod
-    def __call__(self, stage: Stage, batch: Batch) -> None:
-        """Plays one step through the stage, which provides turns, losses and moves."""
+    def __call__(self, phase: Phase, batch: Batch) -> None:
+        """Plays one step through the phase, which provides turns, losses and moves."""
 
 
 class Alternating(Play):
     """The discriminator moves, then the generator on new fakes against the updated discriminator."""
 
-    def __call__(self, stage: Stage, batch: Batch) -> None:
-        for player in stage.active_players():
-            stage.move({player: stage.losses(stage.turn(player, batch))})
+    def __call__(self, phase: Phase, batch: Batch) -> None:
+        for player in phase.active_players():
+            phase.move({player: phase.losses(phase.turn(player, batch))})
 
 
 class Shared(Play):
     """Alternating play in which both turns judge the same fakes; this saves one pass of the generator."""
 
-    def __call__(self, stage: Stage, batch: Batch) -> None:
-        players = stage.active_players()
-        turn = stage.turn("generator", batch)
+    def __call__(self, phase: Phase, batch: Batch) -> None:
+        players = phase.active_players()
+        turn = phase.turn("generator", batch)
         for player in players:
             players_turn = turn if player == "generator" else discriminator_turn(turn)
-            stage.move({player: stage.losses(players_turn)})
+            phase.move({player: phase.losses(players_turn)})
 
 
 class Simultaneous(Play):
@@ -49,8 +49,8 @@ class Simultaneous(Play):
     This is what the code of Goodfellow et al. (2014) does.
     """
 
-    def __call__(self, stage: Stage, batch: Batch) -> None:
-        stage.move(simultaneous_losses(stage, stage.active_players(), stage.turn("generator", batch)))
+    def __call__(self, phase: Phase, batch: Batch) -> None:
+        phase.move(simultaneous_losses(phase, phase.active_players(), phase.turn("generator", batch)))
 
 
 class Extragradient(Play):
@@ -67,15 +67,15 @@ class Extragradient(Play):
     norm. The paper's average of the weights is the trick ema.
     """
 
-    def __call__(self, stage: Stage, batch: Batch) -> None:
-        players = stage.active_players()
-        ahead = simultaneous_losses(stage, players, stage.turn("generator", batch, "ahead"))
-        old_weights = stage.step_ahead(ahead)
-        terms_by_player = simultaneous_losses(stage, players, stage.turn("generator", batch))
-        stage.move(terms_by_player, start=old_weights)
+    def __call__(self, phase: Phase, batch: Batch) -> None:
+        players = phase.active_players()
+        ahead = simultaneous_losses(phase, players, phase.turn("generator", batch, "ahead"))
+        old_weights = phase.step_ahead(ahead)
+        terms_by_player = simultaneous_losses(phase, players, phase.turn("generator", batch))
+        phase.move(terms_by_player, start=old_weights)
 
 
-def simultaneous_losses(stage: Stage, players: tuple[Player, ...], turn: Turn) -> LossTerms:
+def simultaneous_losses(phase: Phase, players: tuple[Player, ...], turn: Turn) -> LossTerms:
     """The loss terms of all active players, computed from one pass and one set of verdicts.
 
     Args:
@@ -85,7 +85,7 @@ def simultaneous_losses(stage: Stage, players: tuple[Player, ...], turn: Turn) -
     # which the generator's turn computes with gradients. Neither turn detaches the fakes from the generator.
     attached = turn.replace(player="discriminator", generated=turn.generated, verdicts=turn.verdicts)
     turns = {"generator": turn, "discriminator": attached}
-    return {player: stage.losses(turns[player]) for player in players}
+    return {player: phase.losses(turns[player]) for player in players}
 
 
 def discriminator_turn(turn: Turn) -> Turn:

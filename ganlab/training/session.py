@@ -152,7 +152,7 @@ class Session:
         self.checkpoint, content = self.directory.checkpoint()
         load_weights(self.module, content)
         # The setting `steps` counts the steps of the main game only.
-        self.start_step, main_steps = self.module.game.run_step, self.module.game.game_step
+        self.start_step, main_steps = self.module.game.run_step, self.module.phases[-1].step
         reason = f"{self.cfg.resume} has already played {main_steps} steps"
         require(main_steps <= self.cfg.steps, reason, "raise it", "steps", self.cfg.steps)
         changed = {name: saved[name] for name, now in self.hardware.items() if saved.get(name, now) != now}

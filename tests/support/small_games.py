@@ -110,7 +110,7 @@ def modules_by_play(
     copies = {play: copy.deepcopy(built) for play in others}
     yield first, built
     for play in others:
-        copies[play].stage.play = instantiate(option_config("play", play))
+        copies[play].phase.play = instantiate(option_config("play", play))
         yield play, copies[play]
 
 

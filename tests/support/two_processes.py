@@ -131,7 +131,7 @@ def final_state(case, rank: int, world_size: int) -> dict[str, torch.Tensor] | N
     module = build_in_float64(*case)
     if module is None:
         return None
-    module.stage.rank, module.stage.world_size = rank, world_size
+    module.phase.rank, module.phase.world_size = rank, world_size
     share = 16 // world_size
     for step in range(STEPS):
         rows = slice(rank * share, (rank + 1) * share)

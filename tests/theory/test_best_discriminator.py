@@ -21,7 +21,7 @@ from ganlab.networks import mlp, priors
 from ganlab.networks.base import ConditionalSequential, Generator
 from ganlab.objectives.adversarial import AbsoluteError, Minimax
 from ganlab.objectives.base import Objective
-from ganlab.training.module import GameModule, Stage
+from ganlab.training.module import GameModule, Phase
 from ganlab.training.play import Alternating
 from ganlab.tricks.base import Trick
 
@@ -76,7 +76,7 @@ def train_discriminator(objective: Objective) -> GameModule:
     adam = partial(Adam, lr=Cosine(0.01, 0.0, NUM_STEPS))
     game = Game(Networks(generator, discriminator, None), objective, {"frozen": FrozenGenerator()})
     players = ("discriminator", "generator")
-    stage = Stage(game, Alternating(), dict.fromkeys(players, adam), dict.fromkeys(players), seed=0)
+    stage = Phase(game, Alternating(), dict.fromkeys(players, adam), dict.fromkeys(players), seed=0)
     module = GameModule([stage])
     for step in range(NUM_STEPS):
         module.play_step((real_samples(step, 1024), None))

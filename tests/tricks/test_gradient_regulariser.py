@@ -195,7 +195,7 @@ def test_no_gradient_goes_to_the_generator(name: str, play: str) -> None:
     with_penalty.game.may_move = without.game.may_move = lambda player: True
     if play == "shared":  # here the generator faces the updated discriminator, so it is not updated
         for module in (with_penalty, without):
-            module.stage.player_optimizers["discriminator"].update = lambda *_: None
+            module.phase.player_optimizers["discriminator"].update = lambda *_: None
     play_step(with_penalty)
     play_step(without)
     for mine, theirs in zip(

@@ -13,7 +13,7 @@ NAME = "orthogonal_regularisation"
 
 
 def term(module, player: str = "generator", **changes) -> torch.Tensor:
-    turn = module.game.turn(player, real_batch(), RandomStreams(0)).replace(**changes)
+    turn = module.game.turn(player, real_batch(), RandomStreams(0), module.game.run_step).replace(**changes)
     return module.game.tricks[NAME].losses(turn, lambda _: {})[NAME]
 
 
