@@ -129,16 +129,16 @@ class Game(nn.Module):
     def generate(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """Generates samples in the data's range, [N, latent_dim] -> [N, *shape], differentiable."""
         generated = self.sampler(latent, condition)
-        return generated if self.autoencoder is None else self.autoencoder.generate_eval(generated)
+        return generated if self.autoencoder is None else self.autoencoder.generate_in_eval_mode(generated)
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
-        """The codes of samples, [N, *shape] -> [N, latent_dim], which `generate_eval` decodes."""
+        """The codes of samples, [N, *shape] -> [N, latent_dim], which `generate_in_eval_mode` decodes."""
         with evaluating(self.sampler) as sampler:
             # A variational encoder returns the means of the codes first, and then their log-variances.
             return sampler.encode(self._to_network_input(sampler, x))[:, : sampler.latent_dim]
 
-    def generate_eval(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
+    def generate_in_eval_mode(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """The same as `generate`, with the network in evaluation mode."""
         with evaluating(self.sampler):
             return self.generate(latent, condition)
@@ -198,7 +198,7 @@ class Game(nn.Module):
         Raises:
             ConfigError: n is not a whole number, or the generator has no such class.
         """
-        validated_whole_number("n", n)
+        n = validated_whole_number("n", n)
         latents, labels = self.latents(n, seed), self.labels(n, label)
         return self.generate_in_batches(latents[rows], None if labels is None else labels[rows], batch_size)
 
@@ -206,17 +206,15 @@ class Game(nn.Module):
     @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def generate_in_batches(self, latents: Tensor, labels: Tensor | None, batch_size: int = 250) -> Tensor:
-        """The samples of latents [N, latent_dim] and classes [N], as `generate_eval` returns them."""
+        """The samples of latents [N, latent_dim] and classes [N], as `generate_in_eval_mode` returns them."""
         conditions = repeat(None) if labels is None else labels.split(batch_size)
-        return torch.cat([*map(self.generate_eval, latents.split(batch_size), conditions)])
+        return torch.cat([*map(self.generate_in_eval_mode, latents.split(batch_size), conditions)])
 
     def sample_on_all_processes(
         self, n: int, seed: int = 0, rows: slice | None = None, label: Label = None
     ) -> Tensor:
-        """The same as `sample`, computed in parts by all processes; each process must call it.
-
-        Before, all processes receive the batch norm statistics of the first one, which checkpoints contain.
-        """
+        """The same as `sample`, computed in parts by all processes; each process must call it."""
+        # Checkpoints contain the batch norm statistics of the first process, so all processes use these.
         broadcast_(self.sampler.buffers())
         first, last, _ = (rows or slice(None)).indices(n)
         return make_in_parallel(lambda part: self.sample(n, seed, label, rows=part), first, last)
@@ -249,10 +247,10 @@ class Game(nn.Module):
             getattr(self, player).compile(dynamic=False, **settings)
 
     def get_extra_state(self) -> dict[str, Any]:
-        """The step of the run, and the class counts of the training data.
+        """The step of the run, and the number of training samples in each class.
 
-        `build_game` sets `class_counts` of the generator if it has data. The trick ema draws classes in
-        proportion to these counts, also after a game is loaded without data, so checkpoints contain them.
+        The generator has these class counts from `build_game`. The trick ema draws classes in proportion to
+        them. A game that is loaded has no data to count, so its class counts come from the checkpoint.
         """
         return {"step": self.run_step, "class_counts": self.generator.class_counts}
 
@@ -260,8 +258,9 @@ class Game(nn.Module):
         self.run_step = validated_whole_number("step", state["step"])
         if (counts := state.get("class_counts")) is None:
             return
-        is_complete = isinstance(counts, list) and self.generator.num_classes in (None, len(counts))
-        is_valid = is_complete and sum(validated_whole_number("class_counts", n) for n in counts) > 0
+        num_classes = self.generator.num_classes  # None: the data may have any number of classes
+        fits = isinstance(counts, list) and (num_classes is None or num_classes == len(counts))
+        is_valid = fits and sum(validated_whole_number("class_counts", n) for n in counts) > 0
         require(is_valid, "needs one count for each class", "restore the checkpoint", "class_counts", counts)
         for network in self.modules():  # including copies made by tricks
             if isinstance(network, Generator):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import torch
@@ -41,6 +41,7 @@ class Capability(StrEnum):
     LABELLED_BATCH = "labelled samples in addition to the batch"
     ONE_PROCESS = "a single process"
     SECOND_DERIVATIVES = "second derivatives"
+    # Claimed by tricks that set the scale of the weights, because only one trick can set it.
     DISCRIMINATOR_WEIGHT_SCALE = "the scale of the discriminator's weights"
     GENERATOR_WEIGHT_SCALE = "the scale of the generator's weights"
     GENERATOR_NORM = "the generator's batch norm"
@@ -56,7 +57,7 @@ BASE_CAPABILITIES = frozenset(Capability) - {
 
 
 class Sample(NamedTuple):
-    """A sample in the sense of statistics: a batch of B samples, and the condition of each."""
+    """A batch of B samples, and the condition of each. Statisticians call such a batch a sample."""
 
     x: Tensor  # [B, ...]
     condition: Tensor | None = None  # classes [B], images [B, C, H, W] or embeddings [B, E]
@@ -106,23 +107,24 @@ class Networks(NamedTuple):
         return self.discriminator
 
 
-# The cached values of a turn that become stale if an attribute is replaced, by the name of that attribute.
-# The verdicts on replaced samples may stay in the list `verdicts`: `judge` finds a verdict by the identity of
-# its `Sample`, so it does not use them for the new samples.
-STALE: dict[str, set[str]] = {
-    # A trick may exchange fakes, choose targets and change the discriminator's input for one player only. But
-    # `generated` stays: both players get the same generated samples.
-    "player": {"fake", "targets", "verdicts"},
-    # There are as many latents as real samples, and all that follows is made from them.
-    "real": {"latent", "generated", "fake", "targets"},
-    "generator": {"latent", "generated", "fake", "targets"},
-    "latent": {"generated", "fake", "targets"},
-    "generated": {"fake", "targets"},
-    "discriminator": {"verdicts", "targets"},
-    "fake": {"targets"},
-    "verdicts": {"targets"},
-    "is_unrolled": set(),
+# The attributes from which each cached value of a turn is computed.
+COMPUTED_FROM: dict[str, set[str]] = {
+    "latent": {"real", "generator"},  # there are as many latents as real samples
+    "generated": {"latent", "real", "generator"},  # the conditions are those of the real samples
+    "fake": {"generated", "player"},  # tricks exchange fakes on the discriminator's turn only
+    # Tricks may change the inputs of the discriminator for one player only. `real` and `fake` are missing
+    # here, because each verdict in the list is stored with its `Sample`, and is used for no other.
+    "verdicts": {"discriminator", "player"},
+    "targets": {"verdicts", "real", "fake", "player"},  # tricks may change targets for one player only
 }
+REPLACEABLE = {"is_unrolled", *COMPUTED_FROM}.union(*COMPUTED_FROM.values())
+
+
+@cache
+def values_computed_from(attribute: str) -> frozenset[str]:
+    """The names of the cached values that are computed from an attribute, directly or through others."""
+    direct = {value for value, sources in COMPUTED_FROM.items() if attribute in sources}
+    return frozenset(direct).union(*map(values_computed_from, direct))
 
 
 @dataclass(eq=False)
@@ -187,7 +189,7 @@ class Turn:
     def verdicts(self) -> list[tuple[Sample, Verdict]]:
         """The samples that were judged so far in this turn, each with its verdict; `judge` adds to this list.
 
-        It is a cached property and not a field, so that `replace` can drop it like every other cached value.
+        It is a cached property and not a field, so that copies can drop it like every other cached value.
         """
         return []
 
@@ -223,13 +225,26 @@ class Turn:
         return verdict
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with changed attributes, without the cached values that become stale.
+        """A copy with changed attributes, without the cached values that are computed from them.
 
         If the copy keeps `verdicts`, both turns share this list, and use each other's verdicts.
+
+        Args:
+            changes: new values of attributes that are `REPLACEABLE`.
         """
-        stale = set().union(*(STALE[name] for name in changes))
+        assert changes.keys() <= REPLACEABLE
+        copy = self._copy_without(frozenset().union(*map(values_computed_from, changes)))
+        copy.__dict__ |= changes
+        return copy
+
+    def with_new_latents(self) -> Self:
+        """A copy with the same real samples, which draws new latents when they are first used."""
+        return self._copy_without({"latent", *values_computed_from("latent")})
+
+    def _copy_without(self, names: Set[str]) -> Self:
+        """A copy without the attributes of these names."""
         copy = object.__new__(type(self))  # does the same as copy.copy in a tenth of its time
-        copy.__dict__ = {name: value for name, value in self.__dict__.items() if name not in stale} | changes
+        copy.__dict__ = {name: value for name, value in self.__dict__.items() if name not in names}
         return copy
 
 

@@ -26,17 +26,9 @@ class ModeSeeking(Trick):
     def terms(self, turn: Turn) -> Terms:
         # If the objective has not used z yet, z is drawn here, so that it always comes before z'.
         latent, fake = turn.latent, turn.generated.x
-        second_turn = with_new_latents(turn)
+        second_turn = turn.with_new_latents()
         ratio = mean_distance(fake, second_turn.generated.x) / mean_distance(latent, second_turn.latent)
         return {"mode_seeking": self.weight(turn.step) / (ratio + self.eps)}
-
-
-def with_new_latents(turn: Turn) -> Turn:
-    """A copy of the turn with the same real samples, which draws new latents when they are first used."""
-    # `Turn.replace` drops what depends on a changed attribute. A turn draws as many latents as it has real
-    # samples, so a change of `real` drops the latents. The real samples are given only for this effect: they
-    # are the same as before.
-    return turn.replace(real=turn.real)
 
 
 def mean_distance(a: Tensor, b: Tensor) -> Tensor:
