@@ -106,16 +106,9 @@ class Game(nn.Module):
         if self.autoencoder is not None:
             # A Batch is a tuple of samples, some of which may be None.
             batch = Batch._make(s if s is None else s._replace(x=self._to_game_space(s.x)) for s in batch)
-        return Turn(
-            player=player,
-            step=step,
-            batch=batch,
-            generator=self.generator,
-            discriminator=self.discriminator,
-            tricks=self.tricks,
-            random=random,
-            differentiates_inputs=any(trick.differentiates_inputs for trick in self.tricks.values()),
-        )
+        networks = (self.generator, self.discriminator)
+        differentiates_inputs = any(trick.differentiates_inputs for trick in self.tricks.values())
+        return Turn(player, step, batch, *networks, self.tricks, random, differentiates_inputs)
 
     def losses(self, turn: Turn) -> dict[str, Tensor]:
         """The named terms whose sum the player of this turn minimises; scalars of at least float32."""

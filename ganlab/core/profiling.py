@@ -31,7 +31,7 @@ class Stopwatch:
 
     def start(self) -> None:
         """Starts to measure, from zero; `profile_range` uses this stopwatch as long as it is `running`."""
-        self._add_elapsed_time()
+        self._add_elapsed_time()  # so that the time before this call is not added later
         self.seconds = {}
         Stopwatch.running = self
 

@@ -117,6 +117,7 @@ COMPUTED_FROM: dict[str, set[str]] = {
     "verdicts": {"discriminator", "player"},
     "targets": {"verdicts", "real", "fake", "player"},  # tricks may change targets for one player only
 }
+# The names of the attributes that `Turn.replace` accepts.
 REPLACEABLE = {"is_unrolled", *COMPUTED_FROM}.union(*COMPUTED_FROM.values())
 
 
@@ -228,23 +229,19 @@ class Turn:
         """A copy with changed attributes, without the cached values that are computed from them.
 
         If the copy keeps `verdicts`, both turns share this list, and use each other's verdicts.
-
-        Args:
-            changes: new values of attributes that are `REPLACEABLE`.
         """
         assert changes.keys() <= REPLACEABLE
-        copy = self._copy_without(frozenset().union(*map(values_computed_from, changes)))
-        copy.__dict__ |= changes
-        return copy
+        return self._copy(frozenset().union(*map(values_computed_from, changes)), changes)
 
     def with_new_latents(self) -> Self:
         """A copy with the same real samples, which draws new latents when they are first used."""
-        return self._copy_without({"latent", *values_computed_from("latent")})
+        return self._copy(without={"latent", *values_computed_from("latent")}, changes={})
 
-    def _copy_without(self, names: Set[str]) -> Self:
-        """A copy without the attributes of these names."""
+    def _copy(self, without: Set[str], changes: dict[str, Any]) -> Self:
+        """A copy without the cached values of some names, and then with changed attributes."""
         copy = object.__new__(type(self))  # does the same as copy.copy in a tenth of its time
-        copy.__dict__ = {name: value for name, value in self.__dict__.items() if name not in names}
+        kept = {name: value for name, value in self.__dict__.items() if name not in without}
+        copy.__dict__ = kept | changes
         return copy
 
 

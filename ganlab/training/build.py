@@ -29,7 +29,7 @@ NETWORK_NAMES = ("discriminator", "generator", "encoder")  # the keys that clip 
 
 
 def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
-    """The module of a run, with all of its stages.
+    """The module of a run, with all of its phases.
 
     Args:
         cfg: the config of the run.

@@ -73,10 +73,11 @@ class Phase:
         name: the name of the stage, which precedes the names of its scalars; empty for the main game.
         steps: the number of steps of the stage; not used for the main game, which ends with the run.
         initialise: a function that is called before the first step of this phase, and copies weights of
-            earlier phases into the game; None: there is nothing to copy.
+            earlier stages into the game; None: there is nothing to copy.
     """
 
-    # The index of this process, and the number of processes that share each batch; set by `GameModule.setup`.
+    # The number of this process, counted from 0, and the number of processes that share each batch.
+    # `GameModule.setup` sets both.
     rank, world_size = 0, 1
 
     def __init__(
@@ -127,8 +128,7 @@ class Phase:
     def turn(self, player: Player, batch: Batch, *extra_key: str) -> Turn:
         """A player's turn in this step. An extra key gives a second turn different random numbers."""
         key = (self.seed, self.main_game.run_step, player, *extra_key)
-        process = {"rank": self.rank, "world_size": self.world_size}
-        random = RandomStreams(*key, device=batch.real.x.device, **process)
+        random = RandomStreams(*key, device=batch.real.x.device, rank=self.rank, world_size=self.world_size)
         return self.game.turn(player, batch, random, self.step)
 
     def losses(self, turn: Turn) -> dict[str, Tensor]:
@@ -196,8 +196,8 @@ class GameModule(pl.LightningModule):
     Attributes:
         scalars: the scalars of the latest step by name, tensors [] on the device. The phase records them, and
             callbacks read them; reading a value waits for the device. The names are "player/term" for a loss
-            term, "player/gradient_norm", and "trick/name" for a scalar of a trick. In a stage before the main
-            game, they begin with the name of the stage and a slash.
+            term, "player/gradient_norm", and "trick/name" for a scalar of a trick. In a stage, they begin
+            with the name of the stage and a slash.
         metrics: the metrics by name; empty unless the step was evaluated.
     """
 
@@ -259,4 +259,5 @@ class GameModule(pl.LightningModule):
         self.scalars = phase.scalars = {}
         phase.play_step(batch)
         self.game.run_step += 1
-        phase.game.run_step = self.game.run_step  # the state of a stage's game contains the number, too
+        # The saved state of a stage's game contains the step of the run at which the stage ended.
+        phase.game.run_step = self.game.run_step

@@ -21,7 +21,7 @@ class Play(ABC):
 
     @abstractmethod
     def __call__(self, phase: Phase, batch: Batch) -> None:
-        """Plays one step through the phase, which provides turns, losses and moves."""
+        """Plays one step of a phase of the run, which provides turns, losses and moves."""
 
 
 class Alternating(Play):
@@ -81,8 +81,8 @@ def simultaneous_losses(phase: Phase, players: tuple[Player, ...], turn: Turn) -
     Args:
         turn: the turn of the generator.
     """
-    # Both turns share the verdicts, which `replace` would drop because the player changes, and the fakes,
-    # which the generator's turn computes with gradients. Neither turn detaches the fakes from the generator.
+    # `replace` drops the verdicts if the player changes, so they are given. `generated` is given too, because
+    # the discriminator's turn would compute it without gradients if it were the first to need it.
     attached = turn.replace(player="discriminator", generated=turn.generated, verdicts=turn.verdicts)
     turns = {"generator": turn, "discriminator": attached}
     return {player: phase.losses(turns[player]) for player in players}

@@ -27,8 +27,8 @@ from ganlab.core.validation import Positive
 class UnwrappedDDPStrategy(DDPStrategy):
     """Lightning's DDP without the wrapper around the module: each `PlayerOptimizer` averages its gradients.
 
-    The wrapper does not see gradients that `backward(inputs=...)` computes, so with it the ranks would drift
-    apart under simultaneous play, without an error.
+    The wrapper does not see gradients that `backward(inputs=...)` computes, so with it the processes would
+    drift apart under simultaneous play, without an error.
 
     Args:
         patience: the hours that a process waits for the others, for example while the first one evaluates.
@@ -44,7 +44,9 @@ class UnwrappedDDPStrategy(DDPStrategy):
 
 
 def ranks_to_start(devices: int, num_nodes: int) -> range:
-    """The ranks that this process has to start; none if rank 0, torchrun or SLURM has started this process.
+    """The numbers of the processes that this process has to start: 1, 2, ... for the first process of a run.
+
+    There are none to start if the first process, torchrun or SLURM has started this process.
 
     Args:
         devices: the number of processes on each machine.
@@ -83,7 +85,7 @@ def is_lost_connection(error: BaseException) -> bool:
 
 
 class LocalProcesses:
-    """The processes of a run that this process, rank 0, starts on its machine; none in most runs.
+    """The processes of a run that this process, the first one, starts on its machine; none in most runs.
 
     The processes receive the config of the run. Lightning would have them repeat the command line instead,
     and in a sweep each of them would then start the sweep. The constructor sets variables of the environment,
@@ -163,18 +165,19 @@ class LocalProcesses:
 def _ignore_interrupts() -> None:
     """Ignores Ctrl-C, which the terminal sends to all processes.
 
-    Until training starts, only rank 0 reacts to Ctrl-C. Then the handler of `Stop` replaces this one.
+    Until training starts, only the first process reacts to Ctrl-C. Then the handler of `Stop` replaces this
+    one.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def has_parent() -> bool:
-    """Whether the process that started this rank is still running."""
+    """Whether the process that started this one is still running."""
     return os.getppid() == int(os.environ["GANLAB_PARENT"])
 
 
 def exit_after_parent() -> None:
-    """Waits until the process that started this rank has ended, then ends this rank.
+    """Waits until the process that started this one has ended, then ends this one.
 
     Called in a thread, because a collective with a process that has ended would wait for hours.
     """

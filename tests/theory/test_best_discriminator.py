@@ -76,8 +76,8 @@ def train_discriminator(objective: Objective) -> GameModule:
     adam = partial(Adam, lr=Cosine(0.01, 0.0, NUM_STEPS))
     game = Game(Networks(generator, discriminator, None), objective, {"frozen": FrozenGenerator()})
     players = ("discriminator", "generator")
-    stage = Phase(game, Alternating(), dict.fromkeys(players, adam), dict.fromkeys(players), seed=0)
-    module = GameModule([stage])
+    phase = Phase(game, Alternating(), dict.fromkeys(players, adam), dict.fromkeys(players), seed=0)
+    module = GameModule([phase])
     for step in range(NUM_STEPS):
         module.play_step((real_samples(step, 1024), None))
     return module
