@@ -84,20 +84,12 @@ class Game(nn.Module):
             can_encode = "encoder" in autoencoder.networks and not autoencoder.generator.num_classes
             reason = "needs a stage with an encoder and without classes"
             require(can_encode, reason, "choose another stage", "code_of")
-        self.step = 0  # the number of steps of the run so far, over all stages
-        self.first_step = 0  # the step of the run at which this game begins, after all earlier stages
+        # The number of steps of the run so far, in which `GameModule` counts the steps of all its games.
+        self.run_step = 0
 
     def presented(self, name: str) -> Any:
         """The network that is used outside of training: that of the game, or a trick's copy of it."""
         return self.tricks.presented(name, self.networks[name])
-
-    @property
-    def game_step(self) -> int:
-        """The steps since this game began, which schedules and turns receive as the step.
-
-        `step` counts the steps of the run. During earlier stages, `game_step` is negative.
-        """
-        return self.step - self.first_step
 
     @property
     def autoencoder(self) -> Game | None:
@@ -117,15 +109,15 @@ class Game(nn.Module):
             owners |= dict.fromkeys(self.get_submodule(path).parameters(), owner)
         return [weight for weight, owner in owners.items() if owner == player and weight.requires_grad]
 
-    def turn(self, player: Player, batch: Batch, random: RandomStreams) -> Turn:
-        """A player's turn in this step, on a batch of data and with random numbers from `random`."""
+    def turn(self, player: Player, batch: Batch, random: RandomStreams, step: int = 0) -> Turn:
+        """A player's turn on a batch of data, with random numbers from `random`, after `step` steps."""
         if self.autoencoder is not None:
             names = ("real", "labelled") if batch.labelled else ("real",)
             samples = {name: getattr(batch, name) for name in names}
             batch = batch._replace(**{n: s._replace(x=self._to_game_space(s.x)) for n, s in samples.items()})
         return Turn(
             player=player,
-            step=self.game_step,  # not `self.step`, the step of the run
+            step=step,
             batch=batch,
             networks=self.networks,
             tricks=self.tricks,
@@ -139,31 +131,23 @@ class Game(nn.Module):
         terms = self.tricks.losses(turn, self.objective)  # calls the objective, then the hooks of the tricks
         return {name: at_least_float32(term).mean() for name, term in terms.items()}
 
-    def may_move(self, player: Player) -> bool:
-        """Whether all tricks let a player move in this step."""
-        return self.tricks.may_move(player, self.game_step)
-
     def on_weights_loaded(self) -> None:
-        """Calls the hook of every trick; must be called after weights have been loaded into the game."""
+        """Calls the hook `on_weights_loaded` of each trick. Must be called after weights have been loaded."""
         self.tricks.on_weights_loaded(self.networks)
-
-    def after_update(self, player: Player) -> None:
-        """Calls the hook of every trick; must be called after each update of a player."""
-        self.tricks.after_update(player, self.networks, self.game_step)
 
     def generate(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """Generates samples in the data's range, [N, latent_dim] -> [N, *shape], differentiable."""
         generated = self.presented("generator")(latent, condition)
-        return generated if self.autoencoder is None else self.autoencoder.generate_eval(generated)
+        return generated if self.autoencoder is None else self.autoencoder.generate_in_eval_mode(generated)
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
-        """The codes of samples, [N, *shape] -> [N, latent_dim], which `generate_eval` decodes."""
+        """The codes of samples, [N, *shape] -> [N, latent_dim], which `generate_in_eval_mode` decodes."""
         with evaluating(self.presented("encoder")) as encoder:
             # A variational encoder returns the means of the codes first, and then their log-variances.
             return encoder(self._to_network_input(encoder, x))[:, : self.generator.latent_dim]
 
-    def generate_eval(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
+    def generate_in_eval_mode(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """The same as `generate`, with the network in evaluation mode."""
         with evaluating(self.presented("generator")):
             return self.generate(latent, condition)
@@ -223,7 +207,7 @@ class Game(nn.Module):
         Raises:
             ConfigError: n is not a whole number, or the generator has no such class.
         """
-        validated_whole_number("n", n)
+        n = validated_whole_number("n", n)
         latents, labels = self.latents(n, seed), self.labels(n, label)
         return self.generate_in_batches(latents[rows], None if labels is None else labels[rows], batch_size)
 
@@ -231,17 +215,15 @@ class Game(nn.Module):
     @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def generate_in_batches(self, latents: Tensor, labels: Tensor | None, batch_size: int = 250) -> Tensor:
-        """The samples of latents [N, latent_dim] and classes [N], as `generate_eval` returns them."""
+        """The samples of latents [N, latent_dim] and classes [N], as `generate_in_eval_mode` returns them."""
         conditions = repeat(None) if labels is None else labels.split(batch_size)
-        return torch.cat([*map(self.generate_eval, latents.split(batch_size), conditions)])
+        return torch.cat([*map(self.generate_in_eval_mode, latents.split(batch_size), conditions)])
 
-    def sample_on_all_ranks(
+    def sample_on_all_processes(
         self, n: int, seed: int = 0, rows: slice | None = None, label: Label = None
     ) -> Tensor:
-        """The same as `sample`, computed in parts by all processes; each process must call it.
-
-        Before, all processes receive the batch norm statistics of the first one, which checkpoints contain.
-        """
+        """The same as `sample`, computed in parts by all processes; each process must call it."""
+        # Checkpoints contain the batch norm statistics of the first process, so all processes use these.
         broadcast_(self.presented("generator").buffers())
         first, last, _ = (rows or slice(None)).indices(n)
         return make_in_parallel(lambda part: self.sample(n, seed, label, rows=part), first, last)
@@ -274,19 +256,20 @@ class Game(nn.Module):
             network.compile(dynamic=False, **settings)
 
     def get_extra_state(self) -> dict[str, Any]:
-        """The step of the run, and the class counts of the training data.
+        """The step of the run, and the number of training samples in each class.
 
-        `build_game` sets `class_counts` of the generator if it has data. The trick ema draws classes in
-        proportion to these counts, also after a game is loaded without data, so checkpoints contain them.
+        The generator has these class counts from `build_game`. The trick ema draws classes in proportion to
+        them. A game that is loaded has no data to count, so its class counts come from the checkpoint.
         """
-        return {"step": self.step, "class_counts": self.generator.class_counts}
+        return {"step": self.run_step, "class_counts": self.generator.class_counts}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        self.step = validated_whole_number("step", state["step"])
+        self.run_step = validated_whole_number("step", state["step"])
         if (counts := state.get("class_counts")) is None:
             return
-        is_complete = isinstance(counts, list) and self.generator.num_classes in (None, len(counts))
-        is_valid = is_complete and sum(validated_whole_number("class_counts", n) for n in counts) > 0
+        num_classes = self.generator.num_classes  # None: the data may have any number of classes
+        fits = isinstance(counts, list) and (num_classes is None or num_classes == len(counts))
+        is_valid = fits and sum(validated_whole_number("class_counts", n) for n in counts) > 0
         require(is_valid, "needs one count for each class", "restore the checkpoint", "class_counts", counts)
         for network in self.modules():  # including copies made by tricks
             if isinstance(network, Generator):

@@ -45,7 +45,7 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     # Replaces the name of a class in `cfg` by its number (in place). The class is passed as it was typed,
     # because Hydra reads some names of classes as numbers or as null.
     complete_options(cfg, game, class_names, typed.get("class"))
-    output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step, class_names)
+    output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.run_step, class_names)
     with as_config_errors():  # a view may build data and an extractor from the config
         view = VIEWS[cfg.what](cfg, run, game, None)  # None: a view that needs the data loads them
     with config_error_if_unwritable(output, key="output"):

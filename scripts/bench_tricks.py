@@ -59,7 +59,7 @@ def time_block(module: GameModule, num_batches: int) -> float:
     Args:
         num_batches: 1: a step has a real batch; 2: it also has a labelled batch.
     """
-    generator = torch.Generator().manual_seed(module.game.step)
+    generator = torch.Generator().manual_seed(module.game.run_step)
     batch = Batch(*(random_batch(generator) for _ in range(num_batches)))
     began = process_time()
     for _ in range(STEPS):

@@ -50,7 +50,7 @@ def samples(runs: list[str], seed: int) -> Iterator[tuple[str, Tensor]]:
     """The name and 10,000 samples of each run."""
     for run in runs:
         game = load(run)
-        yield f"{run}, step {game.step}", game.sample(10_000, seed=seed)
+        yield f"{run}, step {game.run_step}", game.sample(10_000, seed=seed)
 
 
 def main() -> None:

@@ -384,7 +384,7 @@ def hook_that_damages(place: str, what: Callable[[Path], object]) -> Callable[..
     """A callback's hook that does something to the run directory before step 4."""
 
     def hook(self: ProgressBar, trainer: Trainer, module: GameModule, *_: object) -> None:
-        if module.game.step == 3:
+        if module.game.run_step == 3:
             what(Path(place))
 
     return hook

@@ -84,8 +84,8 @@ def test_settings_of_an_optimiser_may_be_schedules() -> None:
         compose(*SMALL, f"optimizer.generator.lr={line}", f"optimizer.discriminator.betas=[0.5,{line}]")
     )
     generator, discriminator = (
-        module.stage.player_optimizers["generator"].optimizer,
-        module.stage.player_optimizers["discriminator"].optimizer,
+        module.phase.player_optimizers["generator"].optimizer,
+        module.phase.player_optimizers["discriminator"].optimizer,
     )
     rates, betas = [], []
     for _ in range(5):
@@ -117,7 +117,7 @@ def test_the_gradient_is_clipped_to_its_norm() -> None:
 def test_a_loaded_game_samples_deterministically(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=3", "trick=[ema,virtual_batch_norm]")
     game = load(tmp_path / "run")
-    assert game.step == 3
+    assert game.run_step == 3
     assert not game.training
     again = load(tmp_path / "run", str(tmp_path / "run" / "checkpoints" / "last.ckpt"))
     assert torch.equal(game.sample(5), again.sample(5))
@@ -140,11 +140,11 @@ class Shift(Trick):
 def test_a_trick_of_the_user_is_trusted_or_refused(tmp_path: Path) -> None:
     given = ["+trick.mine._target_=test_config.Shift", "+trick.mine.by=3"]
     play(tmp_path / "run", "steps=1", *given)
-    assert load(tmp_path / "run").step == 1
+    assert load(tmp_path / "run").run_step == 1
     (tmp_path / "run" / "signature").unlink()  # like the run of another user
     with refuses("trick.mine", "test_config.Shift", "not on the list", r"trust=\[test_config\]"):
         load(tmp_path / "run")
-    assert load(tmp_path / "run", trust=["test_config"]).step == 1
+    assert load(tmp_path / "run", trust=["test_config"]).run_step == 1
 
 
 class Named(Trick):

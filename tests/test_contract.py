@@ -99,7 +99,7 @@ def test_a_game_continues_identically_from_its_state(trick: str, play: str, tmp_
     )
     state = torch.load(tmp_path / "state", weights_only=True)
     twin = game(compatible_objective(*tricks), tricks, play, "seed=7")
-    twin.stage.seed = module.stage.seed
+    twin.phase.seed = module.phase.seed
     twin.game.load_state_dict(state["game"])
     for optimizer, saved in zip(twin.configure_optimizers(), state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
@@ -266,7 +266,7 @@ def test_a_trick_keeps_nothing_of_weights_that_init_from_replaced(trick: str) ->
     modules = [game(compatible_objective(trick), [trick], "alternating", f"seed={seed}") for seed in (1, 2)]
     for module in modules:
         load_players(module, trained)
-        module.stage.seed = 0
+        module.phase.seed = 0
         play_steps(module, STEPS_UNTIL_EFFECT.get(trick, 2))
     assert not modules_differ(*modules)
 

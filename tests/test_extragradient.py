@@ -91,7 +91,7 @@ def test_the_moments_of_adam_include_both_gradients() -> None:
 def test_both_halves_have_the_same_real_samples_but_different_latents() -> None:
     module = game(play="extragradient")
     turns = []
-    module.stage.losses = lambda turn, losses=module.stage.losses: (turns.append(turn), losses(turn))[1]
+    module.phase.losses = lambda turn, losses=module.phase.losses: (turns.append(turn), losses(turn))[1]
     play_step(module)
     assert [turn.player for turn in turns] == ["discriminator", "generator"] * 2
     assert all(turn.real.x.equal(batch(0)[0]) for turn in turns)
@@ -112,8 +112,8 @@ def test_in_half_precision_the_second_half_uses_the_weights_one_step_ahead() -> 
     """The autocast cache must not keep casts of the weights before the step."""
     one = game("non_saturating", [], "extragradient", *SGD, *LRS)
     other, before = copy.deepcopy(one), copy.deepcopy(one)
-    ahead = other.stage.step_ahead
-    other.stage.step_ahead = lambda moves: (ahead(moves), torch.clear_autocast_cache())[0]
+    ahead = other.phase.step_ahead
+    other.phase.step_ahead = lambda moves: (ahead(moves), torch.clear_autocast_cache())[0]
     for module in (one, other):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             play_step(module)

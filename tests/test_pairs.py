@@ -70,7 +70,7 @@ def assert_both_take_effect(pair: tuple[str, str], objective: str, play: str, mo
         overrides = ACTIVATING_OVERRIDES.get(trick)
         both = game(objective, pair, play, *overrides) if overrides else module
         steps = steps_until_effect(trick, other)
-        play_steps(both, steps - both.game.step)
+        play_steps(both, steps - both.game.run_step)
         without = recorded_game(objective, play, "mlp", other).observables_after(steps)
         assert observables_differ(observables(both), without), f"{trick} has no effect in addition to {other}"
 

@@ -113,7 +113,7 @@ def test_a_killed_process_ends_the_other_with_one_line(tmp_path: Path) -> None:
     while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
         time.sleep(0.05)
     found = subprocess.run(
-        ["pgrep", "-P", str(process.pid), "-f", "play_rank"], capture_output=True, text=True
+        ["pgrep", "-P", str(process.pid), "-f", "play_in_started_process"], capture_output=True, text=True
     )
     (child,) = map(int, found.stdout.split())
     os.kill(child, signal.SIGKILL)

@@ -70,9 +70,9 @@ def replay(
     speed = {p: [torch.zeros_like(w) for w in weights[p]] for p in players}
     norms = []
     for step in steps:
-        module.game.step = step
+        module.game.run_step = step
         x = batch(step)
-        latent = module.stage.turn("generator", Batch(Sample(x))).latent
+        latent = module.phase.turn("generator", Batch(Sample(x))).latent
         moves = {p: torch.autograd.grad(loss(p, weights, x.flatten(1), latent), weights[p]) for p in players}
         for p in players:
             norms.append(float(torch.stack([g.norm() for g in moves[p]]).norm()))
@@ -108,7 +108,7 @@ def test_goodfellow_2014_equals_its_update_rule() -> None:
 
     # In the released code the momentum is constant within an epoch; here it follows the step.
     replay(module, loss, lambda k: 0.1 / 1.000004**k, lambda k: 0.5 + 0.2 * min(k / 500 / 249, 1), [0, 1, 2])
-    latent = module.stage.turn("generator", Batch(Sample(batch(0)))).latent
+    latent = module.phase.turn("generator", Batch(Sample(batch(0)))).latent
     assert float(latent.abs().max()) <= 3**0.5
     assert float(latent.var()) == pytest.approx(1, abs=0.3)
 
@@ -152,7 +152,7 @@ def test_the_initial_weights_of_goodfellow_2014() -> None:
 
 def test_the_schedules_of_goodfellow_2014_reach_their_ends() -> None:
     module = build(compose("experiment=goodfellow2014_mnist"))
-    for player in module.stage.player_optimizers.values():
+    for player in module.phase.player_optimizers.values():
         lr, momentum = player.schedules["lr"], player.schedules["momentum"]
         for step in (0, 1, 500, 62_250, 124_500, 125_000):
             assert lr(step) == pytest.approx(0.1 / 1.000004**step, rel=1e-6)
@@ -186,11 +186,11 @@ AUTOENCODER = (
 
 
 def test_the_autoencoder_of_gmmn_equals_its_update_rule() -> None:
-    module = GameModule(build(compose(*AUTOENCODER)).stages[-2:-1])
-    module.game.first_step = 6000  # two stages of 3,000 steps come before it
+    module = GameModule(build(compose(*AUTOENCODER)).phases[-2:-1])
+    module.phase.first_step = 6000  # two stages of 3,000 steps come before it
 
     def loss(_: Player, weights: dict[Player, list[Tensor]], x: Tensor, __: Tensor) -> Tensor:
-        reseed(module.stage.seed, 0, module.game.step)  # as each step does, for equal masks
+        reseed(module.phase.seed, 0, module.game.run_step)  # as each step does, for equal masks
         (up, a, out, b), (into, c, down, d) = weights["generator"][:4], weights["generator"][4:]
         hidden = ((x * (torch.rand_like(x) >= 0.2)) @ into.T + c).sigmoid()
         code = ((hidden * (torch.rand_like(hidden) >= 0.5)) @ down.T + d).sigmoid()
@@ -207,7 +207,7 @@ def test_the_autoencoder_of_gmmn_equals_its_update_rule() -> None:
 
 
 def test_the_schedules_of_gmmn_drop_once() -> None:
-    optimizer = build(compose("experiment=gmmn_mnist", *GENERATOR)).stage.player_optimizers["generator"]
+    optimizer = build(compose("experiment=gmmn_mnist", *GENERATOR)).phase.player_optimizers["generator"]
     for step, expected in {0: (2, 0.9), 9_999: (2, 0.9), 10_000: (0.2, 0.99), 39_999: (0.2, 0.99)}.items():
         assert (optimizer.schedules["lr"](step), optimizer.schedules["momentum"](step)) == expected
 
@@ -317,7 +317,7 @@ def test_the_kernels_are_those_of_the_papers(experiment: str) -> None:
 def test_both_players_of_pacgan_move_at_the_same_weights() -> None:
     """By one set of fakes, as the released code has it."""
     module = build(compose("experiment=pacgan_modes", "trick=packing", "logger=csv"))
-    assert type(module.stage.play) is Simultaneous
+    assert type(module.phase.play) is Simultaneous
 
 
 def test_the_critic_of_li_2017_moves_in_bursts() -> None:

@@ -275,7 +275,7 @@ def test_a_further_rank_of_a_resumed_run_that_began_with_init_from(tmp_path: Pat
     cfg = RunDirectory(tmp_path / "second").config()
     cfg.resume = str(tmp_path / "second")
     (tmp_path / "second" / "config.yaml").write_text("changed: since then")
-    assert Session(cfg).start_step == 2  # as `play_rank` makes it
+    assert Session(cfg).start_step == 2  # as `play_in_started_process` makes it
 
 
 def test_a_run_can_be_played_outside_the_main_thread(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_rows_interpolate_between_two_samples(path: str, points: Path) -> None:
         middle = (a + b) / 2
         if path == "slerp":  # halfway lies on the bisector, at a length between theirs
             middle = middle / torch.cos(torch.arccos(a @ b / a.norm() / b.norm()) / 2)
-        expected = levels(game.generate_eval(torch.stack([a, middle, b])).detach())
+        expected = levels(game.generate_in_eval_mode(torch.stack([a, middle, b])).detach())
         for shown, image in zip((row[0], row[2], row[4]), expected, strict=True):
             assert np.abs(shown.astype(int) - image).max() <= 1
 
@@ -184,7 +184,7 @@ def test_arithmetic_shows_its_terms_and_the_result(points: Path) -> None:
     game = load(points)
     latents = game.latents(9)
     expected = torch.stack([latents[2], latents[7], latents[4], latents[2] + latents[7] - latents[4]])
-    for shown, image in zip(row, levels(game.generate_eval(expected).detach()), strict=True):
+    for shown, image in zip(row, levels(game.generate_in_eval_mode(expected).detach()), strict=True):
         assert np.abs(shown.astype(int) - image).max() <= 1
 
 

@@ -123,7 +123,7 @@ def figure(samples: torch.Tensor, data: Data, monkeypatch: pytest.MonkeyPatch) -
     """The figure of samples at step 1,234."""
     drawn = new_figure(4, 4.6)
     monkeypatch.setattr("ganlab.visualize.sample_picture.new_figure", lambda *_: drawn)
-    game = SimpleNamespace(step=1234)
+    game = SimpleNamespace(run_step=1234)
     assert sample_picture(game, samples, data, value_range=None, names=()).size == (400, 460)
     return drawn
 

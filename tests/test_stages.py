@@ -165,10 +165,10 @@ def test_the_game_is_played_on_codes_and_its_samples_are_decoded() -> None:
     module = built("stages.autoencoder.steps=2")
     for _ in range(4):
         play_step(module)
-    host, game = module.stages[0].game, module.game
+    host, game = module.phases[0].game, module.game
     x, labels = batch(0)
     module.train()
-    turn = module.stage.turn("generator", Batch(Sample(x, labels)))
+    turn = module.phase.turn("generator", Batch(Sample(x, labels)))
     still, encoder = (copy.deepcopy(network).eval() for network in (host.generator, host.encoder))
     assert torch.equal(turn.real.x, encoder(x))  # without dropout
     assert not turn.real.x.requires_grad
@@ -185,12 +185,12 @@ def test_the_game_is_played_on_codes_and_its_samples_are_decoded() -> None:
 
 def test_the_autoencoder_is_referenced_and_not_owned() -> None:
     module = built("stages.autoencoder.steps=2", "trick=ema")
-    host, game = module.stages[0].game, module.game
+    host, game = module.phases[0].game, module.game
     owned = {id(weight) for weight in game.parameters()}
     assert not owned & {id(weight) for weight in host.parameters()}
     assert copy.deepcopy(game).autoencoder is game.autoencoder
     assert game.autoencoder is host
-    assert pickle.loads(pickle.dumps(game)).autoencoder.step == host.step
+    assert pickle.loads(pickle.dumps(game)).autoencoder.run_step == host.run_step
     saved = module.state_dict()
     assert sum(name.endswith("encoder.body.1.weight") for name in saved) == 1
     states = []
@@ -211,7 +211,7 @@ def test_the_networks_of_each_stage_have_their_own_seed() -> None:
         cfg = small(f"seed={seed}")
         cfg.model.generator.shape, cfg.model.generator.value_range = [6], [0, 1]
         cfg.stages, cfg.code_of = {name: cfg.stages.autoencoder}, name
-        return linear_layers(build(cfg).stages[0].game.generator.body)[0].weight
+        return linear_layers(build(cfg).phases[0].game.generator.body)[0].weight
 
     assert torch.equal(drawn(0, "a"), drawn(0, "a"))
     assert not torch.equal(drawn(0, "a"), drawn(1, "a"))
@@ -220,8 +220,8 @@ def test_the_networks_of_each_stage_have_their_own_seed() -> None:
 
 def test_pretrained_layers_initialise_the_deep_autoencoder() -> None:
     module = build(pretrained(steps=3))
-    outer, inner, deep = (stage.game for stage in module.stages[:-1])
-    optimizer = module.stages[-2].player_optimizers["generator"].optimizer
+    outer, inner, deep = (stage.game for stage in module.phases[:-1])
+    optimizer = module.phases[-2].player_optimizers["generator"].optimizer
 
     def weights(*networks) -> list[torch.Tensor]:
         return [layer.weight.detach().clone() for network in networks for layer in linear_layers(network)]
@@ -264,7 +264,7 @@ def test_schedules_begin_with_their_stage() -> None:
     rates = []
     for _ in range(6):
         play_step(module)
-        rates.append(module.stages[-1].player_optimizers["generator"].optimizer.param_groups[0]["lr"])
+        rates.append(module.phases[-1].player_optimizers["generator"].optimizer.param_groups[0]["lr"])
     assert rates == [0.1, 0.1, 0.1, 0.1, 0.2, 0.2]
 
 
@@ -288,7 +288,7 @@ def test_a_run_of_stages_is_loaded_sampled_and_extended(tmp_path: Path) -> None:
     settings = ["stages.autoencoder.steps=3", "evaluate_every=5"]
     play(tmp_path / "run", *settings, "steps=2")
     game = load(tmp_path / "run")
-    assert game.step == 5
+    assert game.run_step == 5
     assert game.sample(4).shape == (4, 1, 8, 8)
     cfg = compose(f"run_dir={tmp_path / 'run'}", "n=4", config_name="sample")
     assert sample(cfg).is_file()

@@ -235,7 +235,7 @@ ATTACKS: Mapping[str, Callable[[str], str]] = {
     "alias": builds("ganlab.networks.dcgan.Generator"),
     "alias_of_a_listed": builds("ganlab.config.build.hydra.utils.instantiate"),
     "private": builds("ganlab.training.processes._ignore_interrupts"),
-    "workers": builds("ganlab.training.processes.LocalRanks", count=2),
+    "workers": builds("ganlab.training.processes.LocalProcesses", count=2),
     "callback": builds("ganlab.training.callbacks.record.Checkpoint", folder="x"),
     "drawing": builds("ganlab.theory.ring.draw"),
     "blank_behind": builds("torch.optim.SGD "),
@@ -345,7 +345,7 @@ def test_a_run_of_the_user_and_its_copy_need_no_trust(own: Path, tmp_path: Path)
     shutil.copytree(own, tmp_path / "copy")
     for command in COMMANDS.values():
         command(tmp_path / "copy")
-    assert load(tmp_path / "copy").step == 3  # the resume has signed what it wrote
+    assert load(tmp_path / "copy").run_step == 3  # the resume has signed what it wrote
     resume(tmp_path / "copy", "steps=4")
 
 
@@ -428,7 +428,7 @@ def test_without_a_key_a_run_is_not_signed(tmp_path: Path, monkeypatch: pytest.M
     play(tmp_path / "run", "steps=1", "views=[neighbours]", *OWN)  # which reads the config once more
     with refuses("trick.mine", "test_config.Shift", remedy=r"trust=\[test_config\]$"):
         load(tmp_path / "run")
-    assert load(tmp_path / "run", trust=["test_config"]).step == 1
+    assert load(tmp_path / "run", trust=["test_config"]).run_step == 1
 
 
 def test_a_signature_is_valid_at_every_moment_of_a_resume(own: Path, tmp_path: Path) -> None:

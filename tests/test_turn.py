@@ -104,14 +104,14 @@ def test_other_samples_make_the_fakes_stale() -> None:
     generator = Doubling()
     with torch.no_grad():
         generator.weight.fill_(0)
-    assert (t.replace_network("generator", generator).on_fake.logits == 0).all()
+    assert (t.replace(generator=generator).on_fake.logits == 0).all()
 
 
 def test_another_discriminator_gives_other_verdicts_and_targets() -> None:
     t = turn()
     before = t.on_real.logits
     t.targets  # noqa: B018, is cached here
-    other = t.replace_network("discriminator", Summing(3.0))
+    other = t.replace(discriminator=Summing(3.0))
     assert torch.equal(other.on_real.logits, 3 * before)
     assert other.generated is t.generated
     assert t.on_real.logits is before
@@ -152,7 +152,7 @@ def test_verdicts_are_recomputed_after_an_update_of_the_discriminator(play: str)
 CACHED = {"latent", "generated", "fake", "verdicts", "targets"}
 KEPT = {  # the cached values that stay when a value is replaced
     "player": {"latent", "generated"},
-    "real": {"latent", "generated", "verdicts"},
+    "real": {"latent", "generated", "fake", "verdicts"},
     "latent": {"latent", "verdicts"},
     "generator": {"verdicts"},
     "generated": {"latent", "generated", "verdicts"},
@@ -168,9 +168,7 @@ def test_a_replacement_drops_exactly_the_stale_values(name: str) -> None:
     t.targets  # noqa: B018, caches all values
     assert t.__dict__.keys() >= CACHED
     value = getattr(t, name)
-    is_network = name in ("generator", "discriminator")
-    other = t.replace_network(name, value) if is_network else t.replace(**{name: value})
-    assert other.__dict__.keys() & CACHED == KEPT[name]
+    assert t.replace(**{name: value}).__dict__.keys() & CACHED == KEPT[name]
 
 
 def test_shared_fakes_have_no_gradient_on_the_discriminators_turn() -> None:

@@ -8,7 +8,7 @@ from ganlab.config.compose import compose
 def test_each_player_has_its_own_learning_rate(player: str, rate: float) -> None:
     """The first step of Adam is as large as its learning rate, whatever the gradient."""
     module = game("hinge", [], "alternating", "optimizer=two_time_scales")
-    group = module.stage.player_optimizers[player].optimizer.param_groups[0]
+    group = module.phase.player_optimizers[player].optimizer.param_groups[0]
     assert (group["lr"], list(group["betas"])) == (rate, [0, 0.9])
     before = [w.detach().clone() for w in module.game.weights(player)]
     play_step(module)

@@ -323,7 +323,7 @@ def test_a_game_trains_under_a_plain_trainer_of_lightning() -> None:
         module = build(compose(*SMALL, "metric=none"))
         images = torch.utils.data.DataLoader([torch.zeros(1, 8, 8)] * 64, batch_size=16)
         pl.Trainer(accelerator="cpu", enable_model_summary=False, **quiet, **settings).fit(module, images)
-        return module.game.step
+        return module.game.run_step
 
     assert fit(max_epochs=1, limit_train_batches=3) == 3
     with refuses("max_steps", 3, "automatic optimisation"):

@@ -19,7 +19,7 @@ def is_main_process() -> bool:
     return not is_distributed() or dist.get_rank() == 0
 
 
-class SumOfRanks(torch.autograd.Function):
+class SumOverProcesses(torch.autograd.Function):
     """The sum over processes. Its gradient is the sum of the gradients on all processes."""
 
     @staticmethod
@@ -30,7 +30,7 @@ class SumOfRanks(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return SumOfRanks.apply(gradient)
+        return SumOverProcesses.apply(gradient)
 
 
 def all_gather_with_grad(x: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ def all_gather_with_grad(x: Tensor) -> Tensor:
     # Each process leaves the rows of all other processes zero, so the sum over processes has all rows.
     blocks = [torch.zeros_like(x)] * dist.get_world_size()
     blocks[dist.get_rank()] = x
-    return SumOfRanks.apply(torch.cat(blocks))
+    return SumOverProcesses.apply(torch.cat(blocks))
 
 
 def local_rows(rows: Tensor) -> Tensor:
@@ -52,9 +52,9 @@ def local_rows(rows: Tensor) -> Tensor:
     return rows.chunk(dist.get_world_size())[dist.get_rank()] if is_distributed() else rows
 
 
-def mean_over_ranks(x: Tensor) -> Tensor:
+def mean_over_processes(x: Tensor) -> Tensor:
     """The mean over processes, differentiable."""
-    return SumOfRanks.apply(x) / dist.get_world_size() if is_distributed() else x
+    return SumOverProcesses.apply(x) / dist.get_world_size() if is_distributed() else x
 
 
 def all_reduce_mean_(gradients: list[Tensor]) -> None:
@@ -96,7 +96,7 @@ def make_in_parallel(make: Callable[[slice], Tensor], start: int, stop: int) -> 
     return rows[: stop - start]
 
 
-def any_rank(flag: bool, device: torch.device) -> bool:
+def any_process(flag: bool, device: torch.device) -> bool:
     """Whether the flag is set on any process; the collective runs on `device`."""
     if not is_distributed():
         return flag

@@ -11,7 +11,7 @@ def input_gradients(outputs: Tensor, x: Tensor) -> Tensor:
     """The gradient of each output with respect to the samples that it depends on, [N, D], differentiable.
 
     Args:
-        outputs: [N], or [N, h, w] over patches, whose gradients are summed.
+        outputs: [N], or [N, h, w] over patches; the gradient is then that of the sum over the patches.
         x: samples [B, ...]. Output i depends on the i-th pack alone. A pack is B / N consecutive samples,
             which together have D elements.
     """

@@ -27,33 +27,33 @@ class Stopwatch:
         self.synchronize = synchronize
         self.seconds: dict[str, float] = {}  # by the name of the range
         self._stack: list[str] = []  # names of the ranges that are open, the innermost last
-        self._charged_until = perf_counter()
+        self._added_until = perf_counter()  # all time before this moment has been added to a range
 
     def start(self) -> None:
         """Starts to measure, from zero; `profile_range` uses this stopwatch as long as it is `running`."""
-        self._charge()
+        self._add_elapsed_time()  # so that the time before this call is not added later
         self.seconds = {}
         Stopwatch.running = self
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
         """A context that adds the time of its block to the seconds of the range with this name."""
-        self._charge()
+        self._add_elapsed_time()
         self._stack.append(name)
         try:
             with record_function(name):
                 yield
         finally:
-            self._charge()
+            self._add_elapsed_time()
             self._stack.pop()
 
-    def _charge(self) -> None:
-        """Adds the time since the last charge to the innermost open range."""
+    def _add_elapsed_time(self) -> None:
+        """Adds the time since the last call to the innermost open range."""
         self.synchronize()
         now = perf_counter()
         name = self._stack[-1] if self._stack else OUTSIDE
-        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._charged_until
-        self._charged_until = now
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._added_until
+        self._added_until = now
 
 
 def profile_range(name: str) -> AbstractContextManager[None]:
@@ -67,4 +67,5 @@ def profile_range(name: str) -> AbstractContextManager[None]:
 
 def profiled(name: str, function: Function) -> Function:
     """The function with each call in a range, if a stopwatch runs now; otherwise the function itself."""
+    # The context that `measure` returns also serves as a decorator, which opens a new range for each call.
     return function if Stopwatch.running is None else Stopwatch.running.measure(name)(function)

@@ -124,8 +124,8 @@ class HalfLife(Schedule):
 ScheduleLike = float | Schedule  # a number is the same at every step
 
 
-def as_schedule(key: str, value: ScheduleLike, interval: str) -> Schedule:
-    """Converts a number to a schedule; returns a schedule unchanged.
+def check_schedule(key: str, value: ScheduleLike, interval: str) -> None:
+    """Checks a number, or all values of a schedule.
 
     Args:
         key: the key of the setting, for errors; ".gamma" is the setting `gamma` of the object that calls.
@@ -136,11 +136,17 @@ def as_schedule(key: str, value: ScheduleLike, interval: str) -> Schedule:
     """
     is_accepted = isinstance(value, int | float | Schedule) and not isinstance(value, bool)
     require(is_accepted, "must be a number", key=key, value=value)
-    schedule = value if isinstance(value, Schedule) else Constant(value)
+    # Schedules are monotone, so all values lie between these two.
+    extremes = (value.start, value.end) if isinstance(value, Schedule) else (float(value),)
     reason = f"must be {describe_interval(interval)}"
-    for extreme in (schedule.start, schedule.end):  # schedules are monotone
+    for extreme in extremes:
         require(in_interval(extreme, interval), reason, key=key, value=extreme)
-    return schedule
+
+
+def as_schedule(key: str, value: ScheduleLike, interval: str) -> Schedule:
+    """A schedule unchanged, or a number as a schedule, after `check_schedule` with the same arguments."""
+    check_schedule(key, value, interval)
+    return value if isinstance(value, Schedule) else Constant(value)
 
 
 def nonzero_schedule(key: str, value: ScheduleLike) -> Schedule:

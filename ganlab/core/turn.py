@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -19,30 +19,28 @@ if TYPE_CHECKING:
     from ganlab.objectives.base import Objective
     from ganlab.tricks.base import Tricks
 
-# The cached values of a turn that become stale if an attribute is replaced, by the name of that attribute.
-# The verdicts on replaced samples may stay in the list `verdicts`: `judge` finds a verdict by the identity of
-# its `Sample`, so it does not use them for the new samples.
-STALE: dict[str, set[str]] = {
-    # A trick may exchange fakes, choose targets and change the discriminator's input for one player only. But
-    # `generated` stays: all players get the same generated samples.
-    "player": {"fake", "targets", "verdicts"},
-    "real": {"fake", "targets"},
-    "asked": {"generated", "decoded", "fake", "targets"},
-    "latent": {"generated", "fake", "targets"},
-    "generated": {"fake", "targets"},
-    "posterior": {"code", "decoded", "targets"},
-    "code": {"decoded", "targets"},
-    "decoded": {"targets"},
-    "fake": {"targets"},
-    "verdicts": {"targets"},
-    "is_unrolled": set(),
+# The attributes from which each cached value of a turn is computed.
+COMPUTED_FROM: dict[str, set[str]] = {
+    "latent": {"generator"},
+    "generated": {"latent", "asked", "generator"},
+    "fake": {"generated", "player"},  # tricks exchange fakes on the discriminator's turn only
+    "posterior": {"asked", "encoder"},
+    "code": {"posterior"},
+    "decoded": {"code", "asked", "generator"},
+    # Tricks may change the inputs of the discriminator for one player only. `real` and `fake` are missing
+    # here, because each verdict in the list is stored with its `Sample`, and is used for no other.
+    "verdicts": {"discriminator", "player"},
+    "targets": {"verdicts", "real", "fake", "player"},  # tricks may change targets for one player only
 }
-# The cached values that become stale if a network is replaced.
-STALE_WITH_NETWORK: dict[str, set[str]] = {
-    "generator": {"latent", "generated", "decoded", "fake", "targets"},
-    "discriminator": {"verdicts", "targets"},
-    "encoder": {"posterior", "code", "decoded", "targets"},
-}
+# The names of the attributes that `Turn.replace` accepts, in addition to those of networks.
+REPLACEABLE = {"is_unrolled", *COMPUTED_FROM}.union(*COMPUTED_FROM.values())
+
+
+@cache
+def values_computed_from(attribute: str) -> frozenset[str]:
+    """The names of the cached values that are computed from an attribute, directly or through others."""
+    direct = {value for value, sources in COMPUTED_FROM.items() if attribute in sources}
+    return frozenset(direct).union(*map(values_computed_from, direct))
 
 
 @dataclass(eq=False)
@@ -84,7 +82,7 @@ class Turn:
     asked: Tensor | None = field(init=False)  # the conditions for which the generator is asked
     # The turn from which `seen_by` and `detached` made this one, whose codes it takes.
     origin: Turn | None = field(init=False, default=None)
-    is_detached: bool = field(init=False, default=False)
+    is_detached: bool = field(init=False, default=False)  # whether `detached` made this turn
 
     def __post_init__(self) -> None:
         self.asked = self.batch.real.condition
@@ -99,7 +97,7 @@ class Turn:
         return self.networks["generator"]
 
     @property
-    def discriminator(self) -> Callable[..., Verdict]:
+    def discriminator(self) -> Any:
         return self.networks["discriminator"]
 
     @cached_property
@@ -166,7 +164,7 @@ class Turn:
     def verdicts(self) -> list[tuple[Sample, Verdict]]:
         """The samples that were judged so far in this turn, each with its verdict; `judge` adds to this list.
 
-        It is a cached property and not a field, so that `replace` can drop it like every other cached value.
+        It is a cached property and not a field, so that copies can drop it like every other cached value.
         """
         return []
 
@@ -219,7 +217,7 @@ class Turn:
         """The discriminator's turn on the same generated samples and codes, held constant."""
         view = self._view("discriminator", generated=self.generated.detach())
         view.is_detached = True
-        view.__dict__.pop("decoded", None)  # it is made without gradients when it is first used
+        view.__dict__.pop("decoded", None)  # it is detached when it is first used
         return view
 
     def _view(self, player: Player, **shared: Any) -> Turn:
@@ -229,28 +227,27 @@ class Turn:
             del view.__dict__["real"]  # whether its code is a constant depends on the player
         return view
 
-    def with_new_latents(self) -> Self:
-        """A copy with the same real samples, which draws new latents when they are first used."""
-        return self._without({"latent"} | STALE["latent"])
-
     def replace(self, **changes: Any) -> Self:
-        """A copy with changed attributes, without the cached values that become stale.
+        """A copy with changed attributes or networks, without the cached values computed from them.
 
         If the copy keeps `verdicts`, both turns share this list, and use each other's verdicts.
         """
-        copy = self._without(set().union(*(STALE[name] for name in changes)))
-        copy.__dict__.update(changes)
-        return copy
+        assert changes.keys() <= REPLACEABLE | self.networks.keys()
+        stale = frozenset().union(*map(values_computed_from, changes))
+        networks = {name: changes.pop(name) for name in self.networks if name in changes}
+        return self._copy(
+            stale, {**changes, "networks": {**self.networks, **networks}} if networks else changes
+        )
 
-    def replace_network(self, name: str, network: Callable[..., Any]) -> Self:
-        """A copy with another network, without the cached values that become stale."""
-        copy = self._without(STALE_WITH_NETWORK[name])
-        copy.networks = {**self.networks, name: network}
-        return copy
+    def with_new_latents(self) -> Self:
+        """A copy with the same real samples, which draws new latents when they are first used."""
+        return self._copy(without={"latent", *values_computed_from("latent")}, changes={})
 
-    def _without(self, stale: set[str]) -> Self:
+    def _copy(self, without: Set[str], changes: dict[str, Any]) -> Self:
+        """A copy without the cached values of some names, and then with changed attributes."""
         copy = object.__new__(type(self))  # does the same as copy.copy in a tenth of its time
-        copy.__dict__ = {name: value for name, value in self.__dict__.items() if name not in stale}
+        kept = {name: value for name, value in self.__dict__.items() if name not in without}
+        copy.__dict__ = kept | changes
         return copy
 
 

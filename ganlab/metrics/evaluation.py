@@ -161,7 +161,7 @@ class Evaluation:
             value_name: {
                 "value": value,
                 "better": "higher" if self.higher_is_better[value_name] else "lower",
-                "step": None if game is None else game.step,
+                "step": None if game is None else game.run_step,
                 **self._protocols[value_name],
                 **self._origin(game, depends_on_sampling=value_name in sampled),
                 **self.floors.get(value_name, {}),
@@ -191,9 +191,9 @@ class Evaluation:
         classes = self.classes if game.generator.num_classes else None
         for start in range(0, self.n, CHUNK):
             rows = slice(start, min(start + CHUNK, self.n))
-            samples = game.sample_on_all_ranks(self.n, seed=self.seed, rows=rows, label=classes)
+            samples = game.sample_on_all_processes(self.n, seed=self.seed, rows=rows, label=classes)
             if not samples.isfinite().all():
-                raise Diverged(game.step, "a sample is not finite")
+                raise Diverged(game.run_step, "a sample is not finite")
             yield samples
 
     def _prepare(self, device: torch.device) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.distributed import is_distributed, mean_over_ranks
+from ganlab.core.distributed import is_distributed, mean_over_processes
 from ganlab.networks.base import WEIGHT_LAYERS, evaluating, replace_modules
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -102,10 +102,10 @@ class DifferentiableBatchNorm(_BatchNorm):
             return super().forward(x)
         x32 = at_least_float32(x)
         dims, shape = [0, *range(2, x.ndim)], [1, -1] + [1] * (x.ndim - 2)
-        mean_over_processes = mean_over_ranks if self.synchronised else nn.Identity()
-        mean = mean_over_processes(x32.mean(dims))  # [C]
+        average = mean_over_processes if self.synchronised else nn.Identity()
+        mean = average(x32.mean(dims))  # [C]
         centred = x32 - mean.view(shape)
-        variance = mean_over_processes(centred.square().mean(dims))  # [C]
+        variance = average(centred.square().mean(dims))  # [C]
         self._update_running_statistics(mean.detach(), variance.detach(), count=x.numel() // x.shape[1])
         scale = (variance + self.eps).rsqrt() * (1 if self.weight is None else self.weight)
         normalised = centred * scale.view(shape)

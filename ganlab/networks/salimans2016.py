@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from ganlab.core.distributed import mean_over_ranks
+from ganlab.core.distributed import mean_over_processes
 from ganlab.core.validation import Count, NonEmpty, NotNegative, ValueRange, Widths
 from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer
 from ganlab.networks.priors import Prior
@@ -52,8 +52,8 @@ class NormalisedLinear(nn.Linear):
         if self.initialise_at_next_batch and self.training:
             self.initialise_at_next_batch = False
             with torch.no_grad():
-                mean = mean_over_ranks(projection.mean(0))  # [num_outputs]
-                std = mean_over_ranks((projection - mean).square().mean(0)).sqrt()
+                mean = mean_over_processes(projection.mean(0))  # [num_outputs]
+                std = mean_over_processes((projection - mean).square().mean(0)).sqrt()
                 self.scale.copy_(1 / std)
                 self.bias.copy_(-mean / std)
         return projection * self.scale + self.bias

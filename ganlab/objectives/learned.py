@@ -54,7 +54,7 @@ class LearnedMMD(Objective):
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
         verdicts = (turn.on_real, turn.on_fake)
-        # The features of the samples of all W ranks, [W B, F].
+        # The features of the samples of all W processes, [W B, F].
         real, fake = (all_gather_with_grad(at_least_float32(verdict.features)) for verdict in verdicts)
         sign = 1 if turn.player == "generator" else -1  # the discriminator maximises
         with torch.autocast(real.device.type, enabled=False):

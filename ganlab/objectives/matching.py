@@ -35,7 +35,7 @@ class Matching(Objective):
         self.space = space
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
-        # The vectors of all W ranks, [W B, D].
+        # The vectors of all W processes, [W B, D].
         fake, real = (all_gather_with_grad(self.space(sample)) for sample in (turn.fake, turn.real))
         # Autocast is off, because in bfloat16 the difference of two nearly equal sums would be lost.
         with torch.autocast(fake.device.type, enabled=False):
@@ -122,6 +122,6 @@ class SlicedWasserstein(Matching):
         self.projections, self.p = projections, p
 
     def distance(self, fake: Tensor, real: Tensor, turn: Turn) -> Tensor:
-        # All ranks draw the same lines, because they compute the distance of the same global batch.
+        # All processes draw the same lines, because they compute the distance of the same global batch.
         directions = turn.random.shared_normal("projections", self.projections, fake.shape[1]).to(fake.dtype)
         return distances.sliced_wasserstein(fake, real, normalize(directions), self.p)

@@ -34,12 +34,12 @@ class SteppedRun:
         self.data = build_data(cfg)
         self._module = build(cfg)
         self.game = self._module.game
-        self._batches = iter(self.data.stream(seed, lambda: self.game.step, "cpu"))
+        self._batches = iter(self.data.stream(seed, lambda: self.game.run_step, "cpu"))
 
     def game_after(self, step: int) -> Game:
         """The game after `step` steps, in evaluation mode. Later calls must not be for earlier steps."""
         self._module.train()
-        while self.game.step < step:
+        while self.game.run_step < step:
             self._module.play_step(next(self._batches))
         return self.game.eval()
 

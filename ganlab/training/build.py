@@ -21,7 +21,7 @@ from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.networks.autoencoder import pretrained_initialiser
 from ganlab.networks.norms import DifferentiableBatchNorm
-from ganlab.training.module import GameModule, Stage
+from ganlab.training.module import GameModule, Phase
 from ganlab.training.play import Play
 from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
@@ -29,7 +29,7 @@ NETWORK_NAMES = ("discriminator", "generator", "encoder")  # the keys that clip 
 
 
 def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
-    """The module of a run, with all of its stages.
+    """The module of a run, with all of its phases.
 
     Args:
         cfg: the config of the run.
@@ -41,26 +41,26 @@ def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
     """
     if cfg.compile:
         torch._dynamo.reset()  # forgets what the previous job of a sweep has compiled
-    stages: list[Stage] = []  # in the order of play; the main game is the last one
+    phases: list[Phase] = []  # in the order of play; that of the main game is the last one
     for name, game_cfg in stage_configs(cfg):
-        earlier_games = {stage.name: stage.game for stage in stages}
+        earlier_games = {phase.name: phase.game for phase in phases}
         # In an error about a stage, the key `clip` becomes stages.<name>.clip. The main game needs no prefix.
         prefix = None if name is None else f"stages.{name}"
         with prefixing_all_keys(prefix, separator="."), as_config_errors():
-            stages.append(build_stage(game_cfg, data, earlier_games, name=name, seed=cfg.seed))
+            phases.append(build_phase(game_cfg, data, earlier_games, name=name, seed=cfg.seed))
     with as_config_errors():
-        return GameModule(stages)
+        return GameModule(phases)
 
 
-def build_stage(
+def build_phase(
     cfg: DictConfig, data: Data | None, earlier_games: Mapping[str, Game], *, name: str | None, seed: int
-) -> Stage:
-    """A stage of a run, or its main game.
+) -> Phase:
+    """The phase of a run that plays a stage or the main game.
 
     Args:
         cfg: the config of this game alone, from `stage_configs`.
         data: the data of the run, or None, as in `build`.
-        earlier_games: the games of the stages before this one, by name.
+        earlier_games: the games of the stages before this game, by name.
         name: the name of the stage; None: the main game.
         seed: the seed of the run.
     """
@@ -75,10 +75,10 @@ def build_stage(
     play = instantiate(cfg.play, Play)
     per_player = {"make_optimizer": instantiate(cfg.optimizer), "clip": instantiate(cfg.clip)}
     if name is None:
-        return Stage(game, play, **per_player, seed=seed)
+        return Phase(game, play, **per_player, seed=seed)
     shallow = [earlier_games[earlier].networks for earlier in cfg.pretrained]
     initialise = pretrained_initialiser(game.networks, shallow)
-    return Stage(game, play, **per_player, seed=seed, name=name, steps=cfg.steps, initialise=initialise)
+    return Phase(game, play, **per_player, seed=seed, name=name, steps=cfg.steps, initialise=initialise)
 
 
 def refuse_settings_of_untrained_networks(cfg: DictConfig, game: Game) -> None:
@@ -136,8 +136,9 @@ def load(
     load_weights(module, content)
     game = module.game
     # In a run with stages, the generator of the main game is untrained until they end.
-    is_trained = game.first_step == 0 or game.step > game.first_step
-    reason = f"stopped after {game.step} of the {game.first_step} steps before its generator learns"
+    first_step = module.phases[-1].first_step
+    is_trained = first_step == 0 or game.run_step > first_step
+    reason = f"stopped after {game.run_step} of the {first_step} steps before its generator learns"
     require(is_trained, reason, f"continue it: {shell_override('resume', run.path)}", "run_dir", run_dir)
     return module.to(device).eval().game
 

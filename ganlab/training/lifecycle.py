@@ -57,8 +57,8 @@ def play(session: Session) -> dict[str, float]:
     return metrics
 
 
-def play_rank() -> None:
-    """Plays a run in a process that `LocalRanks` has started."""
+def play_in_started_process() -> None:
+    """Plays a run in a process that `LocalProcesses` has started."""
     threading.Thread(target=exit_after_parent, daemon=True).start()
     cfg: Any = OmegaConf.create(os.environ["GANLAB_CONFIG"])
     try:
@@ -74,7 +74,7 @@ def fit(session: Session) -> None:
     module, trainer = session.module, session.trainer
     device, rank, world_size = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
     seed, stages = session.cfg.seed, session.timetable.steps_and_batch_sizes
-    stream = session.data.stream(seed, lambda: module.game.step, device, rank, world_size, stages)
+    stream = session.data.stream(seed, lambda: module.game.run_step, device, rank, world_size, stages)
     if world_size > 1:
         session.stop.catch_sigterm()
     trainer.fit(module, stream, ckpt_path=session.checkpoint, weights_only=True)
@@ -95,15 +95,15 @@ def error_for_user(session: Session, error: BaseException) -> BaseException:
     if isinstance(error, ConfigError | Diverged | ProcessLost):
         # These errors arise in all processes, so a lost process is their consequence and not their cause.
         return error
-    if lost := session.local_ranks.lost_rank_message():
+    if lost := session.local_processes.lost_process_message():
         return ProcessLost(lost)
     if session.trainer.world_size > 1 and is_lost_connection(error):
         session.stop.ignore_sigterm()  # torchrun sends it, and this process still has to print the error
         resume = shell_override("resume", session.directory.path)
         return ProcessLost(f"another process is gone, so all end; {resume} continues")
-    if isinstance(error, OSError) and (session.module.game.step or session.cfg.resume):
+    if isinstance(error, OSError) and (session.module.game.run_step or session.cfg.resume):
         return session.directory.io_error(error, has_trained=True)
-    if session.module.game.step > session.start_step or not isinstance(error, Exception):
+    if session.module.game.run_step > session.start_step or not isinstance(error, Exception):
         return error
     return ConfigError(f"the first step failed: {error_message(error)} (HYDRA_FULL_ERROR=1 shows where)")
 
@@ -117,7 +117,7 @@ def close(session: Session, logger_status: str) -> None:
         logger_status: failed, stopped or success.
     """
     session.stop.release_sigterm()
-    session.local_ranks.ended.set()  # from here on, the end of a process is no error
+    session.local_processes.ended.set()  # from here on, the end of a process is no error
     for logger in session.trainer.loggers:
         try:
             logger.finalize(logger_status)
@@ -126,8 +126,8 @@ def close(session: Session, logger_status: str) -> None:
             # run, which is reported anyway.
             if logger_status != "failed" or not isinstance(error, OSError):
                 print(f"{type(logger).__name__} could not end: {error_message(error)}", file=sys.stderr)
-    session.local_ranks.end()
-    if logger_status == "failed" and not session.module.game.step and not session.cfg.resume:
+    session.local_processes.end()
+    if logger_status == "failed" and not session.module.game.run_step and not session.cfg.resume:
         session.directory.discard()
     session.directory.release()
 
@@ -147,7 +147,7 @@ def print_header(session: Session) -> None:
     lines = {
         "networks": ", ".join(networks),
         "data": f"{len(data):,} {samples} of {size} ({target_name(cfg.data)}), {data.batch_size} a step",
-        "game": f"{target_name(cfg.objective)} {tricks}, steps {game.step + 1:,} to {last_step:,}",
+        "game": f"{target_name(cfg.objective)} {tricks}, steps {game.run_step + 1:,} to {last_step:,}",
         "device": "{device}, threads: {threads}, processes: {processes}".format(**session.hardware)
         + f", precision: {cfg.trainer.precision}",
     }
@@ -158,7 +158,7 @@ def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -
     """Prints the speed, the metrics, the paths of the results, and a command to continue with."""
     path, data, evaluation, bar = session.directory.path, session.data, session.evaluation, session.bar
     speed = f"{bar.seconds:.1f} s, {bar.images_per_second:,.0f} images/s"
-    lines = {"steps": f"{session.module.game.step:,}", "training": speed}
+    lines = {"steps": f"{session.module.game.run_step:,}", "training": speed}
     samples = "samples" if data.value_range is None else "images"
     run = shell_override("run_dir", path)
     for name, value in metrics.items():

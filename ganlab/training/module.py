@@ -1,9 +1,8 @@
-"""The Lightning module of a run, the stages that it plays, and the optimisers of their players."""
+"""The Lightning module of a run, the phases that it plays, and the optimisers of their players."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import reduce
-from itertools import pairwise
 from typing import Any
 
 import pytorch_lightning as pl
@@ -17,7 +16,7 @@ from ganlab.core.errors import ConfigError, require
 from ganlab.core.players import Player
 from ganlab.core.profiling import profile_range
 from ganlab.core.randomness import RandomStreams, reseed
-from ganlab.core.schedules import ScheduleLike, as_schedule, at_step, has_schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, at_step, check_schedule, has_schedule, nonzero_schedule
 from ganlab.core.turn import Turn
 from ganlab.game import Game
 from ganlab.training.play import LossTerms, Play, Weights
@@ -42,9 +41,7 @@ class PlayerOptimizer:
         self.schedules = {name: value for name, value in make.keywords.items() if has_schedule(value)}
         for name, value in self.schedules.items():
             for schedule in value if isinstance(value, list) else [value]:  # `betas` is a list
-                # Called for its errors alone. Its result is not needed, because `at_step` also accepts the
-                # numbers and schedules as they are.
-                as_schedule(f"optimizer.{player}.{name}", schedule, "[0, inf]")
+                check_schedule(f"optimizer.{player}.{name}", schedule, "[0, inf]")
         try:
             self.optimizer: Optimizer = make(weights, **self._scheduled_values(step=0))
         except (TypeError, ValueError, RuntimeError) as error:
@@ -65,23 +62,23 @@ class PlayerOptimizer:
         torch.clear_autocast_cache()  # it holds casts of the old weights
 
 
-class Stage:
+class Phase:
     """A game with its play and its optimisers; together they can play a step.
 
-    In this module and in `ganlab.training.build`, the main game counts as the last stage. `game.step` counts
-    the steps of the whole run. Schedules receive `game.game_step`, the steps since this game began.
+    A run plays its phases one after the other: first one for each stage, then that of the main game.
 
     Args:
         make_optimizer: the argument `make` of `PlayerOptimizer` for each player.
         clip: the argument `clip` of `PlayerOptimizer` for each player.
         seed: the seed of the run.
-        name: the name of the stage, which precedes recorded names; empty for the main game.
+        name: the name of the stage, which precedes the names of its scalars; empty for the main game.
         steps: the number of steps of the stage; not used for the main game, which ends with the run.
-        initialise: a function that copies weights of earlier stages into the game, before the first step of
-            this one; None: there is nothing to copy.
+        initialise: a function that is called before the first step of this phase, and copies weights of
+            earlier stages into the game; None: there is nothing to copy.
     """
 
-    # The index of this process, and the number of processes that share each batch; set by `GameModule.setup`.
+    # The number of this process, counted from 0, and the number of processes that share each batch.
+    # `GameModule.setup` sets both.
     rank, world_size = 0, 1
 
     def __init__(
@@ -90,37 +87,47 @@ class Stage:
     ):  # fmt: skip
         self.game, self.play, self.seed = game, play, seed
         self.name, self.steps, self.initialise = name, steps, initialise
+        # `GameModule` sets the next two attributes.
+        self.main_game = game  # the main game of the run, which counts the steps of all phases
+        self.first_step = 0  # the number of steps of all phases before this one
         self.scalars: dict[str, Tensor] = {}
         self.player_optimizers = {
             player: PlayerOptimizer(player, game.weights(player), make_optimizer[player], clip[player])
             for player in game.players
         }
 
+    @property
+    def step(self) -> int:
+        """The number of steps of this phase so far, which schedules and tricks receive.
+
+        It is negative during earlier phases.
+        """
+        return self.main_game.run_step - self.first_step
+
     def play_step(self, batch: Batch) -> None:
         """Plays one step on a batch."""
-        reseed(self.seed, self.rank, self.game.step)
+        reseed(self.seed, self.rank, self.main_game.run_step)
         torch.set_autocast_cache_enabled(True)  # Lightning disables it and casts the weights in every pass
         with profile_range("the play"):
             self.play(self, batch)
         for name, value in self.game.tricks.scalars().items():
             self.record(name, value)
-        self.game.step += 1
 
     def record(self, name: str, value: Tensor) -> None:
         self.scalars[f"{self.name}/{name}" if self.name else name] = value.detach()
 
     def active_players(self) -> tuple[Player, ...]:
-        """The players that move in this step.
+        """The players that all tricks let move in this step.
 
-        To be called before the first of them moves, because a move may change which players may move.
+        To be called before the first of them moves, because a move may change the decisions of tricks.
         """
-        return tuple(player for player in self.game.players if self.game.may_move(player))
+        return tuple(p for p in self.game.players if self.game.tricks.may_move(p, self.step))
 
     def turn(self, player: Player, batch: Batch, *extra_key: str) -> Turn:
         """A player's turn in this step. An extra key gives a second turn different random numbers."""
-        key: tuple[int | str, ...] = (self.seed, self.game.step, player, *extra_key)
-        ranks = {"rank": self.rank, "world_size": self.world_size}
-        return self.game.turn(player, batch, RandomStreams(*key, device=batch.real.x.device, **ranks))
+        key: tuple[int | str, ...] = (self.seed, self.main_game.run_step, player, *extra_key)
+        random = RandomStreams(*key, device=batch.real.x.device, rank=self.rank, world_size=self.world_size)
+        return self.game.turn(player, batch, random, self.step)
 
     def leading_turn(self, batch: Batch, *extra_key: str) -> Turn:
         """The turn of the last player, from whose fakes the turns of all players are computed."""
@@ -160,7 +167,7 @@ class Stage:
                 torch._foreach_copy_([*self.game.weights(player)], weights)
         self._update(terms_by_player.keys())
         for player in terms_by_player:
-            self.game.after_update(player)
+            self.game.tricks.after_update(player, self.game.networks, self.step)
 
     def _differentiate(self, terms_by_player: LossTerms) -> None:
         for i, (player, terms) in enumerate(terms_by_player.items(), start=1):
@@ -174,59 +181,59 @@ class Stage:
     def _update(self, players: Iterable[Player]) -> None:
         for player in players:
             with profile_range(player):
-                self.player_optimizers[player].update(self.game.game_step, self.record)
+                self.player_optimizers[player].update(self.step, self.record)
 
 
 class GameModule(pl.LightningModule):
-    """Plays the stages of a run one after the other.
+    """Plays the phases of a run one after the other.
 
-    `game` is the main game, which is evaluated and sampled. Its `step` counts the steps of the whole run
-    (Lightning's `global_step` counts the steps of optimisers). Each step starts by seeding every random
-    generator from the seed of the run and the number of the step. So a step depends only on the seed, on its
-    number and on the state before it. A run that was killed and resumed therefore equals the uninterrupted
-    run bit for bit.
+    `game` is the main game, which is evaluated and sampled. Its `run_step` is the number of steps of the run
+    so far, in all phases (Lightning's `global_step` counts the steps of optimisers). Each step starts by
+    seeding every random generator from the seed of the run and this number. So a step depends only on the
+    seed, on its number and on the state before it. A run that was killed and resumed therefore equals the
+    uninterrupted run bit for bit.
 
     Args:
-        stages: the stages in the order in which they are played; the last one is the main game. The
-            constructor sets `first_step` of each game.
+        phases: the phases in the order in which they are played; the last one is that of the main game.
 
     Attributes:
-        scalars: the scalars of the latest step by name, tensors [] on the device. The stage records them, and
+        scalars: the scalars of the latest step by name, tensors [] on the device. The phase records them, and
             callbacks read them; reading a value waits for the device. The names are "player/term" for a loss
-            term, "player/gradient_norm", and "trick/name" for a scalar of a trick. In a stage before the main
-            game, they begin with the name of the stage and a slash.
+            term, "player/gradient_norm", and "trick/name" for a scalar of a trick. In a stage, they begin
+            with the name of the stage and a slash.
         metrics: the metrics by name; empty unless the step was evaluated.
     """
 
-    def __init__(self, stages: Sequence[Stage]):
+    def __init__(self, phases: Sequence[Phase]):
         super().__init__()
         self.automatic_optimization = False
-        self.stages = stages
-        *earlier, last = stages
-        self.game = last.game
-        # Checkpoints contain the weights of earlier games under the names before.<stage>.game.<weight>.
-        self.before = nn.ModuleDict({stage.name: nn.ModuleDict({"game": stage.game}) for stage in earlier})
+        self.phases = phases
+        *stages, main = phases
+        self.game = main.game
+        # Checkpoints contain the weights of the games of stages under the names before.<stage>.game.<weight>.
+        self.before = nn.ModuleDict({stage.name: nn.ModuleDict({"game": stage.game}) for stage in stages})
         self.scalars: dict[str, Tensor] = {}
         self.metrics: dict[str, float] = {}
-        for previous, stage in pairwise(stages):
-            # The games count the steps of the run, so each game needs to know at which of them it begins.
-            stage.game.first_step = previous.game.first_step + previous.steps
+        first_step = 0
+        for phase in phases:
+            phase.main_game, phase.first_step = self.game, first_step
+            first_step += phase.steps
 
     @property
-    def stage(self) -> Stage:
-        """The stage that plays the next step."""
-        step, earlier, main = self.game.step, self.stages[:-1], self.stages[-1]
-        return next((stage for stage in earlier if step < stage.game.first_step + stage.steps), main)
+    def phase(self) -> Phase:
+        """The phase that plays the next step."""
+        *stages, main = self.phases
+        return next((stage for stage in stages if stage.step < stage.steps), main)
 
-    def setup(self, stage: str) -> None:
-        reason = "counts steps of Lightning's automatic optimisation, and a game takes none"
+    def setup(self, stage: str) -> None:  # for Lightning, a stage is "fit" or "test"
+        reason = "counts steps of Lightning's automatic optimisation, which a game does not use"
         remedy = "set max_epochs=1 and limit_train_batches=<steps>"
         require(self.trainer.max_steps < 0, reason, remedy, "max_steps", self.trainer.max_steps)
-        for game_stage in self.stages:
-            game_stage.rank, game_stage.world_size = self.trainer.global_rank, self.trainer.world_size
+        for phase in self.phases:
+            phase.rank, phase.world_size = self.trainer.global_rank, self.trainer.world_size
 
     def configure_optimizers(self) -> list[Optimizer]:
-        return [player.optimizer for stage in self.stages for player in stage.player_optimizers.values()]
+        return [player.optimizer for phase in self.phases for player in phase.player_optimizers.values()]
 
     def training_step(self, dataloader_iter: Iterator[Any]) -> None:
         # The argument's name makes Lightning pass the iterator. If Lightning fetched the batches, it would
@@ -243,14 +250,12 @@ class GameModule(pl.LightningModule):
 
     def play_step(self, batch: Batch) -> None:
         """Plays one step on a batch."""
-        stage = self.stage
-        # `self.game` is the main game. Its `step` counts the steps of the run, also during earlier stages. In
-        # an earlier stage, this line copies the count to the game of the stage, `stage.play_step` adds 1, and
-        # the last line copies it back. In the main stage, `stage.game` is `self.game`: nothing is copied.
-        stage.game.step = self.game.step
-        if stage.game.game_step == 0 and stage.initialise is not None:
-            stage.initialise()
-            stage.game.on_weights_loaded()
-        self.scalars = stage.scalars = {}
-        stage.play_step(batch)
-        self.game.step = stage.game.step
+        phase = self.phase
+        if phase.step == 0 and phase.initialise is not None:
+            phase.initialise()
+            phase.game.on_weights_loaded()
+        self.scalars = phase.scalars = {}
+        phase.play_step(batch)
+        self.game.run_step += 1
+        # The saved state of a stage's game contains the step of the run at which the stage ended.
+        phase.game.run_step = self.game.run_step

@@ -13,7 +13,7 @@ from ganlab.core.players import Player
 from ganlab.core.turn import Turn
 
 if TYPE_CHECKING:
-    from ganlab.training.module import Stage
+    from ganlab.training.module import Phase
 
 LossTerms = dict[Player, dict[str, Tensor]]  # the loss terms of each player that moves, by name
 Weights = dict[Player, list[Tensor]]  # the weights of each player
@@ -23,16 +23,16 @@ class Play(ABC):
     """Base class of the four plays."""
 
     @abstractmethod
-    def __call__(self, stage: Stage, batch: Batch) -> None:
-        """Plays one step through the stage, which provides turns, losses and moves."""
+    def __call__(self, phase: Phase, batch: Batch) -> None:
+        """Plays one step of a phase of the run, which provides turns, losses and moves."""
 
 
 class Alternating(Play):
     """The discriminator moves, then the generator on new fakes against the updated discriminator."""
 
-    def __call__(self, stage: Stage, batch: Batch) -> None:
-        for player in stage.active_players():
-            stage.move({player: stage.losses(stage.turn(player, batch))})
+    def __call__(self, phase: Phase, batch: Batch) -> None:
+        for player in phase.active_players():
+            phase.move({player: phase.losses(phase.turn(player, batch))})
 
 
 class Shared(Play):
@@ -42,13 +42,13 @@ class Shared(Play):
     change the weights through which the gradients of the others flow.
     """
 
-    def __call__(self, stage: Stage, batch: Batch) -> None:
-        players = stage.active_players()
-        turn = stage.leading_turn(batch)
+    def __call__(self, phase: Phase, batch: Batch) -> None:
+        players = phase.active_players()
+        turn = phase.leading_turn(batch)
         if "discriminator" in players:
-            stage.move({"discriminator": stage.losses(turn.detached())})
+            phase.move({"discriminator": phase.losses(turn.detached())})
         if others := [player for player in players if player != "discriminator"]:
-            stage.move(simultaneous_losses(stage, others, turn))
+            phase.move(simultaneous_losses(phase, others, turn))
 
 
 class Simultaneous(Play):
@@ -57,8 +57,8 @@ class Simultaneous(Play):
     This is what the code of Goodfellow et al. (2014) does.
     """
 
-    def __call__(self, stage: Stage, batch: Batch) -> None:
-        stage.move(simultaneous_losses(stage, stage.active_players(), stage.leading_turn(batch)))
+    def __call__(self, phase: Phase, batch: Batch) -> None:
+        phase.move(simultaneous_losses(phase, phase.active_players(), phase.leading_turn(batch)))
 
 
 class Extragradient(Play):
@@ -75,19 +75,19 @@ class Extragradient(Play):
     norm. The paper's average of the weights is the trick ema.
     """
 
-    def __call__(self, stage: Stage, batch: Batch) -> None:
-        players = stage.active_players()
-        ahead = simultaneous_losses(stage, players, stage.leading_turn(batch, "ahead"))
-        old_weights = stage.step_ahead(ahead)
-        terms_by_player = simultaneous_losses(stage, players, stage.leading_turn(batch))
-        stage.move(terms_by_player, start=old_weights)
+    def __call__(self, phase: Phase, batch: Batch) -> None:
+        players = phase.active_players()
+        ahead = simultaneous_losses(phase, players, phase.leading_turn(batch, "ahead"))
+        old_weights = phase.step_ahead(ahead)
+        terms_by_player = simultaneous_losses(phase, players, phase.leading_turn(batch))
+        phase.move(terms_by_player, start=old_weights)
 
 
-def simultaneous_losses(stage: Stage, players: Iterable[Player], turn: Turn) -> LossTerms:
+def simultaneous_losses(phase: Phase, players: Iterable[Player], turn: Turn) -> LossTerms:
     """The loss terms of some players, computed from one pass and one set of verdicts.
 
     Args:
         turn: the turn of any player but the discriminator, whose fakes have gradients to the generator. All
             players see these fakes, also the discriminator.
     """
-    return {player: stage.losses(turn.seen_by(player)) for player in players}
+    return {player: phase.losses(turn.seen_by(player)) for player in players}

@@ -27,8 +27,8 @@ from ganlab.core.validation import Positive
 class UnwrappedDDPStrategy(DDPStrategy):
     """Lightning's DDP without the wrapper around the module: each `PlayerOptimizer` averages its gradients.
 
-    The wrapper does not see gradients that `backward(inputs=...)` computes, so with it the ranks would drift
-    apart under simultaneous play, without an error.
+    The wrapper does not see gradients that `backward(inputs=...)` computes, so with it the processes would
+    drift apart under simultaneous play, without an error.
 
     Args:
         patience: the hours that a process waits for the others, for example while the first one evaluates.
@@ -44,7 +44,9 @@ class UnwrappedDDPStrategy(DDPStrategy):
 
 
 def ranks_to_start(devices: int, num_nodes: int) -> range:
-    """The ranks that this process has to start; none if rank 0, torchrun or SLURM has started this process.
+    """The numbers of the processes that this process has to start: 1, 2, ... for the first process of a run.
+
+    There are none to start if the first process, torchrun or SLURM has started this process.
 
     Args:
         devices: the number of processes on each machine.
@@ -82,8 +84,8 @@ def is_lost_connection(error: BaseException) -> bool:
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and names_backend)
 
 
-class LocalRanks:
-    """The processes of a run that this process, rank 0, starts on its machine; none in most runs.
+class LocalProcesses:
+    """The processes of a run that this process, the first one, starts on its machine; none in most runs.
 
     The processes receive the config of the run. Lightning would have them repeat the command line instead,
     and in a sweep each of them would then start the sweep. The constructor sets variables of the environment,
@@ -102,13 +104,13 @@ class LocalRanks:
             self.environment = address | {"NODE_RANK": "0", "LOCAL_RANK": "0"}
         os.environ |= self.environment
 
-    def start(self, cfg: DictConfig, on_rank_lost: Callable[[str], None]) -> None:
+    def start(self, cfg: DictConfig, on_process_lost: Callable[[str], None]) -> None:
         """Starts the processes, and a thread that ends this process if one of them dies.
 
         Args:
             cfg: the config of the run, which the processes receive in a variable of the environment.
-            on_rank_lost: a function that receives a message about the process that died. It is called only if
-                this process does not end by itself within ten seconds.
+            on_process_lost: a function that receives a message about the process that died. It is called only
+                if this process does not end by itself within ten seconds.
         """
         if not self.ranks:
             return
@@ -117,13 +119,13 @@ class LocalRanks:
         common = os.environ | {"GANLAB_PARENT": str(os.getpid()), "GANLAB_CONFIG": config}
         # The processes have the import path of this one. With `-P`, Python adds no entry of its own to it.
         set_path = f"import sys; sys.path[:] = {sys.path}"
-        script = f"{set_path}; from ganlab.training.lifecycle import play_rank; play_rank()"
+        script = f"{set_path}; from ganlab.training import lifecycle; lifecycle.play_in_started_process()"
         for rank in self.ranks:
             command = [sys.executable, "-P", "-c", script]
             env = common | {"LOCAL_RANK": str(rank)}
             self.processes.append(subprocess.Popen(command, preexec_fn=_ignore_interrupts, env=env))
         atexit.register(self.end)
-        threading.Thread(target=self._watch, args=(on_rank_lost,), daemon=True).start()
+        threading.Thread(target=self._watch, args=(on_process_lost,), daemon=True).start()
 
     def end(self) -> None:
         """Kills the processes; removes the variables and the process group that connect this one to them."""
@@ -135,7 +137,7 @@ class LocalRanks:
         if self.processes and dist.is_initialized():
             dist.destroy_process_group()  # the next job of a sweep creates its own
 
-    def lost_rank_message(self) -> str | None:
+    def lost_process_message(self) -> str | None:
         """A message about a process that has died; None if all are alive after half a second.
 
         This method waits so long because the death of a process cannot be seen at once.
@@ -148,14 +150,14 @@ class LocalRanks:
             time.sleep(0.05)
         return None
 
-    def _watch(self, on_rank_lost: Callable[[str], None]) -> None:
-        while not (lost := self.lost_rank_message()):
+    def _watch(self, on_process_lost: Callable[[str], None]) -> None:
+        while not (lost := self.lost_process_message()):
             if self.ended.wait(timeout=2):
                 return
         # This process waits, because a collective with a dead process usually fails by itself, and the run
         # then ends cleanly.
         if not self.ended.wait(timeout=10):
-            on_rank_lost(lost)
+            on_process_lost(lost)
             print(f"run: {lost}", file=sys.stderr, flush=True)
             os._exit(1)
 
@@ -163,18 +165,19 @@ class LocalRanks:
 def _ignore_interrupts() -> None:
     """Ignores Ctrl-C, which the terminal sends to all processes.
 
-    Until training starts, only rank 0 reacts to Ctrl-C. Then the handler of `Stop` replaces this one.
+    Until training starts, only the first process reacts to Ctrl-C. Then the handler of `Stop` replaces this
+    one.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def has_parent() -> bool:
-    """Whether the process that started this rank is still running."""
+    """Whether the process that started this one is still running."""
     return os.getppid() == int(os.environ["GANLAB_PARENT"])
 
 
 def exit_after_parent() -> None:
-    """Waits until the process that started this rank has ended, then ends this rank.
+    """Waits until the process that started this one has ended, then ends this one.
 
     Called in a thread, because a collective with a process that has ended would wait for hours.
     """

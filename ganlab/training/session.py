@@ -23,7 +23,7 @@ from ganlab.training.callbacks.record import AtomicIO, Checkpoint, LogScalars
 from ganlab.training.callbacks.stop import Stop
 from ganlab.training.callbacks.weights_and_biases import check_wandb_mode
 from ganlab.training.process_settings import keep_memory, silence_lightning
-from ganlab.training.processes import LocalRanks, cluster_environment
+from ganlab.training.processes import LocalProcesses, cluster_environment
 from ganlab.training.provenance import command_line, git_commit, versions
 
 
@@ -60,12 +60,12 @@ class Session:
         self.hardware_history: list[dict[str, Any]] = []
         with as_config_errors():
             callbacks = self._build_callbacks()
-        self.local_ranks = LocalRanks(cfg.trainer.devices, cfg.trainer.get("num_nodes", 1))
+        self.local_processes = LocalProcesses(cfg.trainer.devices, cfg.trainer.get("num_nodes", 1))
         try:
             self._build_trainer(callbacks)
             self._begin()
         except BaseException as error:
-            self.local_ranks.end()  # otherwise the next job of a sweep would wait for them
+            self.local_processes.end()  # otherwise the next job of a sweep would wait for them
             self.directory.discard()
             self.directory.release()
             if isinstance(error, OSError):
@@ -139,7 +139,7 @@ class Session:
             self.directory.make_folders()
             self.directory.write_config(cfg)
         self.write_summary("running", reason=None)
-        self.local_ranks.start(cfg, lambda lost: self.write_failure(ProcessLost(lost)))
+        self.local_processes.start(cfg, lambda lost: self.write_failure(ProcessLost(lost)))
 
     def _resume(self) -> None:
         """Restores the last checkpoint. A run that was killed early has none, and starts again."""
@@ -152,7 +152,7 @@ class Session:
         self.checkpoint, content = self.directory.checkpoint()
         load_weights(self.module, content)
         # The setting `steps` counts the steps of the main game only.
-        self.start_step, main_steps = self.module.game.step, self.module.game.game_step
+        self.start_step, main_steps = self.module.game.run_step, self.module.phases[-1].step
         reason = f"{self.cfg.resume} has already played {main_steps} steps"
         require(main_steps <= self.cfg.steps, reason, "raise it", "steps", self.cfg.steps)
         changed = {name: saved[name] for name, now in self.hardware.items() if saved.get(name, now) != now}
@@ -164,7 +164,7 @@ class Session:
 
     def write_summary(self, status: str, reason: str | None) -> None:
         """Writes the status of the run, its speed, its metrics and its provenance to summary.json."""
-        step, metrics = self.module.game.step, self.evaluate_callback.latest_records
+        step, metrics = self.module.game.run_step, self.evaluate_callback.latest_records
         if self.is_main:
             self.directory.write_summary(
                 status=status,

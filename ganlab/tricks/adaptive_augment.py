@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from ganlab.core.batch import Sample, at_least_float32
 from ganlab.core.capability import Capability
-from ganlab.core.distributed import mean_over_ranks
+from ganlab.core.distributed import mean_over_processes
 from ganlab.core.players import Networks, Player
 from ganlab.core.turn import Turn
 from ganlab.core.validation import Count, Positive
@@ -50,7 +50,7 @@ class AdaptiveAugment(AugmentingTrick):
         terms = compute(turn)
         if turn.judges and not turn.is_unrolled:
             mean_sign = at_least_float32(turn.on_real.logits.detach()).sign().mean()
-            self.latest.copy_(mean_over_ranks(mean_sign))
+            self.latest.copy_(mean_over_processes(mean_sign))
             self.global_batch_size = len(turn.real.x) * turn.random.world_size
         return terms
 

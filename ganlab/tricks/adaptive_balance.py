@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ganlab.core.batch import at_least_float32
 from ganlab.core.capability import Capability
-from ganlab.core.distributed import mean_over_ranks
+from ganlab.core.distributed import mean_over_processes
 from ganlab.core.errors import require
 from ganlab.core.players import Player
 from ganlab.core.turn import Turn
@@ -78,10 +78,11 @@ class AdaptiveBalance(Trick):
             return terms
         if self.measure == "loss_ratio":
             loss = torch.stack([at_least_float32(term.detach()).mean() for term in terms.values()]).sum()
-            self.latest[0 if turn.player == "generator" else 1] = mean_over_ranks(loss)
+            self.latest[0 if turn.player == "generator" else 1] = mean_over_processes(loss)
         # The generator's turn measures the lead only if the discriminator has skipped this step.
         elif turn.judges or self.measured_step != turn.step:
-            self.latest[0] = mean_over_ranks(accuracy(turn) if self.measure == "accuracy" else ranking(turn))
+            lead = accuracy(turn) if self.measure == "accuracy" else ranking(turn)
+            self.latest[0] = mean_over_processes(lead)
         self.measured_step = turn.step
         return terms
 

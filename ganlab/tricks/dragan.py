@@ -1,7 +1,7 @@
 from torch import Tensor
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.distributed import mean_over_ranks
+from ganlab.core.distributed import mean_over_processes
 from ganlab.core.gradients import input_gradients, row_norms
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Turn
@@ -30,7 +30,7 @@ class DRAGAN(GradientRegulariser):
         position = turn.random.uniform("dragan", num_packs, *(1 for _ in x.shape[1:])).to(x.dtype)
         position = position.repeat_interleave(len(x) // num_packs, 0)  # one for all samples of a pack
         elements = at_least_float32(x)
-        std = mean_over_ranks((elements - mean_over_ranks(elements.mean())).square().mean()).sqrt()
+        std = mean_over_processes((elements - mean_over_processes(elements.mean())).square().mean()).sqrt()
         points = (x + position * self.size(turn.step) * std * noise).requires_grad_()
         norms = row_norms(input_gradients(turn.judge(turn.real._replace(x=points)).logits, points))
         return (norms - self.target(turn.step)).square()

@@ -1,6 +1,6 @@
 from ganlab.core.batch import at_least_float32
 from ganlab.core.capability import Capability
-from ganlab.core.distributed import mean_over_ranks
+from ganlab.core.distributed import mean_over_processes
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Turn
 from ganlab.tricks.base import Compute, Terms, Trick
@@ -32,5 +32,5 @@ class FeatureMatching(Trick):
         if self.replace:
             terms = {name: term for name, term in terms.items() if not name.startswith("adversarial")}
         on_real, on_fake = (at_least_float32(v.features).mean(0) for v in (turn.on_real, turn.on_fake))  # [F]
-        gap = mean_over_ranks(on_real - on_fake)
+        gap = mean_over_processes(on_real - on_fake)
         return {**terms, "feature_matching": self.weight(turn.step) * gap.square().sum()}

@@ -3,7 +3,7 @@ from torch import nn
 
 from ganlab.core.batch import at_least_float32
 from ganlab.core.capability import Capability
-from ganlab.core.distributed import mean_over_ranks
+from ganlab.core.distributed import mean_over_processes
 from ganlab.core.players import Networks, Player
 from ganlab.core.schedules import ScheduleLike, as_schedule, nonzero_schedule
 from ganlab.core.turn import Turn
@@ -35,7 +35,7 @@ class LeCam(Trick):
 
     def terms(self, turn: Turn) -> Terms:
         real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)
-        means = mean_over_ranks(torch.stack([real.detach().mean(), fake.detach().mean()]))
+        means = mean_over_processes(torch.stack([real.detach().mean(), fake.detach().mean()]))
         decay = self.decay(turn.step)
         weight_of_batch = (1 - decay) / (1 - decay ** (self.moves + 1))
         averages = self.averages.lerp(means.to(self.averages), weight_of_batch)

@@ -1,7 +1,7 @@
 from torch import Tensor
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.distributed import mean_over_ranks
+from ganlab.core.distributed import mean_over_processes
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Turn
 from ganlab.core.validation import Positive
@@ -34,4 +34,4 @@ class ModeSeeking(Trick):
 
 def mean_distance(a: Tensor, b: Tensor) -> Tensor:
     """The mean absolute difference between the elements of two global batches, a scalar."""
-    return mean_over_ranks((at_least_float32(a) - at_least_float32(b)).abs().mean())
+    return mean_over_processes((at_least_float32(a) - at_least_float32(b)).abs().mean())

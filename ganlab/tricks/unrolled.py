@@ -7,7 +7,7 @@ from torch.func import functional_call
 
 from ganlab.core.batch import Sample, at_least_float32
 from ganlab.core.capability import Capability
-from ganlab.core.distributed import mean_over_ranks
+from ganlab.core.distributed import mean_over_processes
 from ganlab.core.players import Networks
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Turn
@@ -55,7 +55,7 @@ class Unrolled(Trick):
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         if turn.judges:
             return compute(turn)
-        network = NetworkInUse([turn.discriminator])  # type: ignore[list-item]
+        network = NetworkInUse([turn.discriminator])
         weights = {name: weight.detach().requires_grad_() for name, weight in network.named_parameters()}
         buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
         # call(weights | buffers, args=(compute, turn)) returns compute(turn) for a discriminator with these
@@ -72,7 +72,7 @@ class Unrolled(Trick):
             inputs = list(weights.values())
             gradients = torch.autograd.grad(loss, inputs, create_graph=True, materialize_grads=True)
             for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
-                weights[name] = weight - self.lr(turn.step) * mean_over_ranks(gradient)
+                weights[name] = weight - self.lr(turn.step) * mean_over_processes(gradient)
         # The verdicts in `turn` are those of the current weights. They are dropped, so that the samples are
         # judged again, with the unrolled weights.
         return call(weights | buffers, args=(compute, turn.replace(verdicts=[], is_unrolled=True)))

@@ -43,7 +43,7 @@ def sample_picture(
         label: the class of all samples; None: the classes in turn, if the generator is conditional.
     """
     if samples.ndim == 2 and data is not None:
-        return plot_points(samples, data, game.step)
+        return plot_points(samples, data, game.run_step)
     num_classes = game.generator.num_classes if label is None else None  # None: nothing is sorted by class
     columns, grid_classes = grid_layout(len(samples), num_classes)
     if label is not None:

@@ -58,7 +58,7 @@ def sample_view(options: Any, run: RunDirectory, game: Game, data: Data | None) 
     config = run.config()
     value_range, names = config.data.get("range"), config.get("class_names") or ()
     samples = game.sample(options.n, options.seed, options["class"])
-    caption = f"{options.n} samples at step {game.step}"
+    caption = f"{options.n} samples at step {game.run_step}"
     if options.format == "files":
         labels = game.labels(options.n, options["class"])
         classes = [] if labels is None else [slug(names[i]) if names else str(i) for i in labels.tolist()]
@@ -87,7 +87,7 @@ def neighbours_view(options: Any, run: RunDirectory, game: Game, data: Data | No
     samples = game.sample(options.n, options.seed, options["class"])
     train = (x for x, _ in data.split("train", samples.device, batch_size=1000))
     images, distances = nearest_images(samples, train, embed)
-    caption = f"{options.n} samples at step {game.step} above their nearest training images"
+    caption = f"{options.n} samples at step {game.run_step} above their nearest training images"
     caption += f" (in {distance_name}: median {float(distances.median()):.3f})"
     columns = min(options.columns, options.n)
     return View(caption, [interleave_rows(samples, images, data.value_range, columns)])
@@ -105,7 +105,7 @@ def interpolation_view(options: Any, run: RunDirectory, game: Game, data: Data |
     latents = torch.cat([interpolate(start, end, t) for start, end in ends.view(rows, 2, -1)])
     row_labels = game.labels(rows, options["class"])
     labels = None if row_labels is None else row_labels.repeat_interleave(columns)
-    caption = f"{rows} paths between samples at step {game.step}, by {options.path}"
+    caption = f"{rows} paths between samples at step {game.run_step}, by {options.path}"
     samples = game.generate_in_batches(latents, labels)
     return View(caption, [grid(samples, run.config().data.range, columns=columns)])
 
@@ -122,7 +122,7 @@ def arithmetic_view(options: Any, run: RunDirectory, game: Game, data: Data | No
     shown_latents = torch.cat([latents[[*plus, *minus]], result[None]])
     shown_labels = None if labels is None else labels[[*plus, *minus, plus[0]]]
     samples = game.generate_in_batches(shown_latents, shown_labels)
-    caption = f"samples {plus} less {minus}, and the result, at step {game.step}"
+    caption = f"samples {plus} less {minus}, and the result, at step {game.run_step}"
     return View(caption, [grid(samples, run.config().data.range, columns=len(samples))])
 
 

@@ -19,7 +19,7 @@ from ganlab.game import Game
 from ganlab.networks import priors
 from ganlab.networks.base import ConditionalSequential, Discriminator, Generator
 from ganlab.objectives.base import Objective
-from ganlab.training.module import GameModule, Stage
+from ganlab.training.module import GameModule, Phase
 from ganlab.training.play import Play
 from ganlab.tricks.base import Trick
 
@@ -49,7 +49,7 @@ def dirac_module(objective: Objective, play: Play, tricks: Mapping[str, Trick]) 
     players = ("discriminator", "generator")
     game = Game(Networks({"generator": generator, "discriminator": discriminator}), objective, tricks)
     optimizers = dict.fromkeys(players, partial(SGD, lr=LR))
-    return GameModule([Stage(game, play, optimizers, dict.fromkeys(players), seed=0)])
+    return GameModule([Phase(game, play, optimizers, dict.fromkeys(players), seed=0)])
 
 
 def trajectory(

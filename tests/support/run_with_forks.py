@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from support.forked_process import ForkedProcess, fork_call
 
 from ganlab.training import processes
-from ganlab.training.lifecycle import play_rank
+from ganlab.training.lifecycle import play_in_started_process
 
 
 def fork(command: Sequence[str], preexec_fn: Callable[[], None], env: Mapping[str, str]) -> ForkedProcess:
@@ -19,7 +19,7 @@ def fork(command: Sequence[str], preexec_fn: Callable[[], None], env: Mapping[st
         os.environ.clear()
         os.environ.update(env)
         GlobalHydra.instance().clear()
-        play_rank()
+        play_in_started_process()
 
     return fork_call(play)
 

@@ -110,7 +110,7 @@ def modules_by_play(
     copies = {play: copy.deepcopy(built) for play in others}
     yield first, built
     for play in others:
-        copies[play].stage.play = instantiate(option_config("play", play))
+        copies[play].phase.play = instantiate(option_config("play", play))
         yield play, copies[play]
 
 
@@ -153,7 +153,7 @@ def play_steps(module: GameModule, n: int) -> list[dict[str, float]]:
 def play_step(module: GameModule) -> dict[str, float]:
     """Plays one step on the batches that belong to its number and returns the logged terms."""
     module.train()
-    module.play_step(real_batch(module.game.step))
+    module.play_step(real_batch(module.game.run_step))
     return {name: float(term) for name, term in module.scalars.items()}
 
 

@@ -132,7 +132,7 @@ def final_state(case, rank: int, world_size: int) -> dict[str, torch.Tensor] | N
     module = build_in_float64(*case)
     if module is None:
         return None
-    module.stage.rank, module.stage.world_size = rank, world_size
+    module.phase.rank, module.phase.world_size = rank, world_size
     share = 16 // world_size
     for step in range(STEPS):
         rows = slice(rank * share, (rank + 1) * share)
@@ -142,7 +142,7 @@ def final_state(case, rank: int, world_size: int) -> dict[str, torch.Tensor] | N
             Batch(Sample(x.double()[rows], labels[rows]), Sample(y.double()[rows], classes[rows]))
         )
     state = {name: value for name, value in module.game.state_dict().items() if hasattr(value, "dtype")}
-    return {**state, "samples": module.game.sample_on_all_ranks(7)}
+    return {**state, "samples": module.game.sample_on_all_processes(7)}
 
 
 def play_every_case(rank: int, port: int, folder: Path) -> None:

@@ -22,7 +22,7 @@ from ganlab.networks import mlp, priors
 from ganlab.networks.base import ConditionalSequential, Generator
 from ganlab.objectives.adversarial import AbsoluteError, Minimax
 from ganlab.objectives.base import Objective
-from ganlab.training.module import GameModule, Stage
+from ganlab.training.module import GameModule, Phase
 from ganlab.training.play import Alternating
 from ganlab.tricks.base import Trick
 
@@ -81,8 +81,8 @@ def train_discriminator(objective: Objective) -> GameModule:
         {"frozen": FrozenGenerator()},
     )
     players = ("discriminator", "generator")
-    stage = Stage(game, Alternating(), dict.fromkeys(players, adam), dict.fromkeys(players), seed=0)
-    module = GameModule([stage])
+    phase = Phase(game, Alternating(), dict.fromkeys(players, adam), dict.fromkeys(players), seed=0)
+    module = GameModule([phase])
     for step in range(NUM_STEPS):
         module.play_step(Batch(Sample(real_samples(step, 1024))))
     return module

@@ -45,11 +45,11 @@ def test_accuracy_and_ranking_of_known_logits(on_real, on_fake, right: float, ah
 @pytest.mark.parametrize(("by", "share"), [("accuracy", accuracy), ("ranking", ranking)])
 def test_the_share_is_measured_before_the_discriminators_update(by: str, share) -> None:
     module = build(f"trick.adaptive_balance.by={by}")
-    expected = share(module.stage.turn("discriminator", real_batch(module.game.step)))
+    expected = share(module.phase.turn("discriminator", real_batch(module.game.run_step)))
     play_step(module)
     assert module.game.tricks["adaptive_balance"].latest == expected
-    assert accuracy(module.stage.turn("discriminator", real_batch())) != ranking(
-        module.stage.turn("discriminator", real_batch())
+    assert accuracy(module.phase.turn("discriminator", real_batch())) != ranking(
+        module.phase.turn("discriminator", real_batch())
     )
 
 

@@ -54,7 +54,7 @@ def test_it_replaces_all_adversarial_terms() -> None:
     tricks = ["feature_matching", "weight_clip", "feature_autoencoder"]
     for settings, kept in (([], []), (["trick.feature_matching.replace=false"], ["", "_one_sided"])):
         module = game("mmd_gan", tricks, "alternating", *settings)
-        terms = module.stage.losses(module.stage.turn("generator", real_batch()))
+        terms = module.phase.losses(module.phase.turn("generator", real_batch()))
         assert list(terms) == [*(f"adversarial{name}" for name in kept), "feature_matching"]
 
 

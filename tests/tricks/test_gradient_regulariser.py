@@ -178,7 +178,7 @@ def test_a_lazy_penalty_is_tripled_at_every_third_update(name: str) -> None:
     assert play_step(lazy)[term] == pytest.approx(3 * play_step(eager)[term])
     assert [term in row for row in play_steps(lazy, 6)] == [False, False, True, False, False, True]
     lazy.game.tricks["every_third"] = EveryThird()  # the updates 7 to 12, of which 9 and 12 have the penalty
-    assert [lazy.game.step - 1 for _ in range(18) if term in play_step(lazy)] == [15, 24]
+    assert [lazy.game.run_step - 1 for _ in range(18) if term in play_step(lazy)] == [15, 24]
 
 
 def test_the_number_of_updates_is_restored() -> None:
@@ -195,7 +195,7 @@ def test_no_gradient_goes_to_the_generator(name: str, play: str) -> None:
     with_penalty.game.may_move = without.game.may_move = lambda player: True
     if play == "shared":  # here the generator faces the updated discriminator, so it is not updated
         for module in (with_penalty, without):
-            module.stage.player_optimizers["discriminator"].update = lambda *_: None
+            module.phase.player_optimizers["discriminator"].update = lambda *_: None
     play_step(with_penalty)
     play_step(without)
     for mine, theirs in zip(

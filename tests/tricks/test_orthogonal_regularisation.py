@@ -13,7 +13,7 @@ NAME = "orthogonal_regularisation"
 
 
 def term(module, player: str = "generator", **changes) -> torch.Tensor:
-    turn = module.game.turn(player, real_batch(), RandomStreams(0)).replace(**changes)
+    turn = module.game.turn(player, real_batch(), RandomStreams(0), module.game.run_step).replace(**changes)
     return module.game.tricks[NAME].losses(turn, lambda _: {})[NAME]
 
 
@@ -127,7 +127,7 @@ def test_the_weight_may_be_a_schedule() -> None:
     module = game("hinge", [NAME])
     module.game.tricks[NAME].weight = Linear(2, 0, 10)
     first = term(module)
-    module.game.step = 5
+    module.game.run_step = 5
     assert torch.allclose(first, 2 * term(module))
 
 

@@ -47,7 +47,7 @@ def test_a_waiting_player_keeps_its_weights_and_each_update_has_its_own_batch_an
     module = game("wasserstein", ["critic_steps"], "alternating", "trick.critic_steps.n=2")
     before = [w.detach().clone() for w in module.game.weights("generator")]
     turns = []
-    module.stage.losses = lambda turn, losses=module.stage.losses: (turns.append(turn), losses(turn))[1]
+    module.phase.losses = lambda turn, losses=module.phase.losses: (turns.append(turn), losses(turn))[1]
     play_step(module)
     for weight, was in zip(module.game.weights("generator"), before, strict=True):
         assert weight.equal(was)

@@ -43,7 +43,7 @@ class Evaluate(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         module.metrics = {}
-        if self.timetable.is_due(module.game.step, self.every):
+        if self.timetable.is_due(module.game.run_step, self.every):
             metrics = self.measure(module.game)
             # Rank 0 sends its metrics to the other ranks, whose own are empty, because these ranks only
             # generate a part of the samples. All ranks need the metrics: the best checkpoint is saved by all
@@ -62,20 +62,20 @@ class SampleImages(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         game, data = module.game, self.data
-        if not self.timetable.is_due(game.step, self.every):
+        if not self.timetable.is_due(game.run_step, self.every):
             return
         num_classes = min(game.generator.num_classes or 1, NUM_IMAGES)
         num_images = NUM_IMAGES - NUM_IMAGES % num_classes  # equally many samples of each class
-        samples = game.sample_on_all_ranks(NUM_POINTS if len(game.shape) == 1 else num_images)
+        samples = game.sample_on_all_processes(NUM_POINTS if len(game.shape) == 1 else num_images)
         if not trainer.is_global_zero:
             return
         names = data.class_names or ()
         image = sample_picture(game, samples, data, value_range=data.value_range, names=names)
-        path = self.folder / f"{game.step:07d}.png"
+        path = self.folder / f"{game.run_step:07d}.png"
         is_new = not path.exists()  # a resume plays some steps again, whose pictures were logged before
         save_png(image, path)
         if is_new:
-            log_image(trainer, "samples", image, game.step)
+            log_image(trainer, "samples", image, game.run_step)
 
 
 class FinalImages(Callback):
@@ -102,14 +102,14 @@ class FinalImages(Callback):
 
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         game = module.game
-        if game.step < self.steps or not trainer.is_global_zero:
+        if game.run_step < self.steps or not trainer.is_global_zero:
             return
         for options in self.view_options:
             view = VIEWS[options.what](options, self.run, game, self.data)
-            path = self.run.samples / file_name(options, game.step, self.class_names)
+            path = self.run.samples / file_name(options, game.run_step, self.class_names)
             view.write(path)
             animation_or_image = path if path.suffix == ".gif" else view.images[0]
-            log_image(trainer, view_name(options), animation_or_image, game.step)
+            log_image(trainer, view_name(options), animation_or_image, game.run_step)
 
 
 def log_image(trainer: Trainer, name: str, image: Image.Image | Path, step: int) -> None:

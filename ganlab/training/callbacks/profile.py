@@ -71,7 +71,7 @@ class Profile(Callback):
         Stopwatch.running = None  # from here on, `profile_range` uses no stopwatch
         if trainer.is_global_zero:
             self.tracer.stop()
-            write_atomically(self.folder / "profile.txt", self.table(module.game.step))
+            write_atomically(self.folder / "profile.txt", self.table(module.game.run_step))
 
     on_exception = on_train_end  # type: ignore[assignment]
 

@@ -50,7 +50,7 @@ class ProgressBar(Callback):
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         if trainer.is_global_zero and self._console.is_terminal:
-            self._progress.reset(self._task, completed=module.game.step)
+            self._progress.reset(self._task, completed=module.game.run_step)
             self._progress.start()
 
     def on_train_batch_start(self, *_: Any) -> None:
@@ -63,7 +63,7 @@ class ProgressBar(Callback):
             torch.get_device_module(module.device).synchronize()
         self.seconds += perf_counter() - self._step_start
         self.timed_steps += 1
-        step, total = module.game.step, self.timetable.total
+        step, total = module.game.run_step, self.timetable.total
         if self._progress.live.is_started:
             self._progress.update(self._task, completed=step, text=self._text())
         elif trainer.is_global_zero and (step % max(total // NUM_LINES, 1) == 0 or step == total):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable
-from ganlab.core.distributed import mean_over_ranks
+from ganlab.core.distributed import mean_over_processes
 from ganlab.core.errors import Diverged
 from ganlab.core.players import Player
 from ganlab.filesystem import atomic_writer
@@ -51,18 +51,18 @@ class LogScalars(Callback):
             # The summary keeps this step, because `drop_after` removes the rows from which it is read.
             self.logged = max(self.file.last_step(), self.directory.summary().get("logged", 0))
             self.directory.write_summary(logged=self.logged)
-            self.file.drop_after(module.game.step)
+            self.file.drop_after(module.game.run_step)
 
     def is_due(self, module: GameModule) -> bool:
         """Whether the scalars of the latest step are to be read, which waits for the device."""
-        step = module.game.step
+        step = module.game.run_step
         return step % self.every == 0 or step == self.timetable.total or bool(module.metrics)
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         if not self.is_due(module):
             return
-        step, scalars = module.game.step, module.scalars | {WEIGHT: largest_weight(module)}
-        means = mean_over_ranks(torch.stack([*scalars.values()])).tolist()  # one transfer from the device
+        step, scalars = module.game.run_step, module.scalars | {WEIGHT: largest_weight(module)}
+        means = mean_over_processes(torch.stack([*scalars.values()])).tolist()  # one transfer from the device
         values = dict(zip(scalars, means, strict=True))
         self.latest = {name: values[name] for name in module.scalars}
         row = {"step": step, "images": self.timetable.images_seen(step), **self.latest, **module.metrics}
@@ -147,9 +147,9 @@ class Checkpoint(Callback):
         metric = module.metrics.get(self.monitor or "")
         value = inf if metric is None else self.sign * metric
         is_better = value < self.best
-        is_due = module.game.step % self.every == 0 or trainer.should_stop
+        is_due = module.game.run_step % self.every == 0 or trainer.should_stop
         if is_better or is_due:
-            self.scalars.refuse_divergence(module.game.step, {WEIGHT: float(largest_weight(module))})
+            self.scalars.refuse_divergence(module.game.run_step, {WEIGHT: float(largest_weight(module))})
         if is_better:
             self.best = value
             trainer.save_checkpoint(self.folder / "best.ckpt")

@@ -7,7 +7,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, Trainer
 
-from ganlab.core.distributed import any_rank
+from ganlab.core.distributed import any_process
 from ganlab.training.module import GameModule
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -53,12 +53,12 @@ class Stop(Callback):
         self._handlers_before_training = {number: set_handler(number, self._on_signal) for number in SIGNALS}
         # Lightning would ask all processes about SIGTERM, and so wait for the device, in every step.
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
-        trainer.should_stop = module.game.step >= self.steps
+        trainer.should_stop = module.game.run_step >= self.steps
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        step = module.game.step
+        step = module.game.run_step
         due = trainer.world_size == 1 or module.device.type == "cpu" or step % SYNC_EVERY == 0
-        signalled = due and any_rank(self.signal is not None, module.device)
+        signalled = due and any_process(self.signal is not None, module.device)
         trainer.should_stop = trainer.should_stop or step >= self.steps or signalled
         if signalled and self.signal is None:
             self.signal = "another process's signal"
