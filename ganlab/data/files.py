@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError, ProcessLost, escape_unprintable
+from ganlab.data.batches import BatchIndices
 from ganlab.data.image import ImageSpec, Unreadable, crop_image, decode_image, resource_error
-from ganlab.data.sampler import BatchIndices
 from ganlab.data.sources import Samples, Source, TensorSource, VariableSizeImages, labels_at
 
 # Limits on what a fingerprint hashes: bytes of one file, number of files, bytes of all files.

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ganlab.core.errors import require
 from ganlab.core.randomness import seeded_generator
+from ganlab.data.batches import BatchIndices, sequential_batches
 from ganlab.data.mirror_and_crop import crop_offset, is_mirrored
-from ganlab.data.sampler import BatchIndices, sequential_batches
 
 HeldOut = Literal["last", "random"]  # which samples are held out for validation
 Labels = Tensor | None  # int64, one for each sample; None: the data have no classes
