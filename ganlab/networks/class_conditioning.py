@@ -22,13 +22,13 @@ DiscriminatorMode = Literal["concat", "embedding", "projection"]
 
 
 class EmbeddingTransform(InputTransform):
-    """Base class of input transforms that represent each class by a vector.
+    """Base class of input transforms that represent each class by a vector, learned or one-hot.
 
-    They return the condition unchanged. Other input transforms change it: that of virtual batch norm prepends
-    the classes of the reference batch.
+    They return the condition unchanged. They return it at all because other input transforms change it: that
+    of the trick `virtual_batch_norm` prepends the classes of a reference batch.
 
     Args:
-        size: the number of elements of a vector, if vectors are learned; None: they are one-hot, [K].
+        size: the number of elements of a learned vector; None: vectors are one-hot, with K elements.
     """
 
     def __init__(self, num_classes: int, size: int | None = None):
@@ -46,20 +46,20 @@ class MultiplyByVector(EmbeddingTransform):
 
 
 class AppendPlanes(EmbeddingTransform):
-    """Appends channels ("planes") that represent the class to images [B, C, H, W].
+    """Appends planes, which are channels that represent the class, to images [B, C, H, W].
 
-    A learned vector has H W elements, which form one plane: the result is [B, C + 1, H, W]. Each element of a
-    one-hot vector becomes a constant plane: the result is [B, C + K, H, W].
+    A learned vector has H W elements, which are the pixels of one plane: the result is [B, C + 1, H, W]. Each
+    element of a one-hot vector becomes a constant plane: the result is [B, C + K, H, W].
     """
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        plane_shape = x.shape[2:] if isinstance(self.embedding, nn.Embedding) else (1, 1)
-        planes = self.embedding(condition).to(x.dtype).unflatten(1, (-1, *plane_shape))  # one plane, or K
+        plane_shape = (1, *x.shape[2:]) if isinstance(self.embedding, nn.Embedding) else (-1, 1, 1)
+        planes = self.embedding(condition).to(x.dtype).unflatten(1, plane_shape)
         return torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1), condition
 
 
 class AppendVector(EmbeddingTransform):
-    """Appends the vector of the class to latents or flattened samples, [B, D] -> [B, D + E]."""
+    """Appends the vector of the class to a latent or a flattened sample, [B, D] -> [B, D + E]."""
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         return torch.cat([x.flatten(1), self.embedding(condition).to(x.dtype)], 1), condition
@@ -109,7 +109,8 @@ class KPlusOneLogit(nn.Module):
 
     Features [B, num_features] -> log Z [B, 1], where Z = sum_k exp(l_k) over the K class logits l_k. The
     logit of class K + 1, "generated", is 0. So the probability of being real is Z / (Z + 1) = sigmoid(log Z)
-    (Salimans et al. 2016, section 5). `trick=semi_supervised` makes it the `score` of any discriminator.
+    (Salimans et al. 2016, section 5). The trick `semi_supervised` replaces a discriminator's `score` by this
+    layer.
 
     Args:
         class_head: the layer that maps features to the K class logits.
@@ -163,11 +164,12 @@ def condition_discriminator(networks: Networks, mode: DiscriminatorMode) -> None
         discriminator.scores.append(Projection(num_classes, discriminator.num_features))
         return
     layer, shape = input_layer(discriminator.body), networks.generator.shape
-    size, num_added = None, num_classes  # one-hot vectors: each element is one more input of the layer
+    transform = AppendPlanes if isinstance(layer, nn.Conv2d) else AppendVector
     if mode == "embedding":
         # A learned vector has as many elements as one channel of an image [C, H, W], or as a point [D].
         size = prod(shape[1:] or shape)
-        num_added = 1 if isinstance(layer, nn.Conv2d) else size  # a convolution gets the vector as one plane
-    add_inputs(layer, num_added)
-    transform = AppendPlanes if isinstance(layer, nn.Conv2d) else AppendVector
-    discriminator.inputs.append(transform(num_classes, size))  # `inputs` lists the transforms of samples
+        add_inputs(layer, 1 if isinstance(layer, nn.Conv2d) else size)  # one plane, or the whole vector
+        discriminator.inputs.append(transform(num_classes, size))
+    else:
+        add_inputs(layer, num_classes)
+        discriminator.inputs.append(transform(num_classes))
