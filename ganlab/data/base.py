@@ -46,8 +46,8 @@ class Data:
             not scaled.
         batch_size: the size of the global batch, all processes together.
         sources: the source of each split by its name; `train` is required.
-        fingerprint_sources: the sources whose contents enter the fingerprint; None: `sources`. The two differ
-            if images are held in memory: the fingerprint depends on their files, not on the decoded images.
+        fingerprint_sources: the sources that the fingerprint hashes; None: `sources`. The two differ if
+            images are held in memory: the fingerprint depends on their files, not on the decoded images.
         labelled: the number of training samples whose labels a semi-supervised trick may see; None: there is
             no such subset.
 
@@ -82,10 +82,10 @@ class Data:
         return len(self.sources["train"])
 
     def fingerprint(self) -> str:
-        """The SHA-256 hash of the contents of all splits; of image files, only a part is hashed."""
+        """The SHA-256 hash of the samples and labels of all splits; of image files, only a part is hashed."""
         digest = sha256()
         for split, source in sorted(self.fingerprint_sources.items()):
-            for part in (split, *source.contents()):
+            for part in (split, *source.fingerprint_parts()):
                 header = part if isinstance(part, str) else f"{part.dtype} {tuple(part.shape)}"
                 digest.update(os.fsencode(header) + b"\0")  # not encode: names of files may have any bytes
                 if isinstance(part, Tensor):
@@ -148,8 +148,8 @@ class Data:
         source.move(device)
         stage_ends = list(accumulate(steps for steps, _ in steps_and_batch_sizes[:-1]))
 
-        def batches_from_start(rows_of_batch: RowsOfBatch, augment_seed: int) -> Iterator[Samples]:
-            def local_part(k: int) -> BatchIndices:
+        def local_batches(rows_of_batch: RowsOfBatch, augment_seed: int) -> Iterator[Samples]:
+            def local_indices(k: int) -> BatchIndices:
                 # The global batch size of the stage or main game that has step k.
                 _, size = steps_and_batch_sizes[bisect_right(stage_ends, k)]
                 part = slice(rank * size // world_size, (rank + 1) * size // world_size)
@@ -158,14 +158,13 @@ class Data:
                     numbers = torch.rand(size, 3, generator=seeded_generator(augment_seed, "augment", k))
                 return BatchIndices(rows_of_batch(k, size)[part], random_numbers=numbers[part])
 
-            return self._prepare(source.batches(map(local_part, count(start()))), device)
+            return self._prepare(source.batches(map(local_indices, count(start()))), device)
 
         def begin() -> Iterator[Samples | LabelledBatch]:
-            training_batches = batches_from_start(rows_by_epoch(seed, len(source)), seed)
+            training_batches = local_batches(rows_by_epoch(seed, len(source)), seed)
             if (subset := self.labelled_subset) is None:
                 return training_batches
-            labelled_seed = derive_seed(seed, "labelled")
-            labelled_batches = batches_from_start(subset.rows_by_permutation(seed), labelled_seed)
+            labelled_batches = local_batches(subset.rows_by_permutation(seed), derive_seed(seed, "labelled"))
             pairs = zip(training_batches, labelled_batches, strict=True)
             return ((*training, *labelled) for training, labelled in pairs)
 

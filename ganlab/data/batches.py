@@ -11,8 +11,8 @@ from ganlab.core.errors import ConfigError, require
 from ganlab.core.randomness import derive_seed, seeded_generator
 from ganlab.data.mirror_and_crop import NOT_AUGMENTED
 
-# A function that is given the number k and the size B of a global batch, and returns the rows of its samples in
-# their source, [B] int64.
+# A function that is given the number k and the size B of a global batch, and returns the positions of its
+# samples in their source, [B] int64.
 RowsOfBatch = Callable[[int, int], Tensor]
 
 

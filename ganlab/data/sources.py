@@ -43,16 +43,16 @@ class Source(ABC):
         """Every sample once, in a fixed order, without augmentation; the last batch may be smaller."""
 
     @abstractmethod
-    def contents(self) -> Iterator[Tensor | str]:
-        """The data for the fingerprint; a source that reads files yields only a part of its data."""
+    def fingerprint_parts(self) -> Iterator[Tensor | str]:
+        """What `Data.fingerprint` hashes: all samples and labels; of files, only a part of what they hold."""
 
 
 class InMemory(Source):
     """Samples that are held in memory. All attributes that are tensors move to the device of the game."""
 
     device = torch.device("cpu")
-    # The rows that `all_samples` reads; None: all rows. An unreadable file keeps its row, which has a copy of
-    # the next readable file's sample. `all_samples` leaves these rows out.
+    # The rows that `all_samples` reads; None: all rows. If samples come from files, it leaves out the rows of
+    # unreadable files, because they hold copies of other files' samples.
     distinct_rows: Tensor | None = None
 
     def move(self, device: torch.device) -> None:
@@ -70,7 +70,7 @@ class InMemory(Source):
         rows = torch.arange(len(self)) if self.distinct_rows is None else self.distinct_rows
         return self.batches(sequential_batches(rows, batch_size))
 
-    def contents(self) -> Iterator[Tensor | str]:
+    def fingerprint_parts(self) -> Iterator[Tensor | str]:
         return (value for value in vars(self).values() if isinstance(value, Tensor))
 
     @abstractmethod
