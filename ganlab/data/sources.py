@@ -14,7 +14,7 @@ from ganlab.data.mirror_and_crop import crop_offset, is_mirrored
 
 HeldOut = Literal["last", "random"]  # which samples are held out for validation
 Labels = Tensor | None  # int64, one for each sample; None: the data have no classes
-Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32, and labels [b] int64
+Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32, and labels [b] int64 or None
 # What `Data.stream` yields if there is a labelled subset: x and labels of a training batch, then x and labels
 # of a batch of the subset.
 LabelledBatch = tuple[Tensor, Tensor | None, Tensor, Tensor | None]
@@ -48,7 +48,7 @@ class Source(ABC):
 
 
 class InMemory(Source):
-    """Samples that are held in memory. All attributes that are tensors move to the device of the game."""
+    """Samples that are held in memory, in those attributes of a subclass that are tensors."""
 
     device = torch.device("cpu")
     # The rows that `all_samples` reads; None: all rows. If samples come from files, it leaves out the rows of
@@ -159,9 +159,8 @@ def hold_out(x: Tensor, labels: Tensor, validation: int, choice: HeldOut, flip: 
         ConfigError: no sample would be left for training.
     """
     require(validation < len(x), f"holds out all {len(x)} samples", "lower it", ".validation", validation)
-    order = torch.arange(len(x))
-    if choice == "random":
-        order = torch.randperm(len(x), generator=seeded_generator("validation"))
+    generator = seeded_generator("validation")
+    order = torch.randperm(len(x), generator=generator) if choice == "random" else torch.arange(len(x))
     num_train = len(x) - validation
     splits = {"train": order[:num_train].sort().values, "validation": order[num_train:]}  # rows of x
     return {name: TensorSource(x[rows], labels[rows], flip) for name, rows in splits.items() if len(rows)}

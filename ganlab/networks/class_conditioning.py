@@ -33,9 +33,8 @@ class EmbeddingTransform(InputTransform):
 
     def __init__(self, num_classes: int, size: int | None = None):
         super().__init__()
-        self.embedding: Callable[[Tensor], Tensor] = (
-            partial(one_hot, num_classes=num_classes) if size is None else nn.Embedding(num_classes, size)
-        )
+        one_hot_vectors = partial(one_hot, num_classes=num_classes)
+        self.embedding: Callable[..., Tensor] = nn.Embedding(num_classes, size) if size else one_hot_vectors
 
 
 class MultiplyByVector(EmbeddingTransform):
@@ -118,14 +117,14 @@ class KPlusOneLogit(nn.Module):
 
     def __init__(self, class_head: nn.Module):
         super().__init__()
-        self.classes = class_head
+        self.classes = class_head  # existing checkpoints have the name `classes`
 
     def forward(self, features: Tensor) -> Tensor:
         return torch.logsumexp(at_least_float32(self.classes(features)), 1, keepdim=True)
 
 
 def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
-    """Conditions the generator on the classes of the data, in place; returns the number of classes.
+    """Conditions the generator on the classes of the data, in place. Returns the number of classes.
 
     Args:
         mode: "concat" appends a one-hot vector to the latent, "embedding" multiplies the latent by a learned
@@ -164,12 +163,11 @@ def condition_discriminator(networks: Networks, mode: DiscriminatorMode) -> None
         discriminator.scores.append(Projection(num_classes, discriminator.num_features))
         return
     layer, shape = input_layer(discriminator.body), networks.generator.shape
-    transform = AppendPlanes if isinstance(layer, nn.Conv2d) else AppendVector
+    size, num_added = None, num_classes  # one-hot vectors add one input of the layer for each class
     if mode == "embedding":
         # A learned vector has as many elements as one channel of an image [C, H, W], or as a point [D].
         size = prod(shape[1:] or shape)
-        add_inputs(layer, 1 if isinstance(layer, nn.Conv2d) else size)  # one plane, or the whole vector
-        discriminator.inputs.append(transform(num_classes, size))
-    else:
-        add_inputs(layer, num_classes)
-        discriminator.inputs.append(transform(num_classes))
+        num_added = 1 if isinstance(layer, nn.Conv2d) else size  # a convolution gets the vector as one plane
+    add_inputs(layer, num_added)
+    transform = AppendPlanes if isinstance(layer, nn.Conv2d) else AppendVector
+    discriminator.inputs.append(transform(num_classes, size))  # `inputs` lists the transforms of samples
