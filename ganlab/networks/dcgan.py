@@ -68,9 +68,8 @@ def discriminator(
     layers: list[nn.Module] = []
     for i, (num_inputs, num_outputs) in enumerate(pairwise(channels)):
         norm = [nn.BatchNorm2d(num_outputs)] if i > 0 else []
-        padding = (kernel - 1) // 2
-        convolution = nn.Conv2d(num_inputs, num_outputs, kernel, stride=2, padding=padding, bias=not norm)
-        layers += [convolution, *norm, nn.LeakyReLU(slope)]
+        conv = nn.Conv2d(num_inputs, num_outputs, kernel, stride=2, padding=(kernel - 1) // 2, bias=not norm)
+        layers += [conv, *norm, nn.LeakyReLU(slope)]
     num_elements = channels[-1] * smallest.height * smallest.width
     layers += [nn.Flatten(), *([nn.Linear(num_elements, features)] if features else [])]
     return Discriminator(ConditionalSequential(*layers), features or num_elements).apply(initialise)

@@ -149,8 +149,7 @@ class VirtualNorm(nn.Module):
 
     def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d, size: int):
         super().__init__()
-        self.weight, self.bias = norm.weight, norm.bias
-        self.eps, self.size = norm.eps, size
+        self.weight, self.bias, self.eps, self.size = norm.weight, norm.bias, norm.eps, size
 
     def forward(self, x: Tensor) -> Tensor:
         rows = at_least_float32(x).reshape(*x.shape[:2], -1)  # [R + B, C, S]
