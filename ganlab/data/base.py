@@ -15,9 +15,9 @@ from ganlab.core.batch import Batch, Sample
 from ganlab.core.errors import format_value, require
 from ganlab.core.randomness import derive_seed, proportional_classes, seeded_generator
 from ganlab.core.validation import Count, ValueRange
+from ganlab.data.batches import BatchIndices, LabelledSubset, RowsOfBatch, rows_by_epoch, sequential_batches
 from ganlab.data.densities import Mixture
 from ganlab.data.mirror_and_crop import NOT_AUGMENTED
-from ganlab.data.sampler import BatchIndices, LabelledSubset, epoch_batches, sequential_batches
 from ganlab.data.sources import Samples, Source, copy_to_device
 
 Split = Literal["train", "validation", "test"]
@@ -47,8 +47,8 @@ class Data:
             not scaled.
         batch_size: the size of the global batch, all processes together.
         sources: the source of each split by its name; `train` is required.
-        fingerprint_sources: the sources whose contents enter the fingerprint; None: `sources`. The two differ
-            if images are held in memory: the fingerprint depends on their files, not on the decoded images.
+        fingerprint_sources: the sources that the fingerprint hashes; None: `sources`. The two differ if
+            images are held in memory: the fingerprint depends on their files, not on the decoded images.
         labelled: the number of training samples whose labels a semi-supervised trick may see; None: there is
             no such subset.
 
@@ -83,10 +83,10 @@ class Data:
         return len(self.sources["train"])
 
     def fingerprint(self) -> str:
-        """The SHA-256 hash of the contents of all splits; of image files, only a part is hashed."""
+        """The SHA-256 hash of the samples and labels of all splits; of image files, only a part is hashed."""
         digest = sha256()
         for split, source in sorted(self.fingerprint_sources.items()):
-            for part in (split, *source.contents()):
+            for part in (split, *source.fingerprint_parts()):
                 header = part if isinstance(part, str) else f"{part.dtype} {tuple(part.shape)}"
                 digest.update(os.fsencode(header) + b"\0")  # not encode: names of files may have any bytes
                 if isinstance(part, Tensor):
@@ -128,13 +128,13 @@ class Data:
         """Training batches start(), start() + 1, ...: x [b, *shape] float32, labels [b] int64 or None.
 
         Each batch has the rows of its samples among the training samples. If there is a labelled subset, it
-        also has b samples of the subset and their labels. Global
-        batch k is a function of (seed, k). Rank r of W processes gets its rows r b to (r + 1) b - 1, where b
+        also has b samples of the subset and their labels. Global batch k is a function of (seed, k). The
+        process of rank r, among W processes, gets the rows r b to (r + 1) b - 1 of the global batch, where b
         is the global batch size divided by W. Samples that are held in memory are moved to the device.
 
         Args:
-            start: returns the number of the first batch, which is the current step of the game. Each `iter`
-                of the stream calls it. Counting fetched batches would not do, because some are fetched ahead.
+            start: returns the number of the first batch, which is the current step of the run. Each `iter` of
+                the stream calls it. Counting fetched batches would not do, because some are fetched ahead.
             steps_and_batch_sizes: for each stage and then for the main game, the number of steps and the
                 global batch size. Empty: there are no stages, and the batch size is `self.batch_size`.
 
@@ -149,30 +149,27 @@ class Data:
         source.move(device)
         stage_ends = list(accumulate(steps for steps, _ in steps_and_batch_sizes[:-1]))
 
-        def batches_from(
-            global_rows: Callable[[int, int], Tensor], augment_seed: int
-        ) -> Iterator[tuple[Sample, Tensor]]:
-            def local_part(k: int) -> BatchIndices:
-                # The batch size of the game that has step k.
+        def local_batches(rows_of_batch: RowsOfBatch, augment_seed: int) -> Iterator[tuple[Sample, Tensor]]:
+            def local_indices(k: int) -> BatchIndices:
+                # The global batch size of the stage or main game that has step k.
                 _, size = steps_and_batch_sizes[bisect_right(stage_ends, k)]
-                rows = slice(rank * size // world_size, (rank + 1) * size // world_size)
+                part = slice(rank * size // world_size, (rank + 1) * size // world_size)
                 numbers = NOT_AUGMENTED.expand(size, 3)
                 if source.augments:
                     numbers = torch.rand(size, 3, generator=seeded_generator(augment_seed, "augment", k))
-                return BatchIndices(global_rows(k, size)[rows], random_numbers=numbers[rows])
+                return BatchIndices(rows_of_batch(k, size)[part], random_numbers=numbers[part])
 
-            # The batches of steps start(), start() + 1, ....
             # A source may read ahead, so the rows of a batch are kept until its samples come.
-            parts, kept = tee(map(local_part, count(start())))
-            samples = starmap(Sample, self._prepare(source.batches(parts), device))
+            indices, kept = tee(map(local_indices, count(start())))
+            samples = starmap(Sample, self._prepare(source.batches(indices), device))
             return zip(samples, (part.rows for part in kept), strict=False)  # `kept` never ends
 
         def begin() -> Iterator[Batch]:
-            training = batches_from(epoch_batches(seed, len(source)), seed)
-            if self.labelled_subset is None:
+            training = local_batches(rows_by_epoch(seed, len(source)), seed)
+            if (subset := self.labelled_subset) is None:
                 return (Batch(real, indices=rows) for real, rows in training)
-            subset = batches_from(self.labelled_subset.batches(seed), derive_seed(seed, "labelled"))
-            pairs = zip(training, subset, strict=True)
+            labelled_batches = local_batches(subset.rows_by_permutation(seed), derive_seed(seed, "labelled"))
+            pairs = zip(training, labelled_batches, strict=True)
             return (Batch(real, labelled, rows) for (real, rows), (labelled, _) in pairs)
 
         return Stream(begin)

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError, ProcessLost, escape_unprintable
+from ganlab.data.batches import BatchIndices
 from ganlab.data.image import ImageSpec, Unreadable, crop_image, decode_image, resource_error
-from ganlab.data.sampler import BatchIndices
 from ganlab.data.sources import Samples, Source, TensorSource, VariableSizeImages, labels_at
 
-# Limits on what a fingerprint hashes: bytes of one file, number of files, bytes of all files.
+# A fingerprint hashes at most MAX_FILE_BYTES of one file, at most MAX_FILES files, and of all files together
+# at most MAX_TOTAL_BYTES.
 MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES = 2**20, 10_000, 2**26
 WORKER_DIED = (
     "a process that reads images has died, perhaps for lack of memory. Continue from the last checkpoint "
@@ -82,12 +83,12 @@ class ImageFiles(Source):
             positions, x = zip(*batch, strict=True)
             yield torch.stack(x), labels_at(self.labels, list(positions))
 
-    def contents(self) -> Iterator[Tensor | str]:
-        """What the fingerprint of the data hashes: paths, sizes and hashes of the files, and the labels.
+    def fingerprint_parts(self) -> Iterator[Tensor | str]:
+        """What `Data.fingerprint` hashes: the paths, the sizes and hashes of the files, and the labels.
 
-        The paths are relative to the common folder of the files. Only the first mebibyte of a file is hashed.
-        If that is too much for all files, only every k-th file is hashed, with the smallest k that stays
-        within `MAX_FILES` and `MAX_TOTAL_BYTES`.
+        The paths are relative to the common folder of the files. Of each file, the beginning is hashed. If
+        that is too much for all files, only every k-th file is hashed, with the smallest k that stays within
+        the limits.
         """
         folder = os.path.commonpath([file.parent for file in self.files])
         sizes = [file.stat().st_size if file.is_file() else 0 for file in self.files]
@@ -112,19 +113,21 @@ class ImageFiles(Source):
             raise self._none_readable_error()
 
     def load_into_memory(self) -> Source:
-        """Reads all samples into a source in memory, whose batches equal those of this source bit for bit."""
+        """Reads all samples into a source in memory, whose batches equal those of this source bit for bit.
+
+        Row i of the new source is the sample of file i. If file i is unreadable, row i is a copy of the next
+        readable file's row; after the last file, the search for it goes on at the first. `distinct_rows` are
+        the rows of readable files.
+        """
         spec, uncropped = self.spec, self.spec.crop == "random"
         samples = ((i, image if uncropped else crop_image(image, spec)) for i, image in self.images())
         positions, images = map(list, zip(*samples, strict=True))
         readable = torch.tensor(positions)  # [M], increasing
-        # Sample i comes from file i if this file is readable, otherwise from the next readable file. The
-        # modulus makes the first readable file the next one after the last. The shape is [N], and the values
-        # are indices in `readable`.
-        next_readable = torch.searchsorted(readable, torch.arange(len(self))) % len(readable)
-        images = [images[index] for index in next_readable.tolist()]
-        labels = labels_at(self.labels, readable[next_readable])
-        # Row i of the new source is sample i. Only the rows of readable files are distinct; each other row
-        # repeats one of them.
+        # For each row, the index in `readable` of the file that it shows, [N]. After the last readable file,
+        # the modulus leads to the first.
+        indices = torch.searchsorted(readable, torch.arange(len(self))) % len(readable)
+        images = [images[index] for index in indices.tolist()]
+        labels = labels_at(self.labels, readable[indices])
         if uncropped:
             return VariableSizeImages(images, labels, spec.shape, spec.flip, distinct_rows=readable)
         return TensorSource(torch.stack(images), labels, spec.flip, distinct_rows=readable)
@@ -206,10 +209,10 @@ def parallel_map(func: Callable[[Item], Result], items: Iterable[Item], num_work
     workers: list[tuple[int, Connection]] = []  # process ids and pipes
     creator = os.getpid()
     try:
-        for worker in range(num_workers):
+        for w in range(num_workers):
             # A fork copies the state of `items`, even if they are an iterator. So each worker iterates over
             # all items, and computes every W-th of them.
-            workers.append(_start_worker(func, islice(items, worker, None, num_workers)))
+            workers.append(_start_worker(func, islice(items, w, None, num_workers)))
         for _, pipe in cycle(workers):
             result = pipe.recv()
             if isinstance(result, Exception):

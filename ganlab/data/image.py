@@ -23,13 +23,13 @@ from ganlab.data.mirror_and_crop import NOT_AUGMENTED, crop_offset, is_mirrored
 Image.MAX_IMAGE_PIXELS = 2**29
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # long texts in a file do no harm
 filterwarnings("ignore", module=r"PIL\.")  # Pillow warns about damaged metadata
-# Formats are recognised by content. Pillow's other formats, such as EPS, which it decodes by a program, are
-# left out.
+# The formats that are read, which are recognised by content. Pillow's other formats are left out, because it
+# decodes some of them, such as EPS, by running a program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 REPAIR = "repair it, or remove it"  # the remedy for an unreadable file
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
-# The transposition that undoes each orientation of EXIF. 1 is upright; 5 to 8 swap width and height.
-# ImageOps.exif_transpose would also write new EXIF data, and fail if the present data are damaged.
+# The transposition that undoes each orientation of EXIF. 1 is upright; 5 to 8 swap width and height. Pillow's
+# own ImageOps.exif_transpose is not used, because it also writes EXIF data, and fails if they are damaged.
 UPRIGHT = {
     2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM,
     5: Transpose.TRANSPOSE, 6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90,
@@ -37,7 +37,7 @@ UPRIGHT = {
 
 
 class ImageSpec(NamedTuple):
-    """What samples are made from image files: their channels, their size, and how they are cropped."""
+    """How samples are made from image files: their channels, their size, and their crop."""
 
     channels: int  # 1 for grey, 3 for colour
     height: int  # in pixels

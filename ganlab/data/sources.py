@@ -9,12 +9,12 @@ from torch import Tensor
 
 from ganlab.core.errors import require
 from ganlab.core.randomness import seeded_generator
+from ganlab.data.batches import BatchIndices, sequential_batches
 from ganlab.data.mirror_and_crop import crop_offset, is_mirrored
-from ganlab.data.sampler import BatchIndices, sequential_batches
 
 HeldOut = Literal["last", "random"]  # which samples are held out for validation
 Labels = Tensor | None  # int64, one for each sample; None: the data have no classes
-Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32, and labels [b] int64
+Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32, and labels [b] int64 or None
 
 
 class Source(ABC):
@@ -40,16 +40,16 @@ class Source(ABC):
         """Every sample once, in a fixed order, without augmentation; the last batch may be smaller."""
 
     @abstractmethod
-    def contents(self) -> Iterator[Tensor | str]:
-        """The data for the fingerprint; a source that reads files yields only a part of its data."""
+    def fingerprint_parts(self) -> Iterator[Tensor | str]:
+        """What `Data.fingerprint` hashes: all samples and labels; of files, only a part of what they hold."""
 
 
 class InMemory(Source):
-    """Samples that are held in memory. All attributes that are tensors move to the device of the game."""
+    """Samples that are held in memory, in those attributes of a subclass that are tensors."""
 
     device = torch.device("cpu")
-    # The rows that `all_samples` reads; None: all rows. An unreadable file keeps its row, which has a copy of
-    # the next readable file's sample. `all_samples` leaves these rows out.
+    # The rows that `all_samples` reads; None: all rows. If samples come from files, it leaves out the rows of
+    # unreadable files, because they hold copies of other files' samples.
     distinct_rows: Tensor | None = None
 
     def move(self, device: torch.device) -> None:
@@ -67,7 +67,7 @@ class InMemory(Source):
         rows = torch.arange(len(self)) if self.distinct_rows is None else self.distinct_rows
         return self.batches(sequential_batches(rows, batch_size))
 
-    def contents(self) -> Iterator[Tensor | str]:
+    def fingerprint_parts(self) -> Iterator[Tensor | str]:
         return (value for value in vars(self).values() if isinstance(value, Tensor))
 
     @abstractmethod
@@ -156,9 +156,8 @@ def hold_out(x: Tensor, labels: Tensor, validation: int, choice: HeldOut, flip: 
         ConfigError: no sample would be left for training.
     """
     require(validation < len(x), f"holds out all {len(x)} samples", "lower it", ".validation", validation)
-    order = torch.arange(len(x))
-    if choice == "random":
-        order = torch.randperm(len(x), generator=seeded_generator("validation"))
+    generator = seeded_generator("validation")
+    order = torch.randperm(len(x), generator=generator) if choice == "random" else torch.arange(len(x))
     num_train = len(x) - validation
     splits = {"train": order[:num_train].sort().values, "validation": order[num_train:]}  # rows of x
     return {name: TensorSource(x[rows], labels[rows], flip) for name, rows in splits.items() if len(rows)}

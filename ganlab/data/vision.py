@@ -25,7 +25,7 @@ CLASS_NAMES = {
     "CIFAR10": "airplane,automobile,bird,cat,deer,dog,frog,horse,ship,truck",
 }
 NUM_TRAIN = 1437  # the number of training images among the 1797 digits of scikit-learn
-NUM_DIGITS = 10  # the number of different digits
+NUM_CLASSES = 10  # of each data set; stacked MNIST combines the classes of three digits
 STACK_SIZE = 3  # the number of digits in a stack
 
 
@@ -34,8 +34,9 @@ class Digits(Data):
 
     The last fifth of the file is the test split. Images that are close together in the file look alike, as if
     one person had written them. So a test split of every fifth image would not measure generalisation to
-    other handwriting: the Frechet distance between every fifth image and the other images (by the metric
-    fid/digits) is only 1.5, while that between the last fifth and the other images is at least 4.
+    other handwriting. The Frechet distances of the metric fid/digits show this: that between every fifth
+    image and the other images is only 1.5, while that between the last fifth and the other images is at
+    least 4.
 
     Args:
         validation: the number of training images that are held out.
@@ -60,7 +61,7 @@ class Digits(Data):
         # [1797, 1, 8, 8], scaled from 0 to 16 to 0 to 255.
         pixels = (torch.from_numpy(digits.images)[:, None] * 255 / 16).round().byte()
         labels = torch.from_numpy(digits.target).long()
-        check_image_settings(settings, shape=pixels.shape[1:], num_classes=10)
+        check_image_settings(settings, shape=pixels.shape[1:], num_classes=NUM_CLASSES)
         sources = hold_out(pixels[:NUM_TRAIN], labels[:NUM_TRAIN], validation, validation_choice, flip=False)
         sources["test"] = TensorSource(pixels[NUM_TRAIN:], labels[NUM_TRAIN:], flip=False)
         super().__init__(**settings, sources=sources, labelled=labelled)
@@ -93,9 +94,9 @@ class Vision(Data):
         labelled: Count | None,
         **settings: Unpack[DataSettings],
     ):
-        check_settings(settings, num_classes=10)  # so that a wrong setting is refused before a download
+        check_settings(settings, num_classes=NUM_CLASSES)  # a wrong setting is refused before a download
         train, test = load_splits(dataset, root)
-        check_image_settings(settings, shape=train[0].shape[1:], num_classes=10)
+        check_image_settings(settings, shape=train[0].shape[1:], num_classes=NUM_CLASSES)
         sources = hold_out(*train, validation, validation_choice, flip)
         sources["test"] = TensorSource(*test, flip=False)
         super().__init__(**settings, sources=sources, labelled=labelled)
@@ -121,7 +122,7 @@ class StackedMNIST(Data):
     def __init__(
         self, root: str, size: Count, test_size: Count, data_seed: Whole, **settings: Unpack[DataSettings]
     ):
-        check_image_settings(settings, shape=(STACK_SIZE, 28, 28), num_classes=NUM_DIGITS**STACK_SIZE)
+        check_image_settings(settings, shape=(STACK_SIZE, 28, 28), num_classes=NUM_CLASSES**STACK_SIZE)
         train, test = load_splits("MNIST", root)
         stacks = Stacks(*train, size, data_seed, split="train")
         test_stacks = Stacks(*test, test_size, data_seed, split="test")
@@ -144,9 +145,9 @@ class Stacks(InMemory):
     def __init__(self, images: Tensor, labels: Tensor, n: int, data_seed: int, split: str):
         self.images = images
         generator = seeded_generator("stacked", data_seed, split)
-        # The rows of the images of each stack, [n, 3].
+        # For each stack, the rows of its three images in `images`, [n, 3].
         self.parts = torch.randint(len(images), (n, STACK_SIZE), generator=generator)
-        powers = NUM_DIGITS ** torch.arange(STACK_SIZE - 1, -1, -1)  # 100, 10, 1
+        powers = NUM_CLASSES ** torch.arange(STACK_SIZE - 1, -1, -1)  # 100, 10, 1
         self.labels = (labels[self.parts] * powers).sum(1)  # [n]
 
     def __len__(self) -> int:

@@ -52,12 +52,12 @@ class Generator(nn.Module):
     """The generator: latents [B, latent_dim] and a condition -> samples [B, *shape].
 
     Tricks change the generator before training: they append transforms to `latents`, replace layers of
-    `body`, and set `num_classes`.
+    `body`, and set `num_classes`. The names of layers, such as `latents`, are parts of keys in checkpoints.
     """
 
     def __init__(self, body: ConditionalSequential, latent_dim: int, shape: tuple[int, ...], prior: Prior):
         super().__init__()
-        self.latents = InputTransforms()  # the transforms of latents, before `body`
+        self.latents = InputTransforms()  # not latents, but a list of transforms, which latents pass first
         self.body: nn.Module = body
         self.latent_dim, self.shape, self.prior = latent_dim, shape, prior
         self.num_classes: int | None = None  # the number of classes of the condition; None: no condition
@@ -86,9 +86,10 @@ class Encoder(nn.Module):
 class Discriminator(nn.Module):
     """The discriminator: samples [B, *shape] and a condition -> verdict.
 
-    A logit is the output of the layer `score`, plus the outputs of all layers in `scores`, which is empty at
-    first and does not contain `score`. Tricks change the network before training: they append transforms to
-    `inputs` or layers to `scores`, replace `score`, or set `classes` or `decoder`.
+    A logit is the output of the layer `score`, plus the outputs of all layers in the list `scores`, which is
+    empty at first and does not contain `score`. Tricks change the network before training: they append
+    transforms to `inputs` or layers to `scores`, replace `score`, or set `classes` or `decoder`. The names of
+    layers, such as `inputs`, are parts of keys in checkpoints.
 
     Args:
         body: the layers that map samples and condition to features [B, num_features].
@@ -97,14 +98,14 @@ class Discriminator(nn.Module):
 
     def __init__(self, body: ConditionalSequential, num_features: int, make_head: LayerFactory = nn.Linear):
         super().__init__()
-        self.inputs = InputTransforms()  # the transforms of samples, before `body`
+        self.inputs = InputTransforms()  # not samples, but a list of transforms, which samples pass first
         self.body: nn.Module = body
         self.num_features = num_features
         self.make_head = partial(make_head, num_features)  # number of outputs -> a layer on the features
-        self.score: nn.Module = self.make_head(1)  # features -> [B, 1]
-        self.scores = nn.ModuleList()  # layers of further scores, (features, condition) -> [B] each
-        self.classes: nn.Module | None = None  # features -> class logits [B, K]
-        self.decoder: nn.Module | None = None  # features -> samples; verdicts do not depend on it
+        self.score: nn.Module = self.make_head(1)  # a layer, features -> [B, 1]
+        self.scores = nn.ModuleList()  # a list of further layers, (features, condition) -> [B] each
+        self.classes: nn.Module | None = None  # a layer, features -> class logits [B, K]
+        self.decoder: nn.Module | None = None  # a network, features -> samples; verdicts do not depend on it
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
         x, condition = self.inputs(x, condition)

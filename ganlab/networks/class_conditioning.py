@@ -23,20 +23,19 @@ DiscriminatorMode = Literal["concat", "embedding", "projection"]
 
 
 class EmbeddingTransform(InputTransform):
-    """Base class of input transforms that represent each class by a vector.
+    """Base class of input transforms that represent each class by a vector, learned or one-hot.
 
-    They return the condition unchanged. Other input transforms change it: that of virtual batch norm prepends
-    the classes of the reference batch.
+    They return the condition unchanged. They return it at all because other input transforms change it: that
+    of the trick `virtual_batch_norm` prepends the classes of a reference batch.
 
     Args:
-        size: the number of elements of a vector, if vectors are learned; None: they are one-hot, [K].
+        size: the number of elements of a learned vector; None: vectors are one-hot, with K elements.
     """
 
     def __init__(self, num_classes: int, size: int | None = None):
         super().__init__()
-        self.embedding: Callable[[Tensor], Tensor] = (
-            partial(one_hot, num_classes=num_classes) if size is None else nn.Embedding(num_classes, size)
-        )
+        one_hot_vectors = partial(one_hot, num_classes=num_classes)
+        self.embedding: Callable[..., Tensor] = nn.Embedding(num_classes, size) if size else one_hot_vectors
 
 
 class MultiplyByVector(EmbeddingTransform):
@@ -47,20 +46,20 @@ class MultiplyByVector(EmbeddingTransform):
 
 
 class AppendPlanes(EmbeddingTransform):
-    """Appends channels ("planes") that represent the class to images [B, C, H, W].
+    """Appends planes, which are channels that represent the class, to images [B, C, H, W].
 
-    A learned vector has H W elements, which form one plane: the result is [B, C + 1, H, W]. Each element of a
-    one-hot vector becomes a constant plane: the result is [B, C + K, H, W].
+    A learned vector has H W elements, which are the pixels of one plane: the result is [B, C + 1, H, W]. Each
+    element of a one-hot vector becomes a constant plane: the result is [B, C + K, H, W].
     """
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        plane_shape = x.shape[2:] if isinstance(self.embedding, nn.Embedding) else (1, 1)
-        planes = self.embedding(condition).to(x.dtype).unflatten(1, (-1, *plane_shape))  # one plane, or K
+        plane_shape = (1, *x.shape[2:]) if isinstance(self.embedding, nn.Embedding) else (-1, 1, 1)
+        planes = self.embedding(condition).to(x.dtype).unflatten(1, plane_shape)
         return torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1), condition
 
 
 class AppendVector(EmbeddingTransform):
-    """Appends the vector of the class to latents or flattened samples, [B, D] -> [B, D + E]."""
+    """Appends the vector of the class to a latent or a flattened sample, [B, D] -> [B, D + E]."""
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         return torch.cat([x.flatten(1), self.embedding(condition).to(x.dtype)], 1), condition
@@ -110,7 +109,8 @@ class KPlusOneLogit(nn.Module):
 
     Features [B, num_features] -> log Z [B, 1], where Z = sum_k exp(l_k) over the K class logits l_k. The
     logit of class K + 1, "generated", is 0. So the probability of being real is Z / (Z + 1) = sigmoid(log Z)
-    (Salimans et al. 2016, section 5). `trick=semi_supervised` makes it the `score` of any discriminator.
+    (Salimans et al. 2016, section 5). The trick `semi_supervised` replaces a discriminator's `score` by this
+    layer.
 
     Args:
         class_head: the layer that maps features to the K class logits.
@@ -118,14 +118,14 @@ class KPlusOneLogit(nn.Module):
 
     def __init__(self, class_head: nn.Module):
         super().__init__()
-        self.classes = class_head
+        self.classes = class_head  # existing checkpoints have the name `classes`
 
     def forward(self, features: Tensor) -> Tensor:
         return torch.logsumexp(at_least_float32(self.classes(features)), 1, keepdim=True)
 
 
 def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
-    """Conditions the generator on the classes of the data, in place; returns the number of classes.
+    """Conditions the generator on the classes of the data, in place. Returns the number of classes.
 
     Args:
         mode: "concat" appends a one-hot vector to the latent, "embedding" multiplies the latent by a learned
@@ -164,7 +164,7 @@ def condition_discriminator(networks: Networks, mode: DiscriminatorMode) -> None
         discriminator.scores.append(Projection(num_classes, discriminator.num_features))
         return
     layer, shape = input_layer(discriminator.body), networks.generator.shape
-    size, num_added = None, num_classes  # one-hot vectors: each element is one more input of the layer
+    size, num_added = None, num_classes  # one-hot vectors add one input of the layer for each class
     if mode == "embedding":
         # A learned vector has as many elements as one channel of an image [C, H, W], or as a point [D].
         size = prod(shape[1:] or shape)

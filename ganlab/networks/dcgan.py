@@ -29,12 +29,12 @@ def generator(
     Batch norm and (leaky) ReLU follow each layer but the last.
 
     Args:
-        width: the number of channels of the feature maps of half the image's size. Those of a quarter of the
-            size have twice as many channels, and so on.
+        width: the number of channels at half of the image's height and width. It doubles whenever height and
+            width are halved again.
         slope: the slope of leaky ReLU for negative inputs; 0: ReLU.
         value_range: the range of the images, [-1, 1] or [0, 1]; None: unbounded.
     """
-    smallest = smallest_size(shape)
+    smallest = smallest_maps(shape)
     channels = [width * 2**i for i in reversed(range(smallest.halvings))]
     layers: list[nn.Module] = [
         nn.Linear(latent_dim, channels[0] * smallest.height * smallest.width, bias=False),
@@ -58,28 +58,27 @@ def discriminator(
     Batch norm follows each convolution but the first.
 
     Args:
-        width: the number of channels of the feature maps of half the image's size. Those of a quarter of the
-            size have twice as many channels, and so on.
+        width: the number of channels at half of the image's height and width. It doubles whenever height and
+            width are halved again.
         features: the size of a linear layer between the last feature maps and the score, as in MMD GANs (Li
             et al. 2017; Binkowski et al. 2018). None: the features are the elements of the last feature maps.
     """
-    smallest = smallest_size(shape)
+    smallest = smallest_maps(shape)
     channels = [shape[0], *(width * 2**i for i in range(smallest.halvings))]
     layers: list[nn.Module] = []
     for i, (num_inputs, num_outputs) in enumerate(pairwise(channels)):
         norm = [nn.BatchNorm2d(num_outputs)] if i > 0 else []
-        padding = (kernel - 1) // 2
-        convolution = nn.Conv2d(num_inputs, num_outputs, kernel, stride=2, padding=padding, bias=not norm)
-        layers += [convolution, *norm, nn.LeakyReLU(slope)]
+        conv = nn.Conv2d(num_inputs, num_outputs, kernel, stride=2, padding=(kernel - 1) // 2, bias=not norm)
+        layers += [conv, *norm, nn.LeakyReLU(slope)]
     num_elements = channels[-1] * smallest.height * smallest.width
     layers += [nn.Flatten(), *([nn.Linear(num_elements, features)] if features else [])]
     return Discriminator(ConditionalSequential(*layers), features or num_elements).apply(initialise)
 
 
-class SmallestSize(NamedTuple):
+class SmallestMaps(NamedTuple):
     """The size of the smallest feature maps, which is reached by halving the image's sides several times."""
 
-    halvings: int
+    halvings: int  # how many times the sides are halved
     height: int
     width: int
 
@@ -87,13 +86,13 @@ class SmallestSize(NamedTuple):
     def is_small_enough(self) -> bool:
         """Whether most of the image is made by convolutions, not by the linear layer of the generator.
 
-        The linear layer makes the smallest feature maps. Their shorter side must be below 16 after a single
-        halving, and below 32 after more. These limits are a choice.
+        The linear layer makes the smallest feature maps. Their shorter side must be below 16 after one
+        halving, and below 32 after several. These limits are a choice.
         """
         return self.halvings > 0 and min(self.height, self.width) < (16 if self.halvings == 1 else 32)
 
 
-def smallest_size(shape: Sequence[int]) -> SmallestSize:
+def smallest_maps(shape: Sequence[int]) -> SmallestMaps:
     """The size of the smallest feature maps of both players, for images of a shape [C, H, W].
 
     Raises:
@@ -107,23 +106,23 @@ def smallest_size(shape: Sequence[int]) -> SmallestSize:
         # Suggests a smaller size: both sides are rounded down to multiples of 2, then of 4, of 8, and so on,
         # until the size works.
         rounded = ([side - side % 2**i for side in shape[1:]] for i in count(1))
-        good_height, good_width = next(sides for sides in rounded if halve_repeatedly(*sides).is_small_enough)
+        height, width = next(sides for sides in rounded if halve_repeatedly(*sides).is_small_enough)
         reason = f"{need}, but halving this size ends at {smallest.height}x{smallest.width}"
-        remedy = f"crop or resize with data.height={good_height} data.width={good_width}, or choose model=gan"
+        remedy = f"crop or resize with data.height={height} data.width={width}, or choose model=gan"
         raise ConfigError(reason, remedy, "data.shape", list(shape))
     return smallest
 
 
-def halve_repeatedly(height: int, width: int) -> SmallestSize:
-    """Halves both sides of an image while both are even, and the shorter one is at least 4 or 8.
+def halve_repeatedly(height: int, width: int) -> SmallestMaps:
+    """Halves both sides of an image while both are even, and the shorter one is long enough.
 
-    The first two halvings need a shorter side of at least 4, so that small images have two convolutions. Each
-    later halving needs at least 8.
+    For the first two halvings, it must be at least 4, so that small images have two convolutions. For each
+    later halving, it must be at least 8.
     """
     halvings = 0
     while height % 2 == width % 2 == 0 and min(height, width) >= (4 if halvings < 2 else 8):
         height, width, halvings = height // 2, width // 2, halvings + 1
-    return SmallestSize(halvings, height, width)
+    return SmallestMaps(halvings, height, width)
 
 
 def _upsample(num_inputs: int, num_outputs: int, kernel: int, *, bias: bool) -> nn.ConvTranspose2d:

@@ -40,9 +40,11 @@ def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor |
     belong to the trained weights (Izmailov et al. 2018, section 3.2). Brock et al. (2019) call the result
     standing statistics.
 
-    The network is applied to each batch in evaluation mode, in which batch norms normalise by their running
-    statistics. Before each use of a batch norm, its running statistics are set to those of the batch, so that
-    it normalises as in training. In the end the running statistics are set to those of all batches.
+    The network is applied to each batch, and batch norms normalise as in training, by the statistics of the
+    batch. But the network is in evaluation mode, because training mode would also change other layers: it
+    would apply dropout, and update the state of spectral norm. In evaluation mode, a batch norm normalises by
+    its running statistics. So these are set to the statistics of the batch just before each use, and to those
+    of all batches in the end.
 
     Args:
         batches: the positional arguments of the network for each batch; all batches have equally many rows.
@@ -50,7 +52,7 @@ def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor |
     statistics: dict[Any, list[tuple[Tensor, Tensor]]] = {}
 
     def use_batch_statistics(norm: Any, inputs: tuple[Tensor]) -> None:
-        """Sets the running statistics of a batch norm to those of its inputs, just before it uses them."""
+        """Sets the running statistics of a batch norm to the statistics of its inputs."""
         x = at_least_float32(inputs[0])
         dims = [0, *range(2, x.ndim)]
         variance, mean = torch.var_mean(x, dims, correction=0)  # [C]
@@ -81,7 +83,7 @@ class DifferentiableBatchNorm(_BatchNorm):
     third derivative. The elementary operations of this layer can be differentiated any number of times.
 
     Args:
-        norm: the batch norm to replace; its parameters and buffers are used under the same names.
+        norm: the batch norm to replace. This layer has its parameters and buffers, under the same names.
         synchronised: whether to use the statistics of all processes, whose batches must have equally many
             rows. torch's SyncBatchNorm cannot be used, because it does not run on CPUs.
     """
@@ -147,8 +149,7 @@ class VirtualNorm(nn.Module):
 
     def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d, size: int):
         super().__init__()
-        self.weight, self.bias = norm.weight, norm.bias
-        self.eps, self.size = norm.eps, size
+        self.weight, self.bias, self.eps, self.size = norm.weight, norm.bias, norm.eps, size
 
     def forward(self, x: Tensor) -> Tensor:
         rows = at_least_float32(x).reshape(*x.shape[:2], -1)  # [R + B, C, S]
@@ -162,10 +163,10 @@ class VirtualNorm(nn.Module):
         return (rows * scale.unsqueeze(2) + shift.unsqueeze(2)).to(x.dtype).view_as(x)
 
     def _include_reference(self, moment: Tensor) -> Tensor:
-        """Averages the moments of rows with those of the reference batch, [R + B, C] -> [R + B, C].
+        """Averages a moment, such as the mean, over the rows by which each row is normalised.
 
-        A row of the reference batch gets the mean over the batch. Each other row gets the mean over the R
-        rows of the batch and itself.
+        [R + B, C] -> [R + B, C]. A row of the reference batch gets the average over the R rows of this batch.
+        Each other row gets the average over these R rows and itself.
         """
         reference = moment[: self.size].mean(0)  # [C]
         with_reference = (self.size * reference + moment[self.size :]) / (self.size + 1)  # [B, C]

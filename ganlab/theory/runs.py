@@ -12,13 +12,13 @@ from ganlab.core.errors import ConfigError
 from ganlab.game import Game
 from ganlab.training.build import build
 
-NUM_CELLS = 4000  # the number of intervals into which quantiles divide the values of the latent
-# The levels of the quantiles are sigmoid(t) for t from -MAX_LOGIT to MAX_LOGIT. A probability of 1e-7 lies
-# above the last quantile.
-MAX_LOGIT = 16.0
 NUM_BINS = 240  # the number of intervals of the x axis
-# A density, per unit of the data. Functions of the density p of the data and the density q of the generator
-# are not drawn where both densities are lower.
+# To compute the density of a generator's samples, the values of its latent are divided into NUM_CELLS cells.
+# The ends of the cells are quantiles of the levels sigmoid(t), for t at equal distances from -MAX_LOGIT to
+# MAX_LOGIT. So a probability of only 1e-7 is left out at each side.
+NUM_CELLS, MAX_LOGIT = 4000, 16.0
+# Functions of the density p of the data and the density q of the generator, such as p / (p + q), are not
+# drawn where both p and q are lower than this density, per unit of the data.
 MIN_DENSITY = 1e-4
 Overrides = Sequence[str]  # overrides of `python -m ganlab.run`
 Variants = Mapping[str, Overrides]  # for figures of several games: the name of each, and its overrides
@@ -28,8 +28,8 @@ AxisLimits = tuple[float, float]  # the left and the right end of an x axis, in 
 class SteppedRun:
     """A game that is trained step by step, exactly as `python -m ganlab.run` trains it on the CPU."""
 
-    def __init__(self, overrides: Overrides, seed: int):
-        cfg = compose(*overrides, f"seed={seed}")
+    def __init__(self, settings: Overrides, seed: int):
+        cfg = compose(*settings, f"seed={seed}")
         check_config(cfg)
         self.data = build_data(cfg)
         self._module = build(cfg)
@@ -53,6 +53,7 @@ class DensityRun(SteppedRun):
     """A run of one-dimensional data with a known density p, and of a generator with one-dimensional latents.
 
     Args:
+        settings: the overrides of the run.
         x_limits: the ends of the interval on which the densities are computed.
 
     Raises:
@@ -60,27 +61,25 @@ class DensityRun(SteppedRun):
             one-dimensional.
     """
 
-    def __init__(self, overrides: Overrides, seed: int, x_limits: AxisLimits):
-        super().__init__(overrides, seed)
+    def __init__(self, settings: Overrides, seed: int, x_limits: AxisLimits):
+        super().__init__(settings, seed)
         data, latent_dim = self.data, self.game.generator.latent_dim
         if data.shape != (1,) or data.distribution is None or latent_dim != 1:
             reason = f"samples of shape {list(data.shape)} with {latent_dim=} have no density to draw"
             remedy = "choose data=mixture_1d and model.generator.latent_dim=1"
-            # The figures of ganlab.theory.densities have an argument `settings` in the config, and pass it on
-            # as `overrides`. So the error names this setting.
             raise ConfigError(reason, remedy, ".settings")
         self.edges = torch.linspace(*x_limits, NUM_BINS + 1, dtype=torch.float64)
-        self.x = (self.edges[1:] + self.edges[:-1]) / 2  # the centres of the bins, [NUM_BINS]
+        self.x = (self.edges[1:] + self.edges[:-1]) / 2  # the centres of the intervals, [NUM_BINS]
         self.log_p = data.distribution.log_prob(self.x[:, None])  # [NUM_BINS]
         self.p = self.log_p.exp()
 
     def q(self, step: int) -> Tensor:
         """The density q after `step` steps, [NUM_BINS]. Later calls must not be for earlier steps.
 
-        The result is the mean density of the generator's samples in each bin, computed without random
-        samples. Quantiles divide the values of the latent into cells of known probability. The generator maps
-        the two ends of a cell to two samples, and the probability of the cell is spread evenly between them.
-        For a continuous generator the result is exact in the limit of many cells.
+        The result is the mean density of the generator's samples in each interval of the x axis, computed
+        without random samples. Quantiles divide the values of the latent into cells of known probability. The
+        generator maps the two ends of a cell to two samples, and the probability of the cell is spread evenly
+        between them. For a continuous generator the result is exact in the limit of many cells.
         """
         network = self.game_after(step).presented("generator")
         levels = torch.linspace(-MAX_LOGIT, MAX_LOGIT, NUM_CELLS + 1, dtype=torch.float64).sigmoid()
@@ -99,12 +98,12 @@ class DensityRun(SteppedRun):
         return function(self.log_p, q.log()).where(torch.maximum(self.p, q) > MIN_DENSITY, torch.nan)
 
     def total_variation(self, q: Tensor) -> float:
-        """The total variation distance of p and q, in [0, 1] up to the width of the bins."""
+        """The total variation distance of p and q, in [0, 1]; exact in the limit of many intervals."""
         return float(((q - self.p).abs() * self.edges.diff()).sum() / 2)
 
 
 class Quantiles:
-    """A `RandomSource` that returns the quantiles of a distribution instead of random numbers, [N, 1].
+    """A `RandomSource` that returns N quantiles of a distribution instead of random numbers, [N, 1].
 
     Args:
         levels: the levels of the quantiles, in (0, 1), [N].

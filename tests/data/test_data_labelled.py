@@ -11,7 +11,7 @@ from support.refusals import refuses
 from torch import Tensor
 
 from ganlab.data.base import Data
-from ganlab.data.sampler import LabelledSubset
+from ganlab.data.batches import LabelledSubset
 from ganlab.data.sources import TensorSource
 
 CLASSES = torch.arange(40) % 4

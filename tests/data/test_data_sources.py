@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ganlab.core.randomness import seeded_generator
 from ganlab.data.base import Data, scale
+from ganlab.data.batches import rows_by_epoch
 from ganlab.data.image import ImageSpec, crop_image
-from ganlab.data.sampler import epoch_batches
 from ganlab.data.sources import Source, TensorSource, VariableSizeImages
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -92,7 +92,7 @@ def test_batches_equal_crops_of_single_images_on_every_device_without_waiting(ho
         batches = list(islice(stream, 5))
     for k, batch in enumerate(batches, start=1):
         x, y, _ = batch.real
-        rows = epoch_batches(0, N)(k, BATCH)
+        rows = rows_by_epoch(0, N)(k, BATCH)
         assert torch.equal(batch.indices, rows)
         numbers = torch.rand(BATCH, 3, generator=seeded_generator(0, "augment", k))
         spec = ImageSpec(3, 5, 4, how, flip=True)

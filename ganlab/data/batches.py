@@ -1,4 +1,4 @@
-"""The samples of batch k, as functions of (seed, k)."""
+"""Which samples are in batch k, as a function of (seed, k)."""
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -11,18 +11,20 @@ from ganlab.core.errors import ConfigError, require
 from ganlab.core.randomness import derive_seed, seeded_generator
 from ganlab.data.mirror_and_crop import NOT_AUGMENTED
 
-GlobalRows = Callable[[int, int], Tensor]  # (k, B) -> the rows of global batch k of B samples, [B] int64
+# A function that is given the number k and the size B of a global batch, and returns the positions of its
+# samples in their source, [B] int64.
+RowsOfBatch = Callable[[int, int], Tensor]
 
 
 class BatchIndices(NamedTuple):
-    """Which samples of one global batch a process reads, and how it augments them. Tensors on the CPU."""
+    """Which samples of a source are in one batch, and how they are augmented. The tensors are on the CPU."""
 
-    rows: Tensor  # [b] int64, the positions of the samples in their source
+    rows: Tensor  # [b] int64, the positions of the samples in the source
     random_numbers: Tensor  # [b, 3] float32, three for each sample; data/mirror_and_crop.py explains them
 
 
-def epoch_batches(seed: int, num_samples: int) -> GlobalRows:
-    """Batches of successive epochs.
+def rows_by_epoch(seed: int, num_samples: int) -> RowsOfBatch:
+    """Returns a function that gives the rows of global batch k, for training epoch by epoch.
 
     An epoch is a random permutation of all samples. The samples that remain after its last whole batch are
     left out.
@@ -33,11 +35,11 @@ def epoch_batches(seed: int, num_samples: int) -> GlobalRows:
         # Drawn on the CPU, so that it is the same for every device.
         return torch.randperm(num_samples, generator=seeded_generator(seed, "data", epoch))
 
-    def batch(k: int, size: int) -> Tensor:
+    def rows_of_batch(k: int, size: int) -> Tensor:
         epoch, i = divmod(k, num_samples // size)  # batch i of the epoch
         return permutation(epoch)[i * size : (i + 1) * size]
 
-    return batch
+    return rows_of_batch
 
 
 class LabelledSubset:
@@ -65,28 +67,29 @@ class LabelledSubset:
         require(self.per_class <= smallest, reason, remedy, ".labelled", count)
 
     def rows(self, seed: int) -> Tensor:
-        """The rows of the subset among the training samples, [count], as chosen by the seed."""
+        """The rows of the subset's samples among the training samples, [count]. The seed chooses them."""
         order = torch.randperm(len(self.labels), generator=seeded_generator(seed, "labelled"))
         classes = self.labels[order]
         return torch.cat([order[classes == label][: self.per_class] for label in range(self.num_classes)])
 
-    def batches(self, seed: int) -> GlobalRows:
-        """Batches of an endless sequence, which consists of one permutation of the subset after another.
+    def rows_by_permutation(self, seed: int) -> RowsOfBatch:
+        """Returns a function that gives the rows of global batch k, all of them rows of the subset.
 
-        A batch may extend over several permutations, and then contains samples more than once.
+        Batches are successive parts of an endless sequence, which consists of one permutation of the subset
+        after another. A batch that extends over several permutations may contain samples more than once.
         """
         rows, order_seed = self.rows(seed), derive_seed(seed, "labelled")
         count = len(rows)
 
-        def batch(k: int, size: int) -> Tensor:
-            first, last = k * size, (k + 1) * size - 1  # positions in the sequence
-            needed = range(first // count, last // count + 1)  # the numbers of the permutations in the batch
+        def rows_of_batch(k: int, size: int) -> Tensor:
+            first, last = k * size, (k + 1) * size - 1  # the batch's first and last position in the sequence
+            needed = range(first // count, last // count + 1)  # the permutations over which it extends
             order = [torch.randperm(count, generator=seeded_generator(order_seed, i)) for i in needed]
-            return rows[torch.cat(order)[first % count :][:size]]  # without the positions before the batch
+            return rows[torch.cat(order)[first % count :][:size]]  # without what precedes the batch
 
-        return batch
+        return rows_of_batch
 
 
 def sequential_batches(rows: Tensor, batch_size: int) -> Iterator[BatchIndices]:
-    """Batches of the given rows [n] in their order, not augmented; the last batch may be smaller."""
+    """Divides rows [n] into batches in their order, not augmented; the last batch may be smaller."""
     return (BatchIndices(part, NOT_AUGMENTED.expand(len(part), 3)) for part in rows.split(batch_size))

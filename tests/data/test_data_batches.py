@@ -1,4 +1,4 @@
-"""Batch samplers: functions of (seed, k), whatever the start and the number of processes."""
+"""The batches of a stream: functions of (seed, k), whatever the start and the number of processes."""
 
 from __future__ import annotations
 
