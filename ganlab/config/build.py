@@ -20,7 +20,8 @@ from ganlab.core.turn import Capability, Networks
 from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
-from ganlab.metrics.evaluation import Evaluation, OpenProgressBar
+from ganlab.metrics.evaluation import Evaluation
+from ganlab.metrics.metric_set import OpenProgressBar
 from ganlab.networks.base import Discriminator, Generator, replace_modules
 from ganlab.networks.norms import BATCH_NORMS, DifferentiableBatchNorm, SynchronisedNorm
 from ganlab.objectives.base import Objective

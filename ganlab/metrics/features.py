@@ -1,8 +1,8 @@
 """Feature extraction: the interface of extractors, caches of their output, and rounding to 256 levels."""
 
 import typing
-from collections.abc import Hashable, Mapping
-from contextlib import suppress
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from hashlib import sha256
@@ -17,8 +17,7 @@ from ganlab.core.errors import require
 from ganlab.filesystem import atomic_writer, cache_directory
 
 ProtocolFields = dict[str, str | int | float]  # how a metric is measured: the entries of its protocol
-# Whether features are read from the cache on disk, and written to it. `Evaluation` sets it only for real
-# samples, which are the same in every run.
+# Whether features are read from the cache on disk, and written to it; see `caching_features_on_disk`.
 CACHES_FEATURES_ON_DISK: ContextVar[bool] = ContextVar("features_on_disk", default=False)
 
 
@@ -106,6 +105,16 @@ class CachedExtractor:
 
 # Returns the same object in every call with the same network, so metrics share the object's last output.
 shared_extractor = cache(CachedExtractor)
+
+
+@contextmanager
+def caching_features_on_disk() -> Iterator[None]:
+    """Lets all extractors use the cache on disk while the block runs. Use it for images that come again."""
+    token = CACHES_FEATURES_ON_DISK.set(True)
+    try:
+        yield
+    finally:
+        CACHES_FEATURES_ON_DISK.reset(token)
 
 
 def digest(features: Features) -> str:

@@ -11,7 +11,7 @@ from ganlab.core.validation import Count, TwoOrMore
 from ganlab.data.base import Split
 from ganlab.functional.distances import mmd2
 from ganlab.functional.kernels import Polynomial
-from ganlab.metrics.base import GENERATED, FeatureMetric, StoringMetric, require_enough
+from ganlab.metrics.base import GENERATED, FeatureMetric, Generated, StoringMetric, require_enough
 from ganlab.metrics.features import Extractor
 
 # The Inception Score is the mean of the scores of parts of the samples. A part of m samples scores at most m.
@@ -57,9 +57,9 @@ class FrechetDistance(FeatureMetric):
         remedy = f"choose {kid}, or an extractor of fewer features"
         require_enough(n + 1, {"real": n_real, "generated": n_fake}, reason, remedy)
 
-    def add(self, representations: tuple[Tensor, ...], split: Split | None) -> None:
+    def add(self, representations: tuple[Tensor, ...], split: Split | Generated) -> None:
         (features,) = representations
-        self._distance.update(features, real=split is not GENERATED)
+        self._distance.update(features, real=split != GENERATED)
 
     def reset(self) -> None:
         super().reset()

@@ -12,9 +12,9 @@ from ganlab.filesystem import read_regular_file
 MetricRecord = Mapping[str, Any]  # a value together with its protocol
 MetricRecords = dict[str, dict[str, Any]]  # records by the names of values
 MAX_VALUE = 1e308  # larger absolute values are refused, as infinity is
-# The keys of a record that are not part of the protocol. The metric's `extras`, such as a standard
-# deviation, have the key "beside" in all existing records.
-RESULTS = {"value", "better", "step", "beside", "floor", "floor_n", "floor_split"}
+EXTRAS_KEY = "beside"  # the key of a metric's `extras`, such as a standard deviation, in a record
+# The keys of a record that are not part of the protocol.
+RESULTS = {"value", "better", "step", EXTRAS_KEY, "floor", "floor_n", "floor_split"}
 MAX_BYTES = 1 << 20  # the largest size of a file of records
 
 

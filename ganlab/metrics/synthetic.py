@@ -16,7 +16,7 @@ from torch import Tensor
 from ganlab.core.errors import ConfigError, require
 from ganlab.data.base import Data, Split
 from ganlab.data.densities import Mixture
-from ganlab.metrics.base import GENERATED, SampleMetric, StoringMetric
+from ganlab.metrics.base import GENERATED, Generated, SampleMetric, StoringMetric
 from ganlab.metrics.features import ProtocolFields
 
 MAX_DEVIATIONS = 3.0  # the largest distance of samples of high quality, in standard deviations
@@ -44,8 +44,8 @@ class ModeMetric(SampleMetric):
         self.reset()
 
     @torch.no_grad()
-    def update(self, x: Tensor, split: Split | None = GENERATED) -> None:
-        if split is GENERATED:
+    def update(self, x: Tensor, split: Split | Generated = GENERATED) -> None:
+        if split == GENERATED:
             modes = modes_of_good_samples(x, self._mixture).cpu()
             self._histogram += modes.bincount(minlength=len(self._histogram))
             self._n += len(x)
@@ -128,11 +128,11 @@ class StackedModes(StoringMetric):
     """
 
     name_prefixes = ("modes", "reverse_kl")
-    higher_is_better = True  # for the number of modes; `is_higher_better` answers for each of the two values
     _num_modes = 0  # K in the formula, which is known after `represent`
 
-    def is_higher_better(self, name: str) -> bool:
-        return name.startswith("modes/")
+    def higher_is_better_by_name(self) -> dict[str, bool]:
+        name_of_modes, name_of_reverse_kl = self.names
+        return {name_of_modes: True, name_of_reverse_kl: False}
 
     def represent(self, x: Tensor) -> tuple[Tensor, ...]:
         shape, remedy = list(x.shape[1:]), "choose data=stacked_mnist, or another metric"
@@ -174,8 +174,8 @@ class Wasserstein(SampleMetric):
         reason = f"measures samples of shape [1], not {list(data.shape)}"
         require(data.shape == (1,), reason, "choose metric=none")
 
-    def update(self, x: Tensor, split: Split | None = GENERATED) -> None:
-        (self._fake if split is GENERATED else self._real).append(x.detach().flatten().double().cpu())
+    def update(self, x: Tensor, split: Split | Generated = GENERATED) -> None:
+        (self._fake if split == GENERATED else self._real).append(x.detach().flatten().double().cpu())
 
     def compute(self) -> dict[str, float]:
         from scipy.stats import wasserstein_distance  # imported here because it takes half a second
