@@ -15,7 +15,7 @@ from ganlab.data.base import Data, Split
 from ganlab.data.sources import Samples
 from ganlab.game import Game
 from ganlab.metrics.base import GENERATED, Generated, SampleMetric, short_number
-from ganlab.metrics.extractors import Classifier
+from ganlab.metrics.classifiers import Classifier
 from ganlab.metrics.features import ProtocolFields, round_to_256_levels, to_unit_range
 from ganlab.networks.base import evaluating
 from ganlab.networks.hidden_activations import hidden_activations
