@@ -1,58 +1,35 @@
 """Evaluation of games: the metrics of samples that a game generates, and records of the values."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ganlab.core.distributed import is_main_process
 from ganlab.core.errors import ConfigError, Diverged, require
-from ganlab.data.base import Data
 from ganlab.game import Game
-from ganlab.metrics.metric_set import Metrics, MetricSet, OpenProgressBar, completing_error_keys
+from ganlab.metrics.metric_set import MetricSet, completing_error_keys
 from ganlab.metrics.protocols import MetricRecords
 
 CHUNK = 1000  # samples that are generated at a time
 
 
 @dataclass(eq=False)
-class Evaluation:
-    """Generates the samples of a game, and measures them by all metrics of a run.
+class Evaluation(MetricSet):
+    """A set of metrics that generates the samples of a game, measures them, and makes records of the values.
 
     Samples are generated and passed to the metrics in chunks, so only metrics that store samples need more
     memory for more samples. A conditional generator is given classes in the proportions of the reference, as
     in the code of Karras et al. 2020. Otherwise metrics would also measure the difference in proportions. If
     the data have no labels, the generator is given all classes in turn.
 
-    Args:
-        metrics: the metrics by their names in the config. Each computes one or more values, and each value
-            has a name.
-        data: the data from which real samples come.
-        n: the number of generated samples.
-        n_real: the largest number of real samples, see `MetricSet`; None: all.
-        seed: the seed of the samples' latents.
-        open_progress_bar: opens a progress bar; by default, none is shown.
-
-    Raises:
-        ConfigError: a metric cannot measure these data, or needs a split that they do not have.
+    The arguments are those of `MetricSet`.
     """
 
-    metrics: Metrics
-    data: Data
-    n: int
-    n_real: int | None
-    seed: int
-    open_progress_bar: OpenProgressBar = lambda text, total: nullcontext(lambda number: None)
-
     def __post_init__(self) -> None:
-        self._metric_set = MetricSet(
-            self.metrics, self.data, self.n, self.n_real, self.seed, self.open_progress_bar
-        )
-        self._metric_of = {name: metric for metric in self.metrics.values() for name in metric.names}
+        super().__post_init__()
         self.higher_is_better: dict[str, bool] = {}  # by the name of a value, not of a metric
         for metric in self.metrics.values():
             self.higher_is_better |= metric.higher_is_better_by_name()
@@ -73,21 +50,7 @@ class Evaluation:
         if not is_main_process():
             deque(samples, maxlen=0)  # generates the part of this process, and stores nothing
             return {}
-        return self._metric_set.measure(samples, next(game.parameters()).device, game)
-
-    def measure(self, samples: Iterable[Tensor], device: torch.device) -> dict[str, float]:
-        """The values by name for samples that no game generated, such as images from files.
-
-        Args:
-            samples: chunks of samples [N, *shape] in the data's range.
-            device: the device of the samples.
-        """
-        return self._metric_set.measure(samples, device)
-
-    @property
-    def floors(self) -> Mapping[str, Mapping[str, Any]]:
-        """What records say about the floors, by the names of the values; empty before an evaluation."""
-        return self._metric_set.floors
+        return self.measure(samples, next(game.parameters()).device, game)
 
     def check_game(self, game: Game) -> None:
         """Checks that all metrics can measure a game.
@@ -128,13 +91,14 @@ class Evaluation:
             values: the values by name.
             game: the game whose samples were measured; None: images from files.
         """
+        depends_on_sampling = {name: m.depends_on_sampling for m in self.metrics.values() for name in m.names}
         return {
             name: {
                 "value": value,
                 "better": "higher" if self.higher_is_better[name] else "lower",
                 "step": None if game is None else game.step,
-                **self._metric_set.protocols[name],
-                **self._origin(game, self._metric_of[name].depends_on_sampling),
+                **self.protocols[name],
+                **self._origin(game, depends_on_sampling[name]),
                 **self.floors.get(name, {}),
             }
             for name, value in values.items()

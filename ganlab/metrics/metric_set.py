@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from typing import Any
@@ -18,12 +19,15 @@ from ganlab.metrics.features import caching_features_on_disk, to_unit_range
 from ganlab.metrics.protocols import EXTRAS_KEY
 
 Metrics = Mapping[str, SampleMetric]  # metrics by their names in the config
+# The metrics that receive the same samples, by the split and the number of these samples.
+MetricsBySamples = defaultdict[tuple[Split, int], dict[str, SampleMetric]]
 # The type of functions such as `progress_bar` in ganlab.training.callbacks.progress. The function gets a text
 # and a total, and returns a context manager, which shows a bar and yields a function `advance(number)`.
 OpenProgressBar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 BATCH = 100  # samples that are passed to metrics at a time; values do not depend on it
 
 
+@dataclass(eq=False)
 class MetricSet:
     """Measures metrics on the same samples, and their floors, which are the values of real samples.
 
@@ -38,8 +42,8 @@ class MetricSet:
         data: the data from which real samples come.
         n: the number of generated samples.
         n_real: the largest number of samples of a metric's `subsampled_split`; None: all.
-        seed: the seed of the latents, for metrics that draw samples themselves.
-        open_progress_bar: opens a progress bar.
+        seed: the seed of the latents of generated samples.
+        open_progress_bar: opens a progress bar; by default, none is shown.
 
     Attributes:
         protocols: the protocols of the last values, by the names of the values.
@@ -49,24 +53,26 @@ class MetricSet:
         ConfigError: a metric cannot measure these data, or needs a split that they do not have.
     """
 
-    def __init__(
-        self, metrics: Metrics, data: Data, n: int, n_real: int | None, seed: int,
-        open_progress_bar: OpenProgressBar,
-    ):  # fmt: skip
-        self.metrics, self.data, self.n, self.n_real = metrics, data, n, n_real
-        self.seed, self.open_progress_bar = seed, open_progress_bar
+    metrics: Metrics
+    data: Data
+    n: int
+    n_real: int | None
+    seed: int
+    open_progress_bar: OpenProgressBar = lambda text, total: nullcontext(lambda number: None)
+
+    def __post_init__(self) -> None:
         self.protocols: dict[str, dict[str, Any]] = {}
         self.floors: dict[str, dict[str, Any]] = {}
         self._hashes: dict[tuple[Split, int], str] = {}  # of real samples, by their split and number
         self._has_real_samples = False  # whether the metrics have received the real samples
-        for name, metric in metrics.items():
+        for name, metric in self.metrics.items():
             with completing_error_keys(name):
-                suitable = metric.input_kind == "points" or data.value_range is not None
+                suitable = metric.input_kind == "points" or self.data.value_range is not None
                 reason = "measures images, and these data are points"
                 require(suitable, reason, "choose metric=none", "metric", name)
                 for split in metric.references:
-                    data.split(split, "cpu", BATCH)  # called for its error if the split does not exist
-                metric.setup(data, n, self._num_real(metric, metric.subsampled_split))
+                    self.data.split(split, "cpu", BATCH)  # called for its error if the split does not exist
+                metric.setup(self.data, self.n, self._num_real(metric, metric.subsampled_split))
 
     def measure(
         self, samples: Iterable[Tensor], device: torch.device, game: Game | None = None
@@ -88,7 +94,7 @@ class MetricSet:
 
     def _pass_real_samples(self, device: torch.device) -> None:
         """Passes to each metric the real samples of its references."""
-        metrics_by_samples = defaultdict[tuple[Split, int], dict[str, SampleMetric]](dict)
+        metrics_by_samples: MetricsBySamples = defaultdict(dict)
         for name, metric in self.metrics.items():
             for split in metric.references:
                 metrics_by_samples[split, self._num_real(metric, split)][name] = metric
@@ -98,25 +104,18 @@ class MetricSet:
 
     def _measure_floors(self, device: torch.device) -> None:
         """Measures each metric with real samples of its `floor_split` in place of generated ones."""
-        metrics_by_samples = defaultdict[tuple[Split, int], dict[str, SampleMetric]](dict)
+        metrics_by_samples: MetricsBySamples = defaultdict(dict)
         for name, metric in self.metrics.items():
             if metric.floor_split in self.data.sources:
                 n = min(self.n, len(self.data.sources[metric.floor_split]))
-                if self._is_enough(n, metric):
+                with suppress(ConfigError):  # raised if n samples are too few for this metric
+                    metric.check_sample_size(n, self._num_real(metric, metric.subsampled_split))
                     metrics_by_samples[metric.floor_split, n][name] = metric
         for (split, n), metrics in metrics_by_samples.items():
             samples = (x for x, _ in self.data.subset(split, n, device, BATCH))
             self._pass_samples(samples, metrics, GENERATED, text=f"real {split} images as samples", n=n)
             for value_name, value in self._compute_and_reset(metrics).items():
                 self.floors[value_name] = {"floor": value, "floor_n": n, "floor_split": split}
-
-    def _is_enough(self, n: int, metric: SampleMetric) -> bool:
-        """Whether `n` samples in place of generated ones are enough for a metric."""
-        try:
-            metric.check_sample_size(n, self._num_real(metric, metric.subsampled_split))
-        except ConfigError:
-            return False
-        return True
 
     def _num_real(self, metric: SampleMetric, split: Split | None) -> int:
         """The number of real samples of a split with which a metric compares; 0 if the split is None."""
