@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -16,7 +15,6 @@ from ganlab.metrics.protocols import MetricRecords
 CHUNK = 1000  # samples that are generated at a time
 
 
-@dataclass(eq=False)
 class Evaluation(MetricSet):
     """A set of metrics that generates the samples of a game, measures them, and makes records of the values.
 

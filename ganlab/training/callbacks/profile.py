@@ -19,7 +19,7 @@ WARM_UP = 10  # steps before the trace
 TRACED = 5  # steps in the trace; the steps after them are in the table
 
 
-class CallbackRanges(PassThroughProfiler):
+class CallbackProfiler(PassThroughProfiler):
     """A Lightning profiler that times what each callback does after a step.
 
     Lightning calls `profile` some twenty times a step. For all actions other than the `on_train_batch_end` of
