@@ -84,9 +84,8 @@ class FinalViews(Callback):
             view = VIEWS[options.what](options, self.run, game, self.data)
             path = self.run.samples / file_name(options, game.step, self.class_names)
             view.write(path)
-            log_picture(
-                trainer, view_name(options), path if path.suffix == ".gif" else view.images[0], game.step
-            )
+            picture = path if path.suffix == ".gif" else view.images[0]
+            log_picture(trainer, view_name(options), picture, game.step)
 
 
 def log_picture(trainer: Trainer, name: str, picture: Image.Image | Path, step: int) -> None:

@@ -24,7 +24,7 @@ from ganlab.training.module import GameModule
 
 EARLY_STEPS = 100  # the early value of a loss is its median over this many first steps
 MAX_GROWTH = 1e6  # a scalar has exploded if it is more than this many times its early value
-WEIGHT = "weight"  # the name of the scalar `largest_weight`
+WEIGHT = "weight"  # the name of the scalar that `largest_weight` computes
 
 
 class LogScalars(Callback):
@@ -41,14 +41,15 @@ class LogScalars(Callback):
     def __init__(self, directory: RunDirectory, every: int, timetable: Timetable):
         self.directory, self.every, self.timetable = directory, every, timetable
         self.file = MetricsFile(directory.metrics)
-        self.early: dict[str, list[float]] = {}  # absolute values of each loss and the largest weight
+        # The absolute values of each loss in the first steps, and of the largest weight before the first step.
+        self.early: dict[str, list[float]] = {}
         self.latest: dict[str, float] = {}  # the scalars that were read last
         self.logged = 0  # the last step that the loggers have; a resume may play earlier steps again
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         self.early.setdefault(WEIGHT, [float(largest_weight(module))])
         if trainer.is_global_zero:
-            # The summary keeps this step, because `drop_after` removes the rows from which it is read.
+            # `logged` is saved in the summary, because `drop_after` removes the rows that tell it.
             self.logged = max(self.file.last_step(), self.directory.summary().get("logged", 0))
             self.directory.write_summary(logged=self.logged)
             self.file.drop_after(module.game.step)
@@ -116,8 +117,8 @@ class AtomicIO(TorchCheckpointIO):
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-            # last.ckpt is renamed only now, when the new file is complete. If the disk is full, an error is
-            # raised before this line, and last.ckpt stays.
+            # The new file is complete, and gets the name `path` when this block ends. So an older last.ckpt is
+            # renamed only now. If the disk is full, an error is raised before this line, and last.ckpt stays.
             if path.name == "last.ckpt" and path.exists():
                 path.replace(path.with_name("previous.ckpt"))
 
@@ -132,9 +133,9 @@ class Checkpoint(Callback):
     """
 
     def __init__(
-        self, folder: Path, every: int, scalars: LogScalars, monitor: str | None, higher_is_better: bool
+        self, folder: Path, every: int, log_scalars: LogScalars, monitor: str | None, higher_is_better: bool
     ):
-        self.folder, self.every, self.scalars, self.monitor = folder, every, scalars, monitor
+        self.folder, self.every, self.log_scalars, self.monitor = folder, every, log_scalars, monitor
         self.sign = -1 if higher_is_better else 1  # the best checkpoint has the lowest sign * metric
         self.best = inf  # the lowest sign * metric so far
 
@@ -147,9 +148,10 @@ class Checkpoint(Callback):
         metric = module.metrics.get(self.monitor or "")
         value = inf if metric is None else self.sign * metric
         is_better = value < self.best
-        is_due = module.game.step % self.every == 0 or trainer.should_stop
+        is_last = trainer.should_stop  # set by the callback `Stop`, which is called before this one
+        is_due = is_last or module.game.step % self.every == 0
         if is_better or is_due:
-            self.scalars.refuse_divergence(module.game.step, {WEIGHT: float(largest_weight(module))})
+            self.log_scalars.refuse_divergence(module.game.step, {WEIGHT: float(largest_weight(module))})
         if is_better:
             self.best = value
             trainer.save_checkpoint(self.folder / "best.ckpt")
