@@ -163,11 +163,8 @@ class FeatureMetric(SampleMetric):
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
         self._set_names(f"_{short_number(n_fake)}")
-        self.check_sample_size(n_fake, n_real)  # raises most errors before a network is loaded
-        self.represent(torch.zeros(1, *data.shape))  # raises an error if the shape is unsuitable
-        # The sizes are checked again, because the Inception Score needs as many samples as there are classes,
-        # and learns the number of classes in `represent`.
         self.check_sample_size(n_fake, n_real)
+        self.represent(torch.zeros(1, *data.shape))  # raises an error if the shape is unsuitable
 
     def update(self, x: Tensor, split: Split | Generated = GENERATED) -> None:
         self.add(self.represent(x), split)
@@ -208,7 +205,7 @@ class FeatureMetric(SampleMetric):
     def _set_names(self, size: str = "") -> None:
         """Sets `names`, which end in `size`, such as "_10k". `size` is empty until `setup` knows it."""
         split = f"_{self.subsampled_split}" if self.subsampled_split else ""
-        ending = f"{self.extractor.network.name}{split}{size}"
+        ending = f"{self.extractor.name}{split}{size}"
         self.names = tuple(f"{prefix}/{ending}" for prefix in self.name_prefixes)
 
 

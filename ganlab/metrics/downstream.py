@@ -152,8 +152,8 @@ class ClassificationAccuracy(ConditionalMetric):
         self.epochs, self.lr = epochs, lr
 
     def check_data(self, data: Data) -> None:
-        with torch.device("meta"):  # on which no weights are drawn; images that are too small raise an error
-            self._classifier(data)
+        with torch.device("meta"):  # on which no weights are drawn
+            self._classifier(data)  # raises an error if the images are too small
 
     def measure(self, game: Game, seed: int) -> float:
         if not self.extras:

@@ -20,10 +20,10 @@ from ganlab.metrics.base import GENERATED, Generated, SampleMetric, StoringMetri
 from ganlab.metrics.features import ProtocolFields
 
 MAX_DEVIATIONS = 3.0  # the largest distance of samples of high quality, in standard deviations
-NUM_DIGITS = 10
+NUM_DIGITS = 10  # the number of different digits, 0 to 9
 
 
-def modes_of_good_samples(x: Tensor, mixture: Mixture) -> Tensor:
+def modes_of_high_quality_samples(x: Tensor, mixture: Mixture) -> Tensor:
     """The nearest mode of each sample of high quality, int64 [n], for samples x [N, D] of any quality."""
     deviations, modes = mixture.mahalanobis(x).min(1)  # [N], [N]
     return modes[deviations < MAX_DEVIATIONS]
@@ -46,7 +46,7 @@ class ModeMetric(SampleMetric):
     @torch.no_grad()
     def update(self, x: Tensor, split: Split | Generated = GENERATED) -> None:
         if split == GENERATED:
-            modes = modes_of_good_samples(x, self._mixture).cpu()
+            modes = modes_of_high_quality_samples(x, self._mixture).cpu()
             self._histogram += modes.bincount(minlength=len(self._histogram))
             self._n += len(x)
 
@@ -63,7 +63,7 @@ class ModeMetric(SampleMetric):
             n: the number of all samples, including those of low quality.
         """
 
-    def reset(self) -> None:  # no real samples are stored
+    def reset(self) -> None:
         self._n = 0  # the number of generated samples
         self._histogram = torch.zeros(len(self._mixture.stds), dtype=torch.long)
 
@@ -139,7 +139,7 @@ class StackedModes(StoringMetric):
         reason = f"counts stacks of digits, and these samples have the shape {shape}"
         require(x.ndim == 4 and shape[0] > 1, reason, remedy)
         logits = [self.extractor.extract(channel).logits for channel in x.split(1, dim=1)]
-        name, num_classes = self.extractor.network.name, logits[0].shape[1]
+        name, num_classes = self.extractor.name, logits[0].shape[1]
         reason = f"has {num_classes} classes, but the metric needs {NUM_DIGITS} digits"
         require(num_classes == NUM_DIGITS, reason, "choose extractor=mnist", "extractor", name)
         self._num_modes = NUM_DIGITS ** len(logits)

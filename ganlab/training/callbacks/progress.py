@@ -58,8 +58,8 @@ class ProgressBar(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         if self.log_scalars.is_due(module):
-            # The device may still work on the step. If this callback did not wait for it, `log_scalars` would,
-            # and `seconds` would lack this time.
+            # The device may still work on the step. If this callback did not wait for it, the callback
+            # `log_scalars` would, and `seconds` would lack this time.
             torch.get_device_module(module.device).synchronize()
         self.seconds += perf_counter() - self._step_start
         self.timed_steps += 1

@@ -41,7 +41,7 @@ class LogScalars(Callback):
     def __init__(self, directory: RunDirectory, every: int, timetable: Timetable):
         self.directory, self.every, self.timetable = directory, every, timetable
         self.file = MetricsFile(directory.metrics)
-        # The absolute values of each loss in the first steps, and of the largest weight before the first step.
+        # Absolute values: of each loss in the first steps, and of the largest weight before the first step.
         self.early: dict[str, list[float]] = {}
         self.latest: dict[str, float] = {}  # the scalars that were read last
         self.logged = 0  # the last step that the loggers have; a resume may play earlier steps again
@@ -117,8 +117,8 @@ class AtomicIO(TorchCheckpointIO):
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-            # The new file is complete, and gets the name `path` when this block ends. So an older last.ckpt is
-            # renamed only now. If the disk is full, an error is raised before this line, and last.ckpt stays.
+            # The new file is complete, and gets the name `path` when this block ends. So last.ckpt is renamed
+            # here. If the disk is full, an error is raised before this line, and last.ckpt stays.
             if path.name == "last.ckpt" and path.exists():
                 path.replace(path.with_name("previous.ckpt"))
 
