@@ -46,7 +46,7 @@ class FrechetDistance(FeatureMetric):
         self.protocol_fields = {"torchmetrics": version("torchmetrics")}
         identity = nn.Identity()  # replaces torchmetrics' network, because `update` receives features
         identity.num_features = self.extractor.num_features  # type: ignore[assignment]
-        # sync_on_compute=False: otherwise torchmetrics would wait for other ranks, which may not evaluate.
+        # sync_on_compute=False: else torchmetrics would wait for other processes, which may not evaluate.
         self._distance = FrechetInceptionDistance(identity, reset_real_features=False, sync_on_compute=False)
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
