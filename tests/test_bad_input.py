@@ -56,6 +56,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "data.batch_size=2.5": ("data.batch_size", WHOLE),
     "clip.generator=abc": ("clip.generator", "must be a number"),
     "trick=ema trick.ema.decay=abc": ("trick.ema.decay", "a number or a Schedule"),
+    "trick=ema trick.ema.players=[critic]": ("trick.ema.players", "no such player"),
     "trick=ema trick.ema.players=[]": ("trick.ema.players", "a list of 1 or more"),
     "trick=semi_supervised data.labelled=0": ("data.labelled", WHOLE),
     "data.labelled=100": ("data.labelled", "has no effect", "semi_supervised"),

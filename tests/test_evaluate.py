@@ -22,8 +22,8 @@ from ganlab.config.compose import compose
 from ganlab.core.errors import UNSET, ConfigError
 from ganlab.data.folder import EvaluationFolder
 from ganlab.evaluate import evaluate
+from ganlab.metrics.classifiers import Classifier
 from ganlab.metrics.evaluation import Evaluation
-from ganlab.metrics.extractors import Classifier
 
 
 def run_evaluate(*overrides: str) -> dict:

@@ -179,7 +179,7 @@ ALL_TRICKS = ["trick=[" + ",".join(path.stem for path in (CONF / "trick").glob("
             """trick.adaptive_augment target=1.0|-1|abc interval=0 kimg=0 geometry.flip=1 geometry.scale=-0.1
             colour.luma_flip=0.5 colour.hue=2|{_target_:ganlab.core.schedules.Linear} corruption.cutout=2
             trick.adaptive_balance by=luck high=abc low=-1|0 trick.auxiliary_classifier generator=mystery
-            trick.ema players=generator|null|[]|[critic]|[[generator]] trick.feature_matching replace=2
+            trick.ema players=generator|null|[]|[[generator]] trick.feature_matching replace=2
             trick.generator_dropout rate=0|1 at_test=2 trick.label_conditioning discriminator=mystery
             trick.lookahead k=0|2.5 player=one trick.minibatch_discrimination kernels=0|2.5 dims=0
             trick.minibatch_stddev group_size=1|2.5 trick.mode_seeking eps=0 trick.packing size=1|5|2.0|true

@@ -22,7 +22,8 @@ from ganlab.core.randomness import derive_seed
 from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
-from ganlab.metrics.evaluation import Evaluation, OpenProgressBar
+from ganlab.metrics.evaluation import Evaluation
+from ganlab.metrics.metric_set import OpenProgressBar
 from ganlab.networks.base import Discriminator, Generator, replace_modules
 from ganlab.networks.norms import BATCH_NORMS, DifferentiableBatchNorm, SynchronisedNorm
 from ganlab.objectives.base import Objective

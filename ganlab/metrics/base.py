@@ -15,7 +15,8 @@ from ganlab.game import Game
 from ganlab.metrics.extractors import classifier
 from ganlab.metrics.features import Extractor, ProtocolFields, shared_extractor
 
-GENERATED = None  # stands for generated samples, wherever real samples are given by their split
+Generated = Literal["generated"]
+GENERATED: Generated = "generated"  # stands for generated samples, wherever real samples are given by a split
 
 
 class SampleMetric(ABC):
@@ -36,15 +37,17 @@ class SampleMetric(ABC):
     references: tuple[Split, ...] = ("train",)  # the splits whose real samples are passed to `update`
     # The reference of which at most `evaluation.n_real` samples are passed; None: all samples of each are.
     subsampled_split: Split | None = None
+    # A conditional game generates classes in the proportions of this split; None: any proportions will do.
+    class_split: Split | None = None
     floor_split: Split = "test"  # the split whose samples replace generated ones to measure the floor
     input_kind: ClassVar[Literal["images", "points"]] = "images"  # `update` receives images scaled to [0, 1]
     needs_game: ClassVar[bool] = False  # whether the metric measures the game itself, in `observe_game`
     depends_on_sampling: ClassVar[bool] = True  # whether the values depend on how samples are generated
     extras: Mapping[str, float] = {}  # further results of the last `compute`, such as a standard deviation
 
-    def is_higher_better(self, name: str) -> bool:
-        """Whether higher is better for the value with this name."""
-        return self.higher_is_better
+    def higher_is_better_by_name(self) -> dict[str, bool]:
+        """For each of `names`, whether higher values are better: `higher_is_better`, unless overridden."""
+        return dict.fromkeys(self.names, self.higher_is_better)
 
     @abstractmethod
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
@@ -67,7 +70,7 @@ class SampleMetric(ABC):
         """
 
     @abstractmethod
-    def update(self, x: Tensor, split: Split | None = GENERATED) -> None:
+    def update(self, x: Tensor, split: Split | Generated = GENERATED) -> None:
         """Adds samples.
 
         Args:
@@ -152,20 +155,18 @@ class FeatureMetric(SampleMetric):
         self.extractor = shared_extractor(classifier(extractor) if isinstance(extractor, str) else extractor)
         self.references = references
         self.subsampled_split = references[0] if references else None
+        self.class_split = references[0] if len(references) == 1 else None
         # Test images give the floor. If test images are the only reference, training images give it.
         self.floor_split = "train" if references == ("test",) else "test"
-        self.num_samples: Counter[Split | None] = Counter()  # by split, or `GENERATED`
+        self.num_samples: Counter[Split | Generated] = Counter()  # by split, or `GENERATED`
         self._set_names()
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
         self._set_names(f"_{short_number(n_fake)}")
-        self.check_sample_size(n_fake, n_real)  # raises most errors before a network is loaded
-        self.represent(torch.zeros(1, *data.shape))  # raises an error if the shape is unsuitable
-        # The sizes are checked again, because the Inception Score needs as many samples as there are classes,
-        # and learns the number of classes in `represent`.
         self.check_sample_size(n_fake, n_real)
+        self.represent(torch.zeros(1, *data.shape))  # raises an error if the shape is unsuitable
 
-    def update(self, x: Tensor, split: Split | None = GENERATED) -> None:
+    def update(self, x: Tensor, split: Split | Generated = GENERATED) -> None:
         self.add(self.represent(x), split)
         self.num_samples[split] += len(x)
 
@@ -194,7 +195,7 @@ class FeatureMetric(SampleMetric):
         return (self.extractor.extract(x).features,)
 
     @abstractmethod
-    def add(self, representations: tuple[Tensor, ...], split: Split | None) -> None:
+    def add(self, representations: tuple[Tensor, ...], split: Split | Generated) -> None:
         """Adds the result of `represent` for real samples of a split, or for generated samples."""
 
     @abstractmethod
@@ -204,7 +205,7 @@ class FeatureMetric(SampleMetric):
     def _set_names(self, size: str = "") -> None:
         """Sets `names`, which end in `size`, such as "_10k". `size` is empty until `setup` knows it."""
         split = f"_{self.subsampled_split}" if self.subsampled_split else ""
-        ending = f"{self.extractor.network.name}{split}{size}"
+        ending = f"{self.extractor.name}{split}{size}"
         self.names = tuple(f"{prefix}/{ending}" for prefix in self.name_prefixes)
 
 
@@ -218,17 +219,17 @@ class StoringMetric(FeatureMetric):
     def __init__(self, extractor: str | Extractor, *references: Split):
         super().__init__(extractor, *references)
         # By the split, or `GENERATED`, and by the index of a tensor in the result of `represent`.
-        self._reservoirs: dict[tuple[Split | None, int], Reservoir] = {}
+        self._reservoirs: dict[tuple[Split | Generated, int], Reservoir] = {}
 
-    def add(self, representations: tuple[Tensor, ...], split: Split | None) -> None:
+    def add(self, representations: tuple[Tensor, ...], split: Split | Generated) -> None:
         for index, rows in enumerate(representations):
             self._reservoirs.setdefault((split, index), Reservoir(self.limit)).add(rows)
 
     def reset(self) -> None:
         super().reset()
-        self._reservoirs = {key: rows for key, rows in self._reservoirs.items() if key[0] is not GENERATED}
+        self._reservoirs = {key: rows for key, rows in self._reservoirs.items() if key[0] != GENERATED}
 
-    def rows(self, split: Split | None, index: int = 0) -> Tensor:
+    def rows(self, split: Split | Generated, index: int = 0) -> Tensor:
         """The stored rows [N, F] of the tensor with this index in the result of `represent`."""
         return self._reservoirs[split, index].rows
 

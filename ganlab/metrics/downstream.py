@@ -14,8 +14,8 @@ from ganlab.core.validation import Count, Positive
 from ganlab.data.base import Data, Split
 from ganlab.data.sources import Samples
 from ganlab.game import Game
-from ganlab.metrics.base import GENERATED, SampleMetric, short_number
-from ganlab.metrics.extractors import Classifier
+from ganlab.metrics.base import GENERATED, Generated, SampleMetric, short_number
+from ganlab.metrics.classifiers import Classifier
 from ganlab.metrics.features import ProtocolFields, round_to_256_levels, to_unit_range
 from ganlab.networks.base import evaluating
 from ganlab.networks.hidden_activations import hidden_activations
@@ -75,7 +75,7 @@ class DownstreamMetric(SampleMetric):
     def observe_game(self, game: Game, seed: int) -> None:
         self._value = self.measure(game, seed)
 
-    def update(self, x: Tensor, split: Split | None = GENERATED) -> None:
+    def update(self, x: Tensor, split: Split | Generated = GENERATED) -> None:
         """Does nothing, because the metric measures the game itself."""
 
     def compute(self) -> dict[str, float]:
@@ -152,8 +152,8 @@ class ClassificationAccuracy(ConditionalMetric):
         self.epochs, self.lr = epochs, lr
 
     def check_data(self, data: Data) -> None:
-        with torch.device("meta"):  # on which no weights are drawn; images that are too small raise an error
-            self._classifier(data)
+        with torch.device("meta"):  # on which no weights are drawn
+            self._classifier(data)  # raises an error if the images are too small
 
     def measure(self, game: Game, seed: int) -> float:
         if not self.extras:

@@ -1,9 +1,8 @@
 """Feature extraction: the interface of extractors, caches of their output, and rounding to 256 levels."""
 
 import typing
-from collections.abc import Hashable, Mapping
-from contextlib import suppress
-from contextvars import ContextVar
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
@@ -17,9 +16,6 @@ from ganlab.core.errors import require
 from ganlab.filesystem import atomic_writer, cache_directory
 
 ProtocolFields = dict[str, str | int | float]  # how a metric is measured: the entries of its protocol
-# Whether features are read from the cache on disk, and written to it. `Evaluation` sets it only for real
-# samples, which are the same in every run.
-CACHES_FEATURES_ON_DISK: ContextVar[bool] = ContextVar("features_on_disk", default=False)
 
 
 class Features(typing.NamedTuple):
@@ -47,10 +43,16 @@ class Extractor(Hashable, typing.Protocol):
 
 
 class CachedExtractor:
-    """An extractor that remembers its last output, so that it extracts a batch once for all metrics."""
+    """An extractor that remembers its last output, so that it extracts a batch once for all metrics.
+
+    In a block with `caching_features_on_disk`, it also reads its outputs from the disk, or writes them there.
+    """
+
+    uses_disk: typing.ClassVar[bool] = False
 
     def __init__(self, network: Extractor):
         self.network = network
+        self.name, self.num_features = network.name, network.num_features
         self._last: tuple[Tensor, Features] | None = None
 
     @torch.no_grad()
@@ -61,7 +63,7 @@ class CachedExtractor:
             ConfigError: the type, range or shape of the images is unsuitable.
         """
         if self._last is None or self._last[0] is not x:
-            features = self._load_or_compute(x) if CACHES_FEATURES_ON_DISK.get() else self._compute(x)
+            features = self._load_or_compute(x) if self.uses_disk else self._compute(x)
             self._last = x, features
         return self._last[1]
 
@@ -95,7 +97,7 @@ class CachedExtractor:
     def protocol(self) -> ProtocolFields:
         """How features are computed from images, as entries of a protocol."""
         return {
-            "extractor": self.network.name,
+            "extractor": self.name,
             "weights_sha256": self.network.sha256,
             "dtype": str(self.network.dtype).removeprefix("torch."),
             **self.network.preprocessing,
@@ -106,6 +108,16 @@ class CachedExtractor:
 
 # Returns the same object in every call with the same network, so metrics share the object's last output.
 shared_extractor = cache(CachedExtractor)
+
+
+@contextmanager
+def caching_features_on_disk() -> Iterator[None]:
+    """Lets all extractors use the cache on disk in a block, which extracts the same images in every run."""
+    CachedExtractor.uses_disk = True
+    try:
+        yield
+    finally:
+        CachedExtractor.uses_disk = False
 
 
 def digest(features: Features) -> str:

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from ganlab.core.errors import require
 from ganlab.core.validation import Count, TwoOrMore
-from ganlab.data.base import Split
+from ganlab.data.base import Data, Split
 from ganlab.functional.distances import mmd2
 from ganlab.functional.kernels import Polynomial
-from ganlab.metrics.base import GENERATED, FeatureMetric, StoringMetric, require_enough
+from ganlab.metrics.base import GENERATED, FeatureMetric, Generated, StoringMetric, require_enough
 from ganlab.metrics.features import Extractor
 
 # The Inception Score is the mean of the scores of parts of the samples. A part of m samples scores at most m.
@@ -45,21 +45,21 @@ class FrechetDistance(FeatureMetric):
         super().__init__(extractor, split)
         self.protocol_fields = {"torchmetrics": version("torchmetrics")}
         identity = nn.Identity()  # replaces torchmetrics' network, because `update` receives features
-        identity.num_features = self.extractor.network.num_features  # type: ignore[assignment]
-        # sync_on_compute=False: otherwise torchmetrics would wait for other ranks, which may not evaluate.
+        identity.num_features = self.extractor.num_features  # type: ignore[assignment]
+        # sync_on_compute=False: else torchmetrics would wait for other processes, which may not evaluate.
         self._distance = FrechetInceptionDistance(identity, reset_real_features=False, sync_on_compute=False)
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
         """Checks that there are more samples than features, because otherwise the covariance is singular."""
-        n = self.extractor.network.num_features
+        n = self.extractor.num_features
         reason = f"the covariance of {n} features needs {n + 1} samples"
         kid = f"metric=kid with metric.kid.subset_size={min(n_real, n_fake)}"
         remedy = f"choose {kid}, or an extractor of fewer features"
         require_enough(n + 1, {"real": n_real, "generated": n_fake}, reason, remedy)
 
-    def add(self, representations: tuple[Tensor, ...], split: Split | None) -> None:
+    def add(self, representations: tuple[Tensor, ...], split: Split | Generated) -> None:
         (features,) = representations
-        self._distance.update(features, real=split is not GENERATED)
+        self._distance.update(features, real=split != GENERATED)
 
     def reset(self) -> None:
         super().reset()
@@ -93,13 +93,9 @@ class KernelDistance(StoringMetric):
     higher_is_better = False
 
     def __init__(
-        self,
-        extractor: str | Extractor,
-        split: Split,
-        subsets: Count,
-        subset_size: TwoOrMore,
+        self, extractor: str | Extractor, split: Split, subsets: Count, subset_size: TwoOrMore,
         estimator: Literal["unbiased", "u_statistic", "biased"] = "unbiased",
-    ):
+    ):  # fmt: skip
         super().__init__(extractor, split)
         self.subsets, self.subset_size, self.estimator = subsets, subset_size, estimator
         self.protocol_fields = {"subsets": subsets, "subset_size": subset_size, "estimator": estimator}
@@ -108,7 +104,7 @@ class KernelDistance(StoringMetric):
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
         size, sizes = self.subset_size, {"real": n_real, "generated": n_fake}
         reason, remedy = "a subset has as many samples of each kind", f"lower it to {min(n_real, n_fake)}"
-        require_enough(size, sizes, reason, remedy, ".subset_size", size)
+        require_enough(size, sizes, reason, remedy, key=".subset_size", value=size)
 
     def values(self) -> tuple[float, ...]:
         rng = np.random.RandomState(SEED)
@@ -147,14 +143,18 @@ class InceptionScore(StoringMetric):
         self.splits, self.protocol_fields = splits, {"splits": splits}
         self.num_classes = 0  # the number of classes of the extractor; 0: not known before `represent`
 
+    def setup(self, data: Data, n_fake: int, n_real: int) -> None:
+        super().setup(data, n_fake, n_real)
+        self.check_sample_size(n_fake, n_real)  # again, because `num_classes` is known now
+
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
-        if self.num_classes:  # `setup` calls this method again when the number is known
+        if self.num_classes:
             needed_in_a_part = min(self.num_classes, ENOUGH_IN_A_PART)
             needed = self.splits * needed_in_a_part
             reason = f"a split scores at most its size, so that {needed} samples are needed"
             possible_splits = n_fake // needed_in_a_part
             remedy = f"lower it to {possible_splits}" if possible_splits else "remove the metric"
-            require_enough(needed, {"generated": n_fake}, reason, remedy, ".splits", self.splits)
+            require_enough(needed, {"generated": n_fake}, reason, remedy, key=".splits", value=self.splits)
 
     def represent(self, x: Tensor) -> tuple[Tensor, ...]:
         logits = self.extractor.extract(x).logits

@@ -52,7 +52,8 @@ class PRDC(StoringMetric):
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
         reason = f"a sample needs {self.k} other samples of its kind"
-        require_enough(self.k + 1, {"real": n_real, "generated": n_fake}, reason, "lower it", ".k", self.k)
+        sizes = {"real": n_real, "generated": n_fake}
+        require_enough(self.k + 1, sizes, reason, "lower it", key=".k", value=self.k)
 
     def values(self) -> tuple[float, ...]:
         return prdc(self.rows(self.references[0]).double(), self.rows(GENERATED).double(), self.k)

@@ -10,7 +10,7 @@ from ganlab.core.errors import require
 from ganlab.core.validation import NonEmpty, Positive, TwoOrMore
 from ganlab.data.base import Data, Split
 from ganlab.functional.kernels import squared_distances
-from ganlab.metrics.base import GENERATED, SampleMetric
+from ganlab.metrics.base import GENERATED, Generated, SampleMetric
 from ganlab.metrics.features import ProtocolFields
 
 CHUNK = 500  # real images at a time; the distances of a chunk to all generated samples are held in memory
@@ -45,12 +45,12 @@ class Parzen(SampleMetric):
         self._widths = [float(width) for width in widths]
         self._num_validation = num_validation
         # Batches of flattened samples, by their split, or `GENERATED`.
-        self._samples: dict[Split | None, list[Tensor]] = {"validation": [], "test": [], GENERATED: []}
+        self._samples: dict[Split | Generated, list[Tensor]] = {"validation": [], "test": [], GENERATED: []}
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
         """Nothing to check or prepare."""
 
-    def update(self, x: Tensor, split: Split | None = GENERATED) -> None:
+    def update(self, x: Tensor, split: Split | Generated = GENERATED) -> None:
         self._samples[split].append(x.detach().flatten(1).float())
 
     def compute(self) -> dict[str, float]:

@@ -12,9 +12,9 @@ from ganlab.filesystem import read_regular_file
 MetricRecord = Mapping[str, Any]  # a value together with its protocol
 MetricRecords = dict[str, dict[str, Any]]  # records by the names of values
 MAX_VALUE = 1e308  # larger absolute values are refused, as infinity is
-# The keys of a record that are not part of the protocol. The metric's `extras`, such as a standard
-# deviation, have the key "beside" in all existing records.
-RESULTS = {"value", "better", "step", "beside", "floor", "floor_n", "floor_split"}
+EXTRAS_KEY = "beside"  # the key of a metric's `extras`, such as a standard deviation, in a record
+# The keys of a record that are not part of the protocol.
+RESULTS = {"value", "better", "step", EXTRAS_KEY, "floor", "floor_n", "floor_split"}
 MAX_BYTES = 1 << 20  # the largest size of a file of records
 
 
@@ -50,16 +50,16 @@ def read_records(path: Path) -> MetricRecords:
     Raises:
         ConfigError: there are no records.
     """
-    remedy = "give a finished run, or a file of ganlab.evaluate"
+    # The key of the errors is "of", because a user gives the paths as `ganlab.compare of=[path,path]`.
+    key, remedy = "of", "give a finished run, or a file of ganlab.evaluate"
     try:
         content = json.loads(read_regular_file(path / "summary.json" if path.is_dir() else path, MAX_BYTES))
         records = content.get("metrics", {}) if path.is_dir() else content
         if records and all(_is_metric_value(record["value"]) for record in records.values()):
             return dict(records)
     except (KeyError, OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        # The key is "of", because a user gives the paths as `python -m ganlab.compare of=[path,path]`.
-        raise ConfigError("cannot be read", remedy, "of", path) from error
-    raise ConfigError("has no metric values", remedy, "of", path)
+        raise ConfigError("cannot be read", remedy, key, path) from error
+    raise ConfigError("has no metric values", remedy, key, path)
 
 
 def _is_metric_value(value: object) -> bool:

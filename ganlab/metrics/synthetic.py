@@ -16,14 +16,14 @@ from torch import Tensor
 from ganlab.core.errors import ConfigError, require
 from ganlab.data.base import Data, Split
 from ganlab.data.densities import Mixture
-from ganlab.metrics.base import GENERATED, SampleMetric, StoringMetric
+from ganlab.metrics.base import GENERATED, Generated, SampleMetric, StoringMetric
 from ganlab.metrics.features import ProtocolFields
 
 MAX_DEVIATIONS = 3.0  # the largest distance of samples of high quality, in standard deviations
-NUM_DIGITS = 10
+NUM_DIGITS = 10  # the number of different digits, 0 to 9
 
 
-def modes_of_good_samples(x: Tensor, mixture: Mixture) -> Tensor:
+def modes_of_high_quality_samples(x: Tensor, mixture: Mixture) -> Tensor:
     """The nearest mode of each sample of high quality, int64 [n], for samples x [N, D] of any quality."""
     deviations, modes = mixture.mahalanobis(x).min(1)  # [N], [N]
     return modes[deviations < MAX_DEVIATIONS]
@@ -44,9 +44,9 @@ class ModeMetric(SampleMetric):
         self.reset()
 
     @torch.no_grad()
-    def update(self, x: Tensor, split: Split | None = GENERATED) -> None:
-        if split is GENERATED:
-            modes = modes_of_good_samples(x, self._mixture).cpu()
+    def update(self, x: Tensor, split: Split | Generated = GENERATED) -> None:
+        if split == GENERATED:
+            modes = modes_of_high_quality_samples(x, self._mixture).cpu()
             self._histogram += modes.bincount(minlength=len(self._histogram))
             self._n += len(x)
 
@@ -63,7 +63,7 @@ class ModeMetric(SampleMetric):
             n: the number of all samples, including those of low quality.
         """
 
-    def reset(self) -> None:  # no real samples are stored
+    def reset(self) -> None:
         self._n = 0  # the number of generated samples
         self._histogram = torch.zeros(len(self._mixture.stds), dtype=torch.long)
 
@@ -128,18 +128,18 @@ class StackedModes(StoringMetric):
     """
 
     name_prefixes = ("modes", "reverse_kl")
-    higher_is_better = True  # for the number of modes; `is_higher_better` answers for each of the two values
     _num_modes = 0  # K in the formula, which is known after `represent`
 
-    def is_higher_better(self, name: str) -> bool:
-        return name.startswith("modes/")
+    def higher_is_better_by_name(self) -> dict[str, bool]:
+        name_of_modes, name_of_reverse_kl = self.names
+        return {name_of_modes: True, name_of_reverse_kl: False}
 
     def represent(self, x: Tensor) -> tuple[Tensor, ...]:
         shape, remedy = list(x.shape[1:]), "choose data=stacked_mnist, or another metric"
         reason = f"counts stacks of digits, and these samples have the shape {shape}"
         require(x.ndim == 4 and shape[0] > 1, reason, remedy)
         logits = [self.extractor.extract(channel).logits for channel in x.split(1, dim=1)]
-        name, num_classes = self.extractor.network.name, logits[0].shape[1]
+        name, num_classes = self.extractor.name, logits[0].shape[1]
         reason = f"has {num_classes} classes, but the metric needs {NUM_DIGITS} digits"
         require(num_classes == NUM_DIGITS, reason, "choose extractor=mnist", "extractor", name)
         self._num_modes = NUM_DIGITS ** len(logits)
@@ -174,8 +174,8 @@ class Wasserstein(SampleMetric):
         reason = f"measures samples of shape [1], not {list(data.shape)}"
         require(data.shape == (1,), reason, "choose metric=none")
 
-    def update(self, x: Tensor, split: Split | None = GENERATED) -> None:
-        (self._fake if split is GENERATED else self._real).append(x.detach().flatten().double().cpu())
+    def update(self, x: Tensor, split: Split | Generated = GENERATED) -> None:
+        (self._fake if split == GENERATED else self._real).append(x.detach().flatten().double().cpu())
 
     def compute(self) -> dict[str, float]:
         from scipy.stats import wasserstein_distance  # imported here because it takes half a second

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ganlab.core.batch import Batch
+from ganlab.core.batch import Batch, Sample
 from ganlab.core.distributed import all_reduce_mean_
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.players import Player
@@ -248,8 +248,10 @@ class GameModule(pl.LightningModule):
         except StopIteration as end:  # Lightning would take it for the end of an epoch
             raise RuntimeError("the data ended, or a trick let a StopIteration through") from end
 
-    def play_step(self, batch: Batch) -> None:
-        """Plays one step on a batch."""
+    def play_step(self, batch: Any) -> None:
+        """Plays one step on a `Batch`, or on samples [B, ...], alone or with their conditions."""
+        if not isinstance(batch, Batch):
+            batch = Batch(Sample(batch) if isinstance(batch, Tensor) else Sample(*batch))
         phase = self.phase
         if phase.step == 0 and phase.initialise is not None:
             phase.initialise()

@@ -16,8 +16,9 @@ from ganlab.config.stages import Timetable
 from ganlab.core.errors import ProcessLost, escape_unprintable, final_status, require
 from ganlab.data.base import Data
 from ganlab.training.build import build, load_players, load_weights
-from ganlab.training.callbacks.evaluate import Evaluate, FinalImages, SampleImages
-from ganlab.training.callbacks.profile import CallbackRanges, Profile
+from ganlab.training.callbacks.evaluate import Evaluate
+from ganlab.training.callbacks.pictures import FinalViews, SamplePictures
+from ganlab.training.callbacks.profile import CallbackProfiler, Profile
 from ganlab.training.callbacks.progress import ProgressBar, progress_bar
 from ganlab.training.callbacks.record import AtomicIO, Checkpoint, LogScalars
 from ganlab.training.callbacks.stop import Stop
@@ -82,8 +83,8 @@ class Session:
         return [
             self.bar,  # first, so that its clock excludes the other callbacks
             self.evaluate_callback,
-            SampleImages(directory.samples, data, cfg.sample_every, timetable),
-            FinalImages(cfg, data, directory, self.module.game, timetable),
+            SamplePictures(directory.samples, data, cfg.sample_every, timetable),
+            FinalViews(cfg, data, directory, self.module.game, timetable),
             scalars,  # before Checkpoint, so that the rows are on file when a checkpoint is written
             self.stop,
             Checkpoint(directory.checkpoints, cfg.checkpoint_every, scalars, monitor, higher_is_better),
@@ -97,7 +98,7 @@ class Session:
                 callbacks=callbacks,
                 max_epochs=-1,
                 logger=False,
-                profiler=CallbackRanges(),
+                profiler=CallbackProfiler(),
                 plugins=[AtomicIO(), cluster] if cluster else [AtomicIO()],
                 default_root_dir=self.directory.path,  # elsewhere Lightning may find an hpc_ckpt and load it
                 enable_checkpointing=False,

@@ -15,7 +15,7 @@ from ganlab.core.validation import ValueRange
 from ganlab.data.base import Data
 from ganlab.data.densities import Mixture
 from ganlab.game import Game
-from ganlab.metrics.synthetic import modes_of_good_samples
+from ganlab.metrics.synthetic import modes_of_high_quality_samples
 from ganlab.visualize.images import FAKE_COLOUR, REAL_COLOUR, grid, new_figure, render, stack_rows
 
 MAX_NAMED = 20  # the largest number of classes whose names are shown
@@ -104,7 +104,7 @@ def describe_coverage(samples: Tensor, distribution: Mixture | None) -> str:
     """
     if distribution is None:
         return ""
-    modes = modes_of_good_samples(samples, distribution)  # the mode of each high-quality sample
+    modes = modes_of_high_quality_samples(samples, distribution)  # the mode of each high-quality sample
     covered = f"modes {len(modes.unique())} of {len(distribution.centres)}"
     return f"{covered}, high quality {len(modes) / len(samples):.0%}"
 

@@ -43,7 +43,7 @@ def test_a_run_too_short_for_the_table_reports_it(tmp_path: Path) -> None:
     play(tmp_path / "run", "profile=true", "steps=2")
     assert (
         tmp_path / "run" / "profile.txt"
-    ).read_text() == "only 2 steps: the table is of those from step 16 on\n"
+    ).read_text() == "only 2 steps: the table covers the steps from 16 on\n"
 
 
 def test_profiling_does_not_change_the_losses(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from support.commands import play, resume, summary
 
 from ganlab.data.sources import TensorSource
 from ganlab.training.build import load
-from ganlab.training.callbacks.evaluate import SampleImages
+from ganlab.training.callbacks.pictures import SamplePictures
 from ganlab.training.callbacks.record import player_of_loss
 
 STEPS, WAIT = 10, 0.1  # seconds
@@ -36,7 +36,7 @@ def test_the_clock_includes_the_wait_for_data(slow_data: None, tmp_path: Path) -
 
 
 def test_the_clock_excludes_callbacks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(SampleImages, "on_train_batch_end", lambda *_: time.sleep(3 / STEPS))
+    monkeypatch.setattr(SamplePictures, "on_train_batch_end", lambda *_: time.sleep(3 / STEPS))
     play(tmp_path / "run", f"steps={STEPS}", "metric=none")
     assert summary(tmp_path / "run")["seconds"] < 2.5
 
@@ -80,7 +80,9 @@ def test_a_run_prints_a_header_and_a_summary(tmp_path: Path, capsys) -> None:
 
 
 def test_only_loss_terms_are_added_to_the_loss_of_a_player() -> None:
-    assert player_of_loss("generator/adversarial") == "generator"
-    assert player_of_loss("codes/discriminator/adversarial") == "discriminator"  # in a stage
+    players = ("discriminator", "generator")
+    assert player_of_loss("generator/adversarial", players) == "generator"
+    assert player_of_loss("codes/discriminator/adversarial", players) == "discriminator"  # in a stage
+    assert player_of_loss("encoder/adversarial", players) is None
     for other in ("generator/gradient_norm", "codes/generator/gradient_norm", "adaptive_augment/p", "weight"):
-        assert player_of_loss(other) is None
+        assert player_of_loss(other, players) is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-from contextvars import copy_context
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 from test_fidelity import Pixels, images
 from torch import Tensor
 
-from ganlab.metrics.features import CACHES_FEATURES_ON_DISK, CachedExtractor, Features
+from ganlab.metrics.features import CachedExtractor, Features, caching_features_on_disk
 
 
 class Counting(Pixels):
@@ -36,9 +35,8 @@ def files(cache_folder: Path) -> list[Path]:
 
 
 def extract_cached(extractor: CachedExtractor, x: Tensor) -> Features:
-    context = copy_context()
-    context.run(CACHES_FEATURES_ON_DISK.set, True)
-    return context.run(extractor.extract, x.clone())
+    with caching_features_on_disk():
+        return extractor.extract(x.clone())
 
 
 def test_real_images_are_extracted_once_and_generated_ones_always(cache_folder: Path) -> None:

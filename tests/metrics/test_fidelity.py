@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ganlab.config.build import build_data
 from ganlab.config.compose import compose
-from ganlab.metrics.base import SampleMetric
-from ganlab.metrics.extractors import Classifier
+from ganlab.metrics.base import GENERATED, SampleMetric
+from ganlab.metrics.classifiers import Classifier
 from ganlab.metrics.features import Features, round_to_256_levels
 from ganlab.metrics.fidelity import FrechetDistance, InceptionScore
 
@@ -41,8 +41,8 @@ def images(n: int, seed: int, brightness: float = 1.0) -> Tensor:
 
 def measure(metric: SampleMetric, real: Tensor, fake: Tensor) -> dict[str, float]:
     """The metric's values, with the samples in uneven batches."""
-    for split in (*metric.references, None):
-        for rows in torch.split(fake if split is None else real, 70):
+    for split in (*metric.references, GENERATED):
+        for rows in torch.split(fake if split == GENERATED else real, 70):
             metric.update(rows, split)
     return metric.compute()
 

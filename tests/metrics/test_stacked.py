@@ -53,7 +53,7 @@ def test_modes_are_numbers_of_three_digits() -> None:
 
 def test_more_modes_and_less_divergence_are_better() -> None:
     metric = StackedModes(Brightness())
-    assert [metric.is_higher_better(name) for name in metric.names] == [True, False]
+    assert metric.higher_is_better_by_name() == dict(zip(metric.names, (True, False), strict=True))
 
 
 @needs_mnist

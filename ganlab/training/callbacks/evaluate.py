@@ -1,27 +1,14 @@
-"""Callbacks that compute the metrics of a run, and that write pictures of its samples and other views."""
+"""The callback that computes the metrics of a run."""
 
-from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-from PIL import Image
 from pytorch_lightning import Callback, Trainer
 
-from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable
-from ganlab.core.errors import prefixing_all_keys, require
-from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.metrics.evaluation import Evaluation
+from ganlab.metrics.protocols import MetricRecords
 from ganlab.training.module import GameModule
-from ganlab.visualize.images import save_png
-from ganlab.visualize.options import complete_options, file_name, parse_views, view_name
-from ganlab.visualize.sample_picture import sample_picture
-from ganlab.visualize.views import VIEWS, feature_embedding
-
-NUM_IMAGES = 64  # the largest number of samples in a picture of images
-# The number of samples in a picture of points. Papers count the covered modes among as many samples.
-NUM_POINTS = 2500
 
 
 class Evaluate(Callback):
@@ -33,10 +20,10 @@ class Evaluate(Callback):
 
     def __init__(self, evaluation: Evaluation, every: int, timetable: Timetable):
         self.evaluation, self.every, self.timetable = evaluation, every, timetable
-        self.latest_records: dict[str, dict[str, Any]] = {}  # the latest metrics, each with its protocol
+        self.latest_records: MetricRecords = {}  # the latest metrics, each with its protocol
 
     def measure(self, game: Game) -> dict[str, float]:
-        """The metrics of a game; keeps their records in `latest_records`."""
+        """Measures a game, keeps the records in `latest_records`, and returns the metrics by name."""
         metrics = self.evaluation(game)
         self.latest_records = self.evaluation.records(metrics, game)
         return metrics
@@ -45,77 +32,6 @@ class Evaluate(Callback):
         module.metrics = {}
         if self.timetable.is_due(module.game.run_step, self.every):
             metrics = self.measure(module.game)
-            # Rank 0 sends its metrics to the other ranks, whose own are empty, because these ranks only
-            # generate a part of the samples. All ranks need the metrics: the best checkpoint is saved by all
-            # ranks or by none.
+            # The main process sends its metrics to the others, which only generate a part of the samples and
+            # have no metrics. All processes need them, because either all or none save the best checkpoint.
             module.metrics = trainer.strategy.broadcast(metrics)
-
-
-class SampleImages(Callback):
-    """Writes a picture of samples from fixed latents every `every` steps and after the last one.
-
-    Steps of a stage before the main game have no pictures; see `Evaluate`.
-    """
-
-    def __init__(self, folder: Path, data: Data, every: int, timetable: Timetable):
-        self.folder, self.data, self.every, self.timetable = folder, data, every, timetable
-
-    def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        game, data = module.game, self.data
-        if not self.timetable.is_due(game.run_step, self.every):
-            return
-        num_classes = min(game.generator.num_classes or 1, NUM_IMAGES)
-        num_images = NUM_IMAGES - NUM_IMAGES % num_classes  # equally many samples of each class
-        samples = game.sample_on_all_processes(NUM_POINTS if len(game.shape) == 1 else num_images)
-        if not trainer.is_global_zero:
-            return
-        names = data.class_names or ()
-        image = sample_picture(game, samples, data, value_range=data.value_range, names=names)
-        path = self.folder / f"{game.run_step:07d}.png"
-        is_new = not path.exists()  # a resume plays some steps again, whose pictures were logged before
-        save_png(image, path)
-        if is_new:
-            log_image(trainer, "samples", image, game.run_step)
-
-
-class FinalImages(Callback):
-    """After the last step, writes the views in `cfg.views` to the folder samples/ and to the loggers.
-
-    Raises:
-        ConfigError: there is no such view, or the data or the length of the run do not allow it.
-    """
-
-    def __init__(self, cfg: DictConfig, data: Data, run: RunDirectory, game: Game, timetable: Timetable):
-        self.view_options = parse_views(cfg.views, of_images=data.value_range is not None)
-        self.data, self.class_names = data, data.class_names or ()
-        self.run, self.steps = run, timetable.total
-        for i, options in enumerate(self.view_options):
-            with prefixing_all_keys(f"views[{i}]", separator="."):
-                # This changes the options: it replaces the name of a class by its number.
-                complete_options(options, game, self.class_names)
-                if options.space == "features":
-                    feature_embedding(cfg, data)  # only for its errors, which must not wait for the last step
-                if options.what == "animate":
-                    has_earlier = any(timetable.is_due(k, cfg.sample_every) for k in range(1, self.steps))
-                    reason = f"an animation needs two images, and sample_every={cfg.sample_every} makes one"
-                    require(has_earlier, reason, "lower sample_every", "what", "animate")
-
-    def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
-        game = module.game
-        if game.run_step < self.steps or not trainer.is_global_zero:
-            return
-        for options in self.view_options:
-            view = VIEWS[options.what](options, self.run, game, self.data)
-            path = self.run.samples / file_name(options, game.run_step, self.class_names)
-            view.write(path)
-            animation_or_image = path if path.suffix == ".gif" else view.images[0]
-            log_image(trainer, view_name(options), animation_or_image, game.run_step)
-
-
-def log_image(trainer: Trainer, name: str, image: Image.Image | Path, step: int) -> None:
-    """Logs an image, or the GIF file of an animation, to the loggers that support it."""
-    for logger in trainer.loggers:
-        if isinstance(image, Path) and (log_video := getattr(logger, "log_video", None)):
-            log_video(name, [str(image)], step, format=["gif"])
-        elif isinstance(image, Image.Image) and (log_images := getattr(logger, "log_image", None)):
-            log_images(name, [image], step)

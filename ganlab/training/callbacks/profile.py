@@ -16,15 +16,14 @@ from ganlab.filesystem import write_atomically
 from ganlab.training.module import GameModule
 
 WARM_UP = 10  # steps before the trace
-TRACED = 5  # steps in the trace; the steps after them are in the table
+TRACED = 5  # steps in the trace; the table covers the steps after them
 
 
-class CallbackRanges(PassThroughProfiler):
-    """A Lightning profiler that times what each callback does after a step.
+class CallbackProfiler(PassThroughProfiler):
+    """A Lightning profiler that times what each callback does after a step, in `on_train_batch_end`.
 
-    Lightning calls `profile` some twenty times a step. For all actions other than the `on_train_batch_end` of
-    a callback, `profile` returns a shared context that does nothing, because a context of the base class
-    would take time.
+    Lightning calls `profile` some twenty times a step. For all other actions, `profile` returns a shared
+    context that does nothing, because a context of the base class would take time.
     """
 
     def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
@@ -65,7 +64,7 @@ class Profile(Callback):
         if trainer.is_global_zero:
             self.tracer.step()
             if self.tracer.step_num == WARM_UP + TRACED:
-                self.stopwatch.start()  # again from zero: the table leaves out the steps up to here
+                self.stopwatch.start()  # again from zero, because the table leaves out the steps so far
 
     def on_train_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         Stopwatch.running = None  # from here on, `profile_range` uses no stopwatch
@@ -84,7 +83,7 @@ class Profile(Callback):
         num_steps = self.tracer.step_num  # the steps of this process, without those before a resume
         num_timed = num_steps - WARM_UP - TRACED
         if num_timed < 1:
-            return f"only {num_steps} steps: the table is of those from step {WARM_UP + TRACED + 1} on\n"
+            return f"only {num_steps} steps: the table covers the steps from {WARM_UP + TRACED + 1} on\n"
         parts = sorted(self.stopwatch.seconds.items(), key=itemgetter(1), reverse=True)
         total = sum(seconds for _, seconds in parts)
         rows = [f"{'part':<32}{'ms a step':>12}{'share':>9}"]

@@ -32,8 +32,8 @@ class ProgressBar(Callback):
 
     state_key = "Bar"  # the name of the callback in checkpoints
 
-    def __init__(self, scalars: LogScalars, timetable: Timetable):
-        self.scalars, self.timetable = scalars, timetable
+    def __init__(self, log_scalars: LogScalars, timetable: Timetable):
+        self.log_scalars, self.timetable = log_scalars, timetable
         self.seconds = 0.0
         self.timed_steps = 0  # the number of steps that `seconds` covers
         self._step_start = 0.0
@@ -57,9 +57,9 @@ class ProgressBar(Callback):
         self._step_start = perf_counter()
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        if self.scalars.is_due(module):
-            # The device may still work on the step. Without this line, the next callback would wait for it,
-            # and `seconds` would lack this time.
+        if self.log_scalars.is_due(module):
+            # The device may still work on the step. If this callback did not wait for it, the callback
+            # `log_scalars` would, and `seconds` would lack this time.
             torch.get_device_module(module.device).synchronize()
         self.seconds += perf_counter() - self._step_start
         self.timed_steps += 1
@@ -77,8 +77,8 @@ class ProgressBar(Callback):
 
     def _text(self) -> str:
         losses: dict[str, float] = defaultdict(float)
-        for name, value in self.scalars.latest.items():
-            if player := player_of_loss(name):
+        for name, value in self.log_scalars.latest.items():
+            if player := player_of_loss(name, self.log_scalars.players):
                 losses[player] += value
         shown = "  ".join(f"{player[0].upper()} {value:.3f}" for player, value in losses.items())
         return f"{self.images_per_second:,.0f} images/s  {shown}"

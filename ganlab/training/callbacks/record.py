@@ -2,11 +2,11 @@
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import inf, isfinite
 from pathlib import Path
 from statistics import median
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from pytorch_lightning import Callback, Trainer
@@ -17,14 +17,13 @@ from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable
 from ganlab.core.distributed import mean_over_processes
 from ganlab.core.errors import Diverged
-from ganlab.core.players import Player
 from ganlab.filesystem import atomic_writer
 from ganlab.training.callbacks.metrics_file import MetricsFile
 from ganlab.training.module import GameModule
 
 EARLY_STEPS = 100  # the early value of a loss is its median over this many first steps
 MAX_GROWTH = 1e6  # a scalar has exploded if it is more than this many times its early value
-WEIGHT = "weight"  # the name of the scalar `largest_weight`
+WEIGHT = "weight"  # the name of the scalar that `largest_weight` computes
 
 
 class LogScalars(Callback):
@@ -41,14 +40,16 @@ class LogScalars(Callback):
     def __init__(self, directory: RunDirectory, every: int, timetable: Timetable):
         self.directory, self.every, self.timetable = directory, every, timetable
         self.file = MetricsFile(directory.metrics)
-        self.early: dict[str, list[float]] = {}  # absolute values of each loss and the largest weight
+        # Absolute values: of each loss in the first steps, and of the largest weight before the first step.
+        self.early: dict[str, list[float]] = {}
         self.latest: dict[str, float] = {}  # the scalars that were read last
+        self.players: Collection[str] = ()  # the players of the game to which they belong
         self.logged = 0  # the last step that the loggers have; a resume may play earlier steps again
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         self.early.setdefault(WEIGHT, [float(largest_weight(module))])
         if trainer.is_global_zero:
-            # The summary keeps this step, because `drop_after` removes the rows from which it is read.
+            # `logged` is saved in the summary, because `drop_after` removes the rows that tell it.
             self.logged = max(self.file.last_step(), self.directory.summary().get("logged", 0))
             self.directory.write_summary(logged=self.logged)
             self.file.drop_after(module.game.run_step)
@@ -64,7 +65,7 @@ class LogScalars(Callback):
         step, scalars = module.game.run_step, module.scalars | {WEIGHT: largest_weight(module)}
         means = mean_over_processes(torch.stack([*scalars.values()])).tolist()  # one transfer from the device
         values = dict(zip(scalars, means, strict=True))
-        self.latest = {name: values[name] for name in module.scalars}
+        self.latest, self.players = {name: values[name] for name in module.scalars}, module.phase.game.players
         row = {"step": step, "images": self.timetable.images_seen(step), **self.latest, **module.metrics}
         if trainer.is_global_zero:
             self.file.append(row)
@@ -82,7 +83,7 @@ class LogScalars(Callback):
         for name, value in scalars.items():
             if not isfinite(value):
                 raise Diverged(step, "a weight is not finite" if name == WEIGHT else f"{name} is {value}")
-            if name != WEIGHT and player_of_loss(name) is None:
+            if name != WEIGHT and player_of_loss(name, self.players) is None:
                 continue  # a scalar of a trick, or a gradient norm
             # The early value of the largest weight is its value before the first step. The early value of a
             # loss that first appears after the early steps, as in a later stage, is its first value.
@@ -116,8 +117,8 @@ class AtomicIO(TorchCheckpointIO):
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-            # last.ckpt is renamed only now, when the new file is complete. If the disk is full, an error is
-            # raised before this line, and last.ckpt stays.
+            # The new file is complete, and gets the name `path` when this block ends. So last.ckpt is renamed
+            # here. If the disk is full, an error is raised before this line, and last.ckpt stays.
             if path.name == "last.ckpt" and path.exists():
                 path.replace(path.with_name("previous.ckpt"))
 
@@ -132,9 +133,9 @@ class Checkpoint(Callback):
     """
 
     def __init__(
-        self, folder: Path, every: int, scalars: LogScalars, monitor: str | None, higher_is_better: bool
+        self, folder: Path, every: int, log_scalars: LogScalars, monitor: str | None, higher_is_better: bool
     ):
-        self.folder, self.every, self.scalars, self.monitor = folder, every, scalars, monitor
+        self.folder, self.every, self.log_scalars, self.monitor = folder, every, log_scalars, monitor
         self.sign = -1 if higher_is_better else 1  # the best checkpoint has the lowest sign * metric
         self.best = inf  # the lowest sign * metric so far
 
@@ -147,9 +148,10 @@ class Checkpoint(Callback):
         metric = module.metrics.get(self.monitor or "")
         value = inf if metric is None else self.sign * metric
         is_better = value < self.best
-        is_due = module.game.run_step % self.every == 0 or trainer.should_stop
+        is_last = trainer.should_stop  # set by the callback `Stop`, which is called before this one
+        is_due = is_last or module.game.run_step % self.every == 0
         if is_better or is_due:
-            self.scalars.refuse_divergence(module.game.run_step, {WEIGHT: float(largest_weight(module))})
+            self.log_scalars.refuse_divergence(module.game.run_step, {WEIGHT: float(largest_weight(module))})
         if is_better:
             self.best = value
             trainer.save_checkpoint(self.folder / "best.ckpt")
@@ -163,11 +165,11 @@ class Checkpoint(Callback):
         self.best = state["best"]
 
 
-def player_of_loss(name: str) -> str | None:
+def player_of_loss(name: str, players: Collection[str]) -> str | None:
     """The player whose loss contains a scalar as a term; None for scalars of tricks and gradient norms."""
     path, _, term = name.rpartition("/")
     owner = path.rpartition("/")[2]  # a player or a trick, without the name of a stage before it
-    return owner if owner in get_args(Player) and term != "gradient_norm" else None
+    return owner if owner in players and term != "gradient_norm" else None
 
 
 @torch.no_grad()
