@@ -9,7 +9,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from ganlab.config.setting_types import SETTING_TYPES
 from ganlab.core.errors import ConfigError, format_value
 
-FORMAT = 1  # the format of run directories that this version reads and writes
+FORMAT = 2  # the format of run directories that this version reads and writes
 # The settings at the top of a config that are mappings. SETTING_TYPES has the type of each dotted key.
 REQUIRED_GROUPS = sorted(key for key, kind in SETTING_TYPES.items() if kind is dict and "." not in key)
 MAX_EVENTS, MAX_DEPTH = 50_000, 40  # the largest number and nesting of the values in a saved config

@@ -110,9 +110,8 @@ class Evaluation(MetricSet):
         if depends_on_sampling:
             tricks = game.tricks.tricks_that_replace("generator", game.generator)
             origin["sampler"] = "+".join(tricks) or "generator"
-            threshold = getattr(
-                game.presented("generator").prior, "threshold", None
-            )  # only a truncated prior has one
+            prior = game.presented("generator").prior
+            threshold = getattr(prior, "threshold", None)  # only a truncated prior has a threshold
             if threshold is not None:
                 origin["truncation"] = threshold
             classes = "in turn" if self.classes is None else "as the reference"
