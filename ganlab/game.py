@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import repeat
 from typing import Any, Self
 
@@ -21,7 +21,8 @@ from ganlab.networks.base import Discriminator, Generator, evaluating
 from ganlab.objectives.base import Objective
 from ganlab.tricks.base import Trick, Tricks
 
-Label = int | Tensor | None
+# Conditions [n, ...] for samples, one class for all of them, or a function from n to conditions.
+Conditions = int | Tensor | Callable[[int], Tensor] | None
 LATENT_BLOCK = 1000  # the number of latents in one draw
 
 
@@ -33,6 +34,18 @@ class SharedReference:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
+
+
+def capabilities_of(networks: Networks) -> set[str]:
+    """The capabilities that depend on the networks and the condition of the data."""
+    condition, discriminator = networks.condition, networks.get("discriminator")
+    has_capability = {
+        Capability.LABELS: (networks.num_classes or 0) > 1,
+        Capability.PAIRS: condition is not None and condition.paired,
+        Capability.LATENT: networks.generator.latent_dim > 0,
+        Capability.FEATURES: discriminator is not None and not discriminator.judges_patches,
+    }
+    return {capability for capability, present in has_capability.items() if present}
 
 
 class Game(nn.Module):
@@ -63,8 +76,7 @@ class Game(nn.Module):
         super().__init__()
         self.objective = objective
         self.tricks = Tricks(tricks)
-        label_capability = {Capability.LABELS} if (networks.num_classes or 0) > 1 else set()
-        provided = (objective.provides | BASE_CAPABILITIES | label_capability) - unavailable
+        provided = (objective.provides | BASE_CAPABILITIES | capabilities_of(networks)) - unavailable
         self.tricks.check_capabilities(provided, type(objective).__name__)
         missing = " and ".join(sorted(objective.needs & unavailable))
         reason = f"needs {missing}, which the settings exclude"
@@ -84,6 +96,8 @@ class Game(nn.Module):
             can_encode = "encoder" in autoencoder.networks and not autoencoder.generator.num_classes
             reason = "needs a stage with an encoder and without classes"
             require(can_encode, reason, "choose another stage", "code_of")
+        # The conditions of samples for which none are given; None: classes in turn, anything else is refused.
+        self.conditions: Callable[[int], Tensor] | None = None
         # The number of steps of the run so far, in which `GameModule` counts the steps of all its games.
         self.run_step = 0
 
@@ -192,56 +206,74 @@ class Game(nn.Module):
         return torch.cat(blocks)[:n].to(weight.dtype)
 
     def sample(
-        self, n: int, seed: int = 0, label: Label = None, batch_size: int = 250, rows: slice = slice(None)
+        self,
+        n: int,
+        seed: int = 0,
+        conditions: Conditions = None,
+        batch_size: int = 250,
+        rows: slice = slice(None),
     ) -> Tensor:
         """Samples [n, *shape] in the data's range, generated with the network in evaluation mode.
 
         Args:
             n: the number of samples.
             seed: the seed of the latents; the i-th latent does not depend on n.
-            label: one class for all samples, or the class of each sample, [n]; None: the classes of a
-                conditional generator in turn.
+            conditions: what the generator is told about the samples, see `asked`.
             batch_size: the number of samples that are generated at once.
             rows: the slice of the n samples that is computed and returned.
 
         Raises:
-            ConfigError: n is not a whole number, or the generator has no such class.
+            ConfigError: n is not a whole number, or the generator cannot be told these conditions.
         """
         n = validated_whole_number("n", n)
-        latents, labels = self.latents(n, seed), self.labels(n, label)
-        return self.generate_in_batches(latents[rows], None if labels is None else labels[rows], batch_size)
+        latents, asked = self.latents(n, seed), self.asked(n, conditions)
+        return self.generate_in_batches(latents[rows], None if asked is None else asked[rows], batch_size)
 
     # Not compiled, since evaluation mode and each new shape would need a compilation.
     @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
     @torch.no_grad()
-    def generate_in_batches(self, latents: Tensor, labels: Tensor | None, batch_size: int = 250) -> Tensor:
-        """The samples of latents [N, latent_dim] and classes [N], as `generate_in_eval_mode` returns them."""
-        conditions = repeat(None) if labels is None else labels.split(batch_size)
+    def generate_in_batches(self, latents: Tensor, asked: Tensor | None, batch_size: int = 250) -> Tensor:
+        """The samples of N latents and conditions, as `generate_in_eval_mode` returns them."""
+        conditions = repeat(None) if asked is None else asked.split(batch_size)
         return torch.cat([*map(self.generate_in_eval_mode, latents.split(batch_size), conditions)])
 
     def sample_on_all_processes(
-        self, n: int, seed: int = 0, rows: slice | None = None, label: Label = None
+        self, n: int, seed: int = 0, rows: slice | None = None, conditions: Conditions = None
     ) -> Tensor:
         """The same as `sample`, computed in parts by all processes; each process must call it."""
         # Checkpoints contain the batch norm statistics of the first process, so all processes use these.
         broadcast_(self.presented("generator").buffers())
         first, last, _ = (rows or slice(None)).indices(n)
-        return make_in_parallel(lambda part: self.sample(n, seed, label, rows=part), first, last)
+        return make_in_parallel(lambda part: self.sample(n, seed, conditions, rows=part), first, last)
 
-    def labels(self, n: int, label: Label = None) -> Tensor | None:
-        """The classes [n] of the samples that `sample` draws; None for a generator without classes.
+    def asked(self, n: int, conditions: Conditions = None) -> Tensor | None:
+        """The conditions [n, ...] of the samples that `sample` draws; None if the generator is told nothing.
+
+        Args:
+            conditions: a class, the condition of each sample, or a function from n to conditions. If there
+                are fewer than n, they are repeated. None: classes in turn, or the conditions of held-out
+                samples of the data.
 
         Raises:
-            ConfigError: `label` is given to a generator without classes, or is not one of its classes.
+            ConfigError: the generator is told nothing, or something else.
         """
-        if (num_classes := self.generator.num_classes) is None:
+        if (spec := self.generator.condition) is None:
             remedy = "train it with trick=label_conditioning"
-            require(label is None, "the generator has no classes", remedy, "class", label)
+            require(conditions is None, "the generator has no classes", remedy, "class", conditions)
             return None
-        classes = torch.arange(n) % num_classes if label is None else torch.as_tensor(label)
-        if unknown := classes[(classes < 0) | (classes >= num_classes)].tolist():
-            raise ConfigError(f"must lie between 0 and {num_classes - 1}", key="class", value=unknown[0])
-        return classes.to(next(self.generator.parameters()).device).expand(n)
+        if conditions is None:
+            conditions = self._classes_in_turn if spec.kind == "class" else self.conditions
+        remedy = "give condition=<an image, a folder or a split of the data>"
+        require(conditions is not None, f"the generator needs a condition: {spec.kind}", remedy, "condition")
+        given = spec.validated(conditions(n) if callable(conditions) else torch.as_tensor(conditions))
+        weight = next(self.generator.parameters())
+        given = given.to(weight) if given.is_floating_point() else given.to(weight.device)
+        is_single = given.ndim == len(spec.shape)
+        return given.expand(n, *spec.shape) if is_single else given[torch.arange(n) % len(given)]
+
+    def _classes_in_turn(self, n: int) -> Tensor:
+        assert self.generator.num_classes is not None
+        return torch.arange(n) % self.generator.num_classes
 
     def compile(self, *_: Any, **settings: Any) -> None:
         """Compiles the players for the shapes of a step; sampling stays uncompiled.

@@ -104,7 +104,7 @@ def test_zero_samples_are_an_empty_batch_and_negative_numbers_are_refused() -> N
     for model in ("mlp", "dcgan"):
         played = game("non_saturating", ["label_conditioning"], model=model).game
         assert played.sample(0).shape == (0, 1, 8, 8)
-        assert played.labels(0).tolist() == []
+        assert played.asked(0).tolist() == []
         for n in (-1, 2.5):
             with refuses("n", n, "a whole number of at least 0"):
                 played.sample(n)
@@ -113,8 +113,8 @@ def test_zero_samples_are_an_empty_batch_and_negative_numbers_are_refused() -> N
 def test_each_sample_may_have_a_class_of_its_own() -> None:
     played = game("non_saturating", ["label_conditioning"]).game
     wanted = torch.tensor([3, 3, 9, 0])
-    assert played.labels(4, wanted).tolist() == [3, 3, 9, 0]
-    assert played.labels(3, 7).tolist() == [7, 7, 7]
+    assert played.asked(4, wanted).tolist() == [3, 3, 9, 0]
+    assert played.asked(3, 7).tolist() == [7, 7, 7]
     assert torch.allclose(played.sample(4, 0, wanted)[2:3], played.sample(4, 0, 9)[2:3], atol=1e-6)
     for wrong in (torch.tensor([1, 10, 2, 3]), 10, -1):
         with refuses("class", wrong if isinstance(wrong, int) else 10, "between 0 and 9"):

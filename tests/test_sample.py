@@ -286,7 +286,7 @@ def test_a_class_is_given_by_its_name(typed: str, label: int, named: Path, tmp_p
     name = NAMES[label].replace("/", "_")
     assert sorted(path.name for path in folder.iterdir()) == [f"00000_{name}.png", f"00001_{name}.png"]
     assert f"2 samples at step 2, class {label} named {NAMES[label]}" in capsys.readouterr().out
-    expected = levels(load(named).sample(2, label=label))
+    expected = levels(load(named).sample(2, conditions=label))
     assert np.array_equal(np.asarray(Image.open(folder / f"00001_{name}.png")), expected[1])
 
 

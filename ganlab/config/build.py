@@ -138,11 +138,12 @@ def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | No
             networks["generator"].class_counts = None if data is None else data.class_counts()
             # `Game` calls the tricks, which may add layers and draw their weights.
             torch.default_generator.manual_seed(derive_seed(cfg.seed, "tricks"))
-            classes = cfg.data.num_classes
-            condition = None if classes is None else ConditionSpec("class", num_classes=classes, paired=False)
-            all_networks = Networks(networks, condition, players=objective.players)
+            conditions = None if data is None else data.conditions("train")
+            all_networks = Networks(networks, condition_of(cfg), conditions, objective.players)
             unavailable = unavailable_capabilities(cfg)
             game = Game(all_networks, objective, tricks, unavailable=unavailable, autoencoder=autoencoder)
+            if data is not None:  # samples of a game that is told images are made for held-out ones
+                game.conditions = data.conditions("test" if "test" in data.sources else "train")
             # Networks are converted before weights are loaded, because float32 would round float64 weights.
             game = game.double() if cfg.trainer.precision == "64-true" else game
             if cfg.trainer.get("sync_batchnorm", False):
@@ -150,6 +151,14 @@ def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | No
                 replace_modules(game, (*BATCH_NORMS, DifferentiableBatchNorm), SynchronisedNorm)
             # Convolutions are faster in this format on CPUs and GPUs; results differ in the last bit at most.
             return game.to(memory_format=torch.channels_last)
+
+
+def condition_of(cfg: DictConfig) -> ConditionSpec | None:
+    """What goes with a sample of the data: `data.condition`, or the class; None: nothing."""
+    if cfg.data.get("condition") is not None:
+        return instantiate(cfg.data.condition, ConditionSpec)
+    classes = cfg.data.num_classes
+    return None if classes is None else ConditionSpec("class", num_classes=classes, paired=False)
 
 
 def unavailable_capabilities(cfg: DictConfig) -> frozenset[Capability]:

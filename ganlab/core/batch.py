@@ -46,15 +46,28 @@ class ConditionSpec:
         reason = f"needs {num_dims} numbers for a condition of the kind {self.kind}"
         require(len(self.shape) == num_dims, reason, key=".shape", value=list(self.shape))
         reason = "is needed for classes, and for nothing else"
-        is_class = self.kind == "class"
-        require(
-            (self.num_classes is not None) == is_class, reason, key=".num_classes", value=self.num_classes
-        )
+        fits = (self.num_classes is not None) == (self.kind == "class")
+        require(fits, reason, key=".num_classes", value=self.num_classes)
 
     @property
     def size(self) -> int:
         """The number of elements of one condition, with classes as one-hot vectors."""
         return self.num_classes or prod(self.shape)
+
+    def validated(self, conditions: Tensor) -> Tensor:
+        """The given condition [*shape], or conditions [N, *shape].
+
+        Raises:
+            ConfigError: they have another shape, or are classes that do not exist.
+        """
+        fits = conditions.shape[max(conditions.ndim - len(self.shape), 0) :] == self.shape
+        reason = f"must have the shape {list(self.shape)}"
+        require(fits, reason, key="condition", value=list(conditions.shape))
+        if self.num_classes is not None:
+            unknown = conditions[(conditions < 0) | (conditions >= self.num_classes)].tolist()
+            reason = f"must lie between 0 and {self.num_classes - 1}"
+            require(not unknown, reason, key="class", value=(unknown or [None])[0])
+        return conditions
 
     def blank(self, n: int) -> Tensor:
         """Zeros of the shape and the type of n conditions."""

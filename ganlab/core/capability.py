@@ -28,6 +28,9 @@ class Capability(StrEnum):
     DISCRIMINATOR_WEIGHT_SCALE = "the scale of the discriminator's weights"
     GENERATOR_WEIGHT_SCALE = "the scale of the generator's weights"
     GENERATOR_NORM = "the generator's batch norm"
+    FEATURES = "features of whole samples"  # discriminators of patches have none
+    LATENT = "latents"  # a generator that only translates images has none
+    PAIRS = "real samples that answer their own conditions"
     VERDICT_PER_SAMPLE = "verdicts on single samples"  # trick packing has verdicts on packs of samples
 
 
@@ -36,4 +39,5 @@ class Capability(StrEnum):
 BASE_CAPABILITIES = frozenset(Capability) - {
     Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.BOUNDARY_AT_ZERO, Capability.TARGETS,
     Capability.NON_NEGATIVE_LOSSES, Capability.LOSS_PER_FAKE, Capability.ZERO_SUM, Capability.LABELS,
+    Capability.FEATURES, Capability.LATENT, Capability.PAIRS,
 }  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Literal, TypedDict
 import torch
 from torch import Tensor
 
-from ganlab.core.batch import Batch, Sample
+from ganlab.core.batch import Batch, ConditionSpec, Sample
 from ganlab.core.errors import format_value, require
 from ganlab.core.randomness import derive_seed, proportional_classes, seeded_generator
 from ganlab.core.validation import Count, ValueRange
@@ -24,7 +24,13 @@ Split = Literal["train", "validation", "test"]
 Device = torch.device | str
 
 
-class DataSettings(TypedDict):
+class OptionalDataSettings(TypedDict, total=False):
+    """The settings that a data set may lack."""
+
+    condition: ConditionSpec
+
+
+class DataSettings(OptionalDataSettings):
     """The settings of every data set.
 
     Networks are built from `shape`, `num_classes` and `range` before the data are read, so a data set must
@@ -51,6 +57,8 @@ class Data:
             images are held in memory: the fingerprint depends on their files, not on the decoded images.
         labelled: the number of training samples whose labels a semi-supervised trick may see; None: there is
             no such subset.
+        condition: what goes with a sample. A source has an image or a vector in the last channels of the
+            sample, so that whatever moves the sample moves its condition. None: the classes, if any.
 
     Raises:
         ConfigError: the batch size exceeds the number of training samples, or the training labels cannot
@@ -70,7 +78,10 @@ class Data:
         sources: Mapping[str, Source],
         fingerprint_sources: Mapping[str, Source] | None = None,
         labelled: int | None = None,
+        condition: ConditionSpec | None = None,
     ):
+        classes = ConditionSpec("class", num_classes=num_classes, paired=False) if num_classes else None
+        self.condition = condition or classes
         self.shape, self.num_classes, self.batch_size = tuple(shape), num_classes, batch_size
         self.value_range: ValueRange = None if range is None else (float(range[0]), float(range[1]))
         self.sources, self.fingerprint_sources = sources, fingerprint_sources or sources
@@ -111,6 +122,15 @@ class Data:
         """Labels [n] int64 in the proportions of a split, the same in every run; None without labels."""
         counts = self.class_counts(split)
         return None if counts is None else proportional_classes(counts, n)
+
+    def conditions(self, split: Split) -> Callable[[int], Tensor]:
+        """A function from n to the conditions of the first n samples of a split, in turn if there are fewer."""
+
+        def first(n: int) -> Tensor:
+            rows = torch.arange(n) % len(self.sources[split])
+            return torch.cat([condition for _, condition in self.samples_at(split, rows, "cpu", 250)])  # type: ignore[misc]
+
+        return first
 
     def mean(self) -> Tensor:
         """The mean training sample, [*shape] float64. Reads all training samples."""
@@ -208,8 +228,11 @@ class Data:
     def _prepare(self, batches: Iterator[Samples], device: torch.device) -> Iterator[Samples]:
         """Moves batches to a device, and then scales them, because uint8 moves faster than float32."""
         for x, labels in batches:
-            labels = None if labels is None else copy_to_device(labels, device)
-            yield scale(copy_to_device(x, device), self.value_range), labels
+            condition = None if labels is None else copy_to_device(labels, device)
+            x = scale(copy_to_device(x, device), self.value_range)
+            if self.condition is not None and self.condition.kind != "class":
+                x, condition = x[:, : self.shape[0]], x[:, self.shape[0] :]
+            yield x, condition
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import io
 import socket
 import tempfile
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from http.client import HTTPException
 from pathlib import Path
@@ -15,7 +16,7 @@ from ganlab.core.errors import ConfigError, require
 from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import Count, Whole
 from ganlab.data.base import Data, DataSettings, check_image_settings, check_settings
-from ganlab.data.sources import HeldOut, InMemory, TensorSource, hold_out
+from ganlab.data.sources import HeldOut, InMemory, Source, TensorSource, hold_out
 
 # The folder in which torchvision stores each data set.
 FOLDERS = {"MNIST": "MNIST", "FashionMNIST": "FashionMNIST", "CIFAR10": "cifar-10-batches-py"}
@@ -55,16 +56,27 @@ class Digits(Data):
         labelled: Count | None,
         **settings: Unpack[DataSettings],
     ):
-        from sklearn.datasets import load_digits  # imported here because it takes a second
-
-        digits = load_digits()
-        # [1797, 1, 8, 8], scaled from 0 to 16 to 0 to 255.
-        pixels = (torch.from_numpy(digits.images)[:, None] * 255 / 16).round().byte()
-        labels = torch.from_numpy(digits.target).long()
-        check_image_settings(settings, shape=pixels.shape[1:], num_classes=NUM_CLASSES)
-        sources = hold_out(pixels[:NUM_TRAIN], labels[:NUM_TRAIN], validation, validation_choice, flip=False)
-        sources["test"] = TensorSource(pixels[NUM_TRAIN:], labels[NUM_TRAIN:], flip=False)
+        check_image_settings(settings, shape=(1, 8, 8), num_classes=NUM_CLASSES)
+        sources = digit_sources(validation, validation_choice)
         super().__init__(**settings, sources=sources, labelled=labelled)
+
+
+def digit_sources(
+    validation: int, choice: HeldOut, change: Callable[[Tensor], Tensor] = lambda pixels: pixels
+) -> dict[str, Source]:
+    """The splits of the digits of scikit-learn, see `Digits`.
+
+    Args:
+        change: a function of all images, [N, 1, 8, 8] uint8 -> [N, C, 8, 8].
+    """
+    from sklearn.datasets import load_digits  # imported here because it takes a second
+
+    digits = load_digits()
+    # [1797, 1, 8, 8], scaled from 0 to 16 to 0 to 255.
+    pixels = change((torch.from_numpy(digits.images)[:, None] * 255 / 16).round().byte())
+    labels = torch.from_numpy(digits.target).long()
+    sources = hold_out(pixels[:NUM_TRAIN], labels[:NUM_TRAIN], validation, choice, flip=False)
+    return {**sources, "test": TensorSource(pixels[NUM_TRAIN:], labels[NUM_TRAIN:], flip=False)}
 
 
 class Vision(Data):

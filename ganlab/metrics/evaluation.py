@@ -124,7 +124,7 @@ class Evaluation(MetricSet):
         classes = self.classes if game.generator.num_classes else None
         for start in range(0, self.n, CHUNK):
             rows = slice(start, min(start + CHUNK, self.n))
-            samples = game.sample_on_all_processes(self.n, seed=self.seed, rows=rows, label=classes)
+            samples = game.sample_on_all_processes(self.n, seed=self.seed, rows=rows, conditions=classes)
             if not samples.isfinite().all():
                 raise Diverged(game.run_step, "a sample is not finite")
             yield samples

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.batch import Verdict
+from ganlab.core.batch import ConditionSpec, Verdict
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.validation import ValueRange
 from ganlab.networks.priors import Prior
@@ -28,6 +28,13 @@ class Conditioned(nn.Module):
 
 class InputTransform(nn.Module):
     """Base class of layers that change the inputs of a whole network, (x, condition) -> (x, condition)."""
+
+
+class AppendCondition(InputTransform):
+    """Appends the condition to the channels of images, or to the elements of vectors."""
+
+    def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.cat([x, condition.to(x.dtype)], 1), condition
 
 
 class InputTransforms(nn.ModuleList):
@@ -52,7 +59,7 @@ class Generator(nn.Module):
     """The generator: latents [B, latent_dim] and a condition -> samples [B, *shape].
 
     Tricks change the generator before training: they append transforms to `latents`, replace layers of
-    `body`, and set `num_classes`. The names of layers, such as `latents`, are parts of keys in checkpoints.
+    `body`, and set `condition`. The names of layers, such as `latents`, are parts of keys in checkpoints.
     """
 
     def __init__(self, body: ConditionalSequential, latent_dim: int, shape: tuple[int, ...], prior: Prior):
@@ -60,8 +67,13 @@ class Generator(nn.Module):
         self.latents = InputTransforms()  # not latents, but a list of transforms, which latents pass first
         self.body: nn.Module = body
         self.latent_dim, self.shape, self.prior = latent_dim, shape, prior
-        self.num_classes: int | None = None  # the number of classes of the condition; None: no condition
+        self.condition: ConditionSpec | None = None  # what the generator is told; None: nothing
         self.class_counts: list[int] | None = None  # the number of training samples in each class, if known
+
+    @property
+    def num_classes(self) -> int | None:
+        """The number of classes of the condition; None if there is no condition, or it is no class."""
+        return None if self.condition is None else self.condition.num_classes
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.body(*self.latents(latent, condition))
@@ -106,12 +118,16 @@ class Discriminator(nn.Module):
         self.scores = nn.ModuleList()  # a list of further layers, (features, condition) -> [B] each
         self.classes: nn.Module | None = None  # a layer, features -> class logits [B, K]
         self.decoder: nn.Module | None = None  # a network, features -> samples; verdicts do not depend on it
+        self.condition: ConditionSpec | None = None  # what the network was built for, if anything
+        self.judges_patches = False  # whether the features are maps [B, num_features, h, w]
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
         x, condition = self.inputs(x, condition)
         features = self.body(x, condition)  # [B, num_features]
         further_logits = (layer(features, condition) for layer in self.scores)  # [B] each
-        logits = sum(further_logits, start=self.score(features).squeeze(1))  # [B]
+        logits = sum(further_logits, start=self.score(features).squeeze(1))  # [B], or [B, h, w]
+        if self.judges_patches:
+            return Verdict(logits, features.flatten(2).mean(2))
         class_logits = None if self.classes is None else self.classes(features)
         return Verdict(logits, features, class_logits)
 

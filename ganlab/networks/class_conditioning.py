@@ -146,7 +146,7 @@ def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
         replaced = replace_modules(generator.body, norms, lambda norm: ConditionalNorm(norm, num_classes))
         remedy = "choose concat or embedding, or use batch norm and drop trick.normalisation.kind=none"
         require(replaced, "needs a generator with batch norm", remedy, ".generator", mode)
-    generator.num_classes = num_classes
+    generator.condition = networks.condition
     return num_classes
 
 

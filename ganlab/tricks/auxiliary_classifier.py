@@ -19,7 +19,7 @@ class AuxiliaryClassifier(Trick):
     -`weight` * log p(y | G(z, y)) to the generator's loss (equations 2 and 3).
     """
 
-    needs = frozenset({Capability.DISCRIMINATOR, Capability.VERDICT_PER_SAMPLE})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.VERDICT_PER_SAMPLE, Capability.FEATURES})
     # No other trick may give the class to the discriminator, because its head could then copy the class.
     claims = frozenset({Capability.LABELS})
 

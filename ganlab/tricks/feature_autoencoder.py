@@ -21,7 +21,7 @@ class FeatureAutoencoder(Trick):
     decoder. The decoder is fully connected, with hidden layers of the widths `hidden`.
     """
 
-    needs = frozenset({Capability.DISCRIMINATOR, Capability.VERDICT_PER_SAMPLE})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.VERDICT_PER_SAMPLE, Capability.FEATURES})
     players = ("discriminator",)
 
     def __init__(self, weight: ScheduleLike, hidden: Widths, shape: Sequence[int], value_range: ValueRange):

@@ -1,6 +1,7 @@
 import torch
 from torch import Tensor, nn
 
+from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError
 from ganlab.core.players import Networks
 from ganlab.core.randomness import derive_seed
@@ -19,6 +20,8 @@ class GeneratorDropout(Trick):
 
     at_test: whether dropout is also applied when sampling, as in the paper and in ganhacks 17.
     """
+
+    needs = frozenset({Capability.LATENT})
 
     def __init__(self, rate: OpenFraction, at_test: bool):
         super().__init__()

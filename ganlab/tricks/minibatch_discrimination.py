@@ -18,7 +18,7 @@ class MinibatchDiscrimination(Trick):
     compared with real samples only, and fakes with fakes. Time and memory grow with `kernels` * `dims` * B^2.
     """
 
-    needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.FEATURES})
 
     def __init__(self, kernels: Count, dims: Count):
         super().__init__()

@@ -1,6 +1,7 @@
 from torch import Tensor
 
 from ganlab.core.batch import at_least_float32
+from ganlab.core.capability import Capability
 from ganlab.core.distributed import mean_over_processes
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Turn
@@ -18,6 +19,7 @@ class ModeSeeking(Trick):
     """
 
     players = ("generator",)
+    needs = frozenset({Capability.LATENT})
 
     def __init__(self, weight: ScheduleLike, eps: Positive):
         super().__init__()

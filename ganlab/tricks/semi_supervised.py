@@ -18,7 +18,7 @@ class SemiSupervised(Trick):
 
     needs = frozenset({
         Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS,
-        Capability.LABELLED_BATCH, Capability.VERDICT_PER_SAMPLE,
+        Capability.LABELLED_BATCH, Capability.VERDICT_PER_SAMPLE, Capability.FEATURES,
     })  # fmt: skip
     claims = frozenset({Capability.LABELS})
     players = ("discriminator",)

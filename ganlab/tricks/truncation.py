@@ -3,6 +3,7 @@ from typing import cast
 
 from torch import nn
 
+from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError
 from ganlab.core.players import Networks
 from ganlab.core.validation import Positive
@@ -19,6 +20,7 @@ class Truncation(Trick):
     """
 
     order = Order.LAST
+    needs = frozenset({Capability.LATENT})
 
     def __init__(self, threshold: Positive):
         super().__init__()

@@ -89,7 +89,7 @@ def complete_options(cfg: DictConfig, game: Game, names: Sequence[str], typed: s
     reason = f"samples of shape {[*game.shape]} do not fit into memory, with columns={cfg.columns}"
     require(fits, reason, "lower n or columns", "n", cfg.n)
     if game.generator.num_classes is None:
-        game.labels(1, cfg["class"])  # refuses the setting `class`, because this game has no classes
+        game.asked(1, cfg["class"])  # refuses the setting `class`, because this game has no classes
     elif cfg["class"] is not None or typed is not None:
         cfg["class"] = class_number(cfg["class"], typed, names, game.generator.num_classes)
 

@@ -60,7 +60,7 @@ def sample_view(options: Any, run: RunDirectory, game: Game, data: Data | None) 
     samples = game.sample(options.n, options.seed, options["class"])
     caption = f"{options.n} samples at step {game.run_step}"
     if options.format == "files":
-        labels = game.labels(options.n, options["class"])
+        labels = game.asked(options.n, options["class"])
         classes = [] if labels is None else [slug(names[i]) if names else str(i) for i in labels.tolist()]
         return View(caption, to_images(samples, value_range), classes)
     if data is None and value_range is None:
@@ -103,7 +103,7 @@ def interpolation_view(options: Any, run: RunDirectory, game: Game, data: Data |
     t = torch.linspace(0, 1, columns, dtype=ends.dtype, device=ends.device)[:, None]  # [columns, 1]
     interpolate = slerp if options.path == "slerp" else torch.lerp
     latents = torch.cat([interpolate(start, end, t) for start, end in ends.view(rows, 2, -1)])
-    row_labels = game.labels(rows, options["class"])
+    row_labels = game.asked(rows, options["class"])
     labels = None if row_labels is None else row_labels.repeat_interleave(columns)
     caption = f"{rows} paths between samples at step {game.run_step}, by {options.path}"
     samples = game.generate_in_batches(latents, labels)
@@ -117,7 +117,7 @@ def arithmetic_view(options: Any, run: RunDirectory, game: Game, data: Data | No
     6.3.2); otherwise the result is atypical of the prior. The result has the class of the first added sample.
     """
     plus, minus = list(options.plus), list(options.minus)
-    latents, labels = game.latents(options.n, options.seed), game.labels(options.n, options["class"])
+    latents, labels = game.latents(options.n, options.seed), game.asked(options.n, options["class"])
     result = latents[plus].sum(0) - latents[minus].sum(0)
     shown_latents = torch.cat([latents[[*plus, *minus]], result[None]])
     shown_labels = None if labels is None else labels[[*plus, *minus, plus[0]]]

@@ -35,7 +35,7 @@ def test_the_class_is_that_of_the_nearest_sample() -> None:
     evaluation.check_game(played)
     values = evaluation(played)
     classes = build_data(cfg).proportional_labels(200)  # as frequent as in the training data
-    samples, (x, labels) = played.sample(200, seed=0, label=classes), digits("test")
+    samples, (x, labels) = played.sample(200, seed=0, conditions=classes), digits("test")
     classifier = KNeighborsClassifier(n_neighbors=1).fit(samples.flatten(1), classes)
     assert values == {"1nn_error/test_200": pytest.approx(1 - classifier.score(x.flatten(1), labels))}
     record = evaluation.records(values, played)["1nn_error/test_200"]

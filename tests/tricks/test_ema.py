@@ -7,6 +7,7 @@ import torch
 from support.refusals import refuses
 from support.small_games import game, play_step, play_steps
 
+from ganlab.core.batch import ConditionSpec
 from ganlab.core.schedules import Constant, HalfLife, Linear, Schedule, WarmUp, as_schedule
 from ganlab.networks.norms import set_standing_statistics
 from ganlab.training.build import load_players
@@ -180,7 +181,7 @@ def test_classes_of_the_statistics_are_as_frequent_as_in_the_data() -> None:
 def test_classes_of_the_statistics_are_uniform_without_counts() -> None:
     for many in (3, 10, 1000):
         generator = game(tricks=["label_conditioning"]).game.generator
-        generator.num_classes, generator.class_counts = many, None
+        generator.condition, generator.class_counts = many and ConditionSpec("class", num_classes=many), None
         seen = torch.cat([classes for _, classes in latent_batches(generator)])
         counts = torch.bincount(seen, minlength=many)
         assert len(counts) == many

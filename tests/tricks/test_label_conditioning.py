@@ -155,9 +155,9 @@ def test_norm_conditioning_without_batch_norm_is_refused() -> None:
 
 def test_samples_have_the_requested_class() -> None:
     game = conditional()
-    assert game.labels(12).tolist() == [*range(10), 0, 1]
-    assert game.labels(3, 7).tolist() == [7, 7, 7]
+    assert game.asked(12).tolist() == [*range(10), 0, 1]
+    assert game.asked(3, 7).tolist() == [7, 7, 7]
     with refuses("class", 10, "must lie between 0 and 9"):
-        game.sample(1, label=10)
+        game.sample(1, conditions=10)
     with refuses("class", 3, "the generator has no classes", "trick=label_conditioning"):
-        build_game(compose(*SMALL)).sample(1, label=3)
+        build_game(compose(*SMALL)).sample(1, conditions=3)

@@ -1,0 +1,133 @@
+"""Players that translate images: a U-Net and a discriminator of patches (Isola et al. 2017)."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from ganlab.core.batch import ConditionSpec
+from ganlab.core.errors import require
+from ganlab.core.validation import Count, ValueRange, Whole
+from ganlab.networks.base import (
+    AppendCondition,
+    ConditionalSequential,
+    Conditioned,
+    Discriminator,
+    Generator,
+    output_layer,
+)
+from ganlab.networks.dcgan import initialise
+from ganlab.networks.priors import Prior
+
+SLOPE = 0.2  # of leaky ReLU
+
+
+class UNet(Conditioned):
+    """A latent [B, latent_dim] and an image [B, C, H, W] -> an image, through skip connections at each size.
+
+    Args:
+        down: the layers that halve the sides, from the image to the smallest maps.
+        up: the layers that double them again. Each but the first gets the maps of its size as well.
+    """
+
+    def __init__(self, down: Sequence[nn.Module], up: Sequence[nn.Module]):
+        super().__init__()
+        self.down, self.up = nn.ModuleList(down), nn.ModuleList(up)
+
+    def forward(self, latent: Tensor, image: Tensor) -> Tensor:
+        maps = [image]
+        for layer in self.down:
+            maps.append(layer(maps[-1]))
+        smallest = maps.pop()
+        planes = latent[:, :, None, None].expand(-1, -1, *smallest.shape[2:])
+        x = torch.cat([smallest, planes.to(smallest.dtype)], 1)
+        for layer, skipped in zip(self.up[:-1], reversed(maps[1:]), strict=True):
+            x = torch.cat([layer(x), skipped], 1)
+        return self.up[-1](x)
+
+
+def unet(
+    latent_dim: Whole,
+    width: Count,
+    halvings: Count,
+    *,
+    condition: ConditionSpec,
+    shape: Sequence[int],
+    value_range: ValueRange,
+    prior: Prior,
+) -> Generator:
+    """A generator that translates images: convolutions to small maps and back, with skip connections.
+
+    Convolutions have kernels of 4 and a stride of 2. Batch norm follows each but the first and the last. The
+    latent enters as constant planes at the smallest maps. The paper has no latent, but dropout, which is the
+    trick generator_dropout.
+
+    Args:
+        width: the number of channels at half of the image's size, which doubles at each further halving up
+            to 8 `width`.
+        halvings: how often the sides are halved.
+        condition: the image that is translated.
+
+    Raises:
+        ConfigError: the condition is no image of the samples' size, or a side cannot be halved so often.
+    """
+    require(condition.kind == "image", "needs an image", "choose data with image conditions", ".condition")
+    sizes_agree = condition.shape[1:] == tuple(shape[1:])
+    require(sizes_agree, f"must have the size {list(shape[1:])} of the samples", key=".condition.shape")
+    divides = all(side % 2**halvings == 0 for side in shape[1:])
+    require(divides, f"does not divide the sides {list(shape[1:])}", "lower it", ".halvings", halvings)
+    channels = [min(width * 2**i, 8 * width) for i in range(halvings)]
+    down: list[nn.Module] = [nn.Conv2d(condition.shape[0], width, 4, 2, 1)]
+    for i, (inputs, outputs) in enumerate(pairwise(channels), start=2):
+        norm = [nn.BatchNorm2d(outputs)] if i < halvings else []  # the smallest maps may have one pixel
+        down.append(nn.Sequential(nn.LeakyReLU(SLOPE), nn.Conv2d(inputs, outputs, 4, 2, 1), *norm))
+    up: list[nn.Module] = []
+    inputs = channels[-1] + latent_dim
+    for outputs in reversed(channels[:-1]):
+        layers = nn.ReLU(), nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False), nn.BatchNorm2d(outputs)
+        up.append(nn.Sequential(*layers))
+        inputs = 2 * outputs  # with the maps that skip
+    last = nn.ConvTranspose2d(inputs, shape[0], 4, 2, 1)
+    up.append(nn.Sequential(nn.ReLU(), last, output_layer(value_range)))
+    body = ConditionalSequential(UNet(down, up).apply(initialise))
+    generator = Generator(body, latent_dim, tuple(shape), prior)
+    generator.condition = condition
+    return generator
+
+
+def patch(
+    width: Count, halvings: Count, *, condition: ConditionSpec | None, shape: Sequence[int]
+) -> Discriminator:
+    """A discriminator with a verdict for each patch: logits [B, h, w].
+
+    Convolutions of kernel 4 and stride 2 with leaky ReLU, then one of kernel 3 and stride 1. Batch norm
+    follows each but the first. The score is a convolution of kernel 1.
+
+    Args:
+        width: the number of channels after the first convolution, doubled after each further one up to 8
+            `width`.
+        halvings: the number of convolutions of stride 2.
+        condition: the image that is judged together with the sample; None: the sample alone is judged.
+    """
+    channels = [shape[0], *(min(width * 2**i, 8 * width) for i in range(halvings + 1))]
+    layers: list[nn.Module] = []
+    for i, (inputs, outputs) in enumerate(pairwise(channels)):
+        kernel, stride = (4, 2) if i < halvings else (3, 1)
+        norm = [nn.BatchNorm2d(outputs)] if i else []
+        layers += [nn.Conv2d(inputs, outputs, kernel, stride, 1), *norm, nn.LeakyReLU(SLOPE)]
+    if condition is not None:
+        require(condition.kind == "image", "must be an image or null", "set null", ".condition")
+        layers[0] = nn.Conv2d(shape[0] + condition.shape[0], channels[1], 4, 2, 1)
+    body = ConditionalSequential(*layers)
+
+    def convolution(inputs: int, outputs: int) -> nn.Module:
+        return nn.Conv2d(inputs, outputs, 1)
+
+    discriminator = Discriminator(body, channels[-1], convolution)
+    discriminator.judges_patches = True
+    if condition is not None:
+        discriminator.condition = condition
+        discriminator.inputs.append(AppendCondition())
+    discriminator.apply(initialise)
+    return discriminator
