@@ -308,7 +308,7 @@ def test_a_damaged_file_of_a_run_is_refused_or_ignored(
             resume(tmp_path / "run", "steps=3")
 
 
-@pytest.mark.parametrize("found", [None, 0, 2, "1", True])
+@pytest.mark.parametrize("found", [None, 0, 1, "2", True])
 def test_a_run_of_another_format_is_refused_with_its_version(found: object, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     play(run_dir, "steps=2")
@@ -319,7 +319,7 @@ def test_a_run_of_another_format_is_refused_with_its_version(found: object, tmp_
     versions = summary(run_dir)["versions"] | {"torch-ganlab": "0.0.7"}
     (run_dir / "summary.json").write_text(json.dumps(summary(run_dir) | {"versions": versions}))
     before = config.read_bytes()
-    has = f"config.yaml has format={format_value(found)}, but this version of ganlab reads format 1"
+    has = f"config.yaml has format={format_value(found)}, but this version of ganlab reads format 2"
     with refuses(reason=has, remedy="use ganlab 0.0.7 for this run"):
         resume(run_dir, "steps=3")
     assert config.read_bytes() == before
