@@ -124,7 +124,7 @@ class Data:
         return None if counts is None else proportional_classes(counts, n)
 
     def conditions(self, split: Split) -> Callable[[int], Tensor]:
-        """A function from n to the conditions of the first n samples of a split, in turn if there are fewer."""
+        """A function from n to the conditions of the first n samples of a split, or fewer in turn."""
 
         def first(n: int) -> Tensor:
             rows = torch.arange(n) % len(self.sources[split])

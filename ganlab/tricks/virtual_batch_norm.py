@@ -6,7 +6,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.players import Networks
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.validation import TwoOrMore
-from ganlab.networks.base import Conditioned, Generator, InputTransform, replace_modules
+from ganlab.networks.base import Conditioned, InputTransform, replace_modules
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
 from ganlab.tricks.base import Order, Trick
 
@@ -32,27 +32,30 @@ class VirtualBatchNorm(Trick):
             remedy = "choose model=dcgan, or model.generator.batch_norm=true"
             raise ConfigError("needs a generator with batch norm", remedy)
         # `generator.latents` holds no latents, but the transforms that latents pass through before the body.
-        generator.latents.append(PrependReference(generator, self.size, networks.num_classes))
+        generator.latents.append(PrependReference(networks, self.size))
         generator.body = DropReference(generator.body, self.size)
 
 
 class PrependReference(InputTransform):
     """Prepends the latents of the reference batch to a batch: [B, D] -> [size + B, D].
 
-    The classes of the reference batch repeat 0, ..., K - 1.
+    The conditions of the reference batch are classes in turn, or those of training samples.
     """
 
-    def __init__(self, generator: Generator, size: int, num_classes: int | None):
+    def __init__(self, networks: Networks, size: int):
         super().__init__()
+        generator = networks.generator
         # The hook `networks` has no argument for a seed. Instead, `Tricks` seeds torch's default generator
         # before it calls the hook, from the run's seed and the name of this trick. `initial_seed` returns
         # this seed.
         streams = RandomStreams(torch.initial_seed())
         self.latent = nn.Buffer(generator.prior(streams, size, generator.latent_dim))
-        self.classes = nn.Buffer(torch.arange(size) % (num_classes or 1))
+        conditions = networks.conditions(size)
+        self.conditions = None if conditions is None else nn.Buffer(conditions)
 
     def forward(self, latent: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        condition = None if condition is None else torch.cat([self.classes, condition])
+        if condition is not None and self.conditions is not None:
+            condition = torch.cat([self.conditions.to(condition.dtype), condition])
         return torch.cat([self.latent.to(latent.dtype), latent]), condition
 
 

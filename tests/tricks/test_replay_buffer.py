@@ -48,7 +48,7 @@ def test_fakes_are_unchanged_until_the_buffer_is_full_and_then_a_share_is_old() 
 def test_no_fake_is_lost_or_duplicated() -> None:
     trick = buffer(size=50, share=0.5)
     shown = [judged_fakes(trick, step, 10).x for step in range(40)]
-    everything = torch.cat([*shown[5:], trick.samples]).flatten()
+    everything = torch.cat([*shown[5:], trick.x]).flatten()
     # The fakes of the first 5 steps filled the buffer, and were judged as well.
     assert sorted(everything.tolist()) == sorted(float(step) for step in range(40) for _ in range(10))
 
@@ -58,8 +58,8 @@ def test_an_unrolled_step_stores_nothing() -> None:
     for step in range(8):
         judged_fakes(twin, step + 100, 10, phase="ahead")
         assert torch.equal(judged_fakes(trick, step, 10).x, judged_fakes(twin, step, 10).x)
-        assert torch.equal(trick.samples, twin.samples)
-        assert torch.equal(trick.classes, twin.classes)
+        assert torch.equal(trick.x, twin.x)
+        assert torch.equal(trick.condition, twin.condition)
 
 
 def test_a_fake_keeps_its_class() -> None:
@@ -90,4 +90,4 @@ def test_the_buffer_keeps_no_graph() -> None:
         turn = Turn("discriminator", step, Batch(fake), {}, Tricks({}), RandomStreams(0, step))
         assert not trick.fakes(fake, turn).x.requires_grad or step == 0
         after_update(trick, step)
-        assert not trick.samples.requires_grad
+        assert not trick.x.requires_grad
