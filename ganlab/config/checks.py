@@ -176,7 +176,7 @@ def selected_nodes(cfg: DictConfig, group: str) -> dict[str, DictConfig]:
     return nodes
 
 
-def refuse_unselected(nodes: Mapping[Any, Any], group: str) -> None:
+def refuse_unselected(nodes: Mapping[str, Any], group: str) -> None:
     """Refuses nodes without a class: they have settings of options of the group that were not selected."""
     for name, node in nodes.items():
         has_class = isinstance(node, DictConfig) and isinstance(node.get("_target_"), str)

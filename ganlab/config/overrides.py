@@ -44,8 +44,7 @@ def quote_override(argument: str, is_sweep: bool = False) -> str:
     is_hydra_flag = key.startswith(("--config", "--package", "--hydra", "--exp"))
     if key.startswith("--") and equals and not is_hydra_flag:
         raise ConfigError("starts with dashes", f"write {argument.lstrip('-')}", key, text)
-    is_word = key and not equals
-    if is_word or key.startswith(("-", "~", "hydra")):
+    if (key and not equals) or key.startswith(("-", "~", "hydra")):
         return argument
     annotation = SETTING_TYPES.get(key.lstrip("+"))
     if annotation in (list[str], str | list[str]) and text.startswith("[") and text.endswith("]"):

@@ -24,7 +24,8 @@ def parse_saved_config(content: bytes) -> Any:
     Raises:
         ConfigError: the config is too large or too deeply nested, or has an alias, a tag or an interpolation.
     """
-    text, depth = content.decode(), 0
+    text = content.decode()
+    depth = 0  # how many mappings and lists are open
     # The parser yields an event for each value, and for the start and the end of each mapping and list.
     for number, event in enumerate(yaml.parse(text, yaml.SafeLoader)):
         if isinstance(event, yaml.CollectionStartEvent):
