@@ -7,7 +7,7 @@ from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Turn
 from ganlab.networks import priors
 from ganlab.networks.mlp import generator
-from ganlab.tricks.base import Tricks
+from ganlab.tricks.composition import Tricks
 from ganlab.tricks.replay_buffer import ReplayBuffer
 
 
