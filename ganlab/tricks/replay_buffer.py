@@ -27,9 +27,9 @@ class ReplayBuffer(Trick):
         super().__init__()
         self.size, self.share = size, share
         self.stored = 0  # the number of stored fakes
-        # Rows of the buffers, with the samples and classes that `after_update` will store there. They are not
+        # Rows of the buffers, and the samples and classes that `after_update` will store there. They are not
         # stored at once, because fakes of unrolled steps must not be stored: no update follows these steps.
-        self._pending: tuple[Tensor, list[Tensor]] | None = None
+        self._pending: tuple[Tensor, Tensor, Tensor] | None = None
 
     def networks(self, networks: Networks) -> None:
         self.samples = nn.Buffer(torch.zeros(self.size, *networks.generator.shape))
@@ -37,30 +37,41 @@ class ReplayBuffer(Trick):
 
     def fakes(self, fake: Sample, turn: Turn) -> Sample:
         # This hook is called on the discriminator's turn only, so fakes need no gradient to the generator.
-        new = [part for part in fake.detach() if part is not None]  # samples, and classes if they have any
+        x, classes = fake.x.detach(), fake.condition
+        if classes is None:
+            classes = self.classes.new_zeros(len(x))  # stored, but not used
         if self.stored < self.size:
-            rows = torch.arange(self.stored, self.size, device=fake.x.device)[: len(fake.x)]
-            self._pending = rows, [part[: len(rows)] for part in new]
+            rows = torch.arange(self.stored, self.size, device=x.device)[: len(x)]
+            self._pending = rows, x[: len(rows)], classes[: len(rows)]
             return fake
-        n = min(len(fake.x), self.size)  # further fakes are judged as they are
+        n = min(len(x), self.size)
         # n different rows: those of the n largest of `size` uniform numbers. Unlike torch.randperm, this does
         # not wait for the device.
         rows = turn.random.uniform("replay_buffer", self.size).topk(n).indices
-        exchanged = turn.random.uniform("replay_buffer", n) < self.share  # [n]
-        judged, to_store = [], []
-        for part, buffer in zip(new, (self.samples, self.classes), strict=False):
-            old = buffer[rows].to(part.dtype)
-            mask = exchanged.view(-1, *[1] * (part.ndim - 1))  # [n, 1, ...]
-            judged.append(torch.cat([torch.where(mask, old, part[:n]), part[n:]]))
-            to_store.append(torch.where(mask, part[:n], old))
-        self._pending = rows, to_store
-        return Sample(*judged)
+        exchanged = turn.random.uniform("replay_buffer", n) < self.share
+        judged, samples_to_store = exchange(x, self.samples[rows].to(x.dtype), exchanged)
+        judged_classes, classes_to_store = exchange(classes, self.classes[rows], exchanged)
+        self._pending = rows, samples_to_store, classes_to_store
+        return Sample(judged, None if fake.condition is None else judged_classes)
 
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
         if player == "discriminator" and self._pending is not None:
-            rows, parts = self._pending
-            # Without classes, there is no part for the second buffer.
-            for buffer, part in zip((self.samples, self.classes), parts, strict=False):
-                buffer[rows] = part.to(buffer.dtype)
+            rows, samples, classes = self._pending
+            self.samples[rows] = samples.to(self.samples.dtype)
+            self.classes[rows] = classes
             self.stored = min(self.stored + len(rows), self.size)
             self._pending = None
+
+
+def exchange(new: Tensor, stored: Tensor, exchanged: Tensor) -> tuple[Tensor, Tensor]:
+    """Exchanges some of the first n rows of two batches, and returns both.
+
+    Args:
+        new: the first batch, [B, ...]. Its rows after the first n stay as they are.
+        stored: the second batch, [n, ...].
+        exchanged: whether each of the first n rows is exchanged, [n].
+    """
+    n = len(stored)
+    mask = exchanged.view(-1, *[1] * (new.ndim - 1))  # [n, 1, ...]
+    first = torch.where(mask, stored, new[:n])
+    return torch.cat([first, new[n:]]), torch.where(mask, new[:n], stored)

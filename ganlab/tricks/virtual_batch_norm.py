@@ -6,7 +6,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.players import Networks
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.validation import TwoOrMore
-from ganlab.networks.base import Conditioned, Generator, InputTransform, replace_modules
+from ganlab.networks.base import Conditioned, InputTransform, replace_modules
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
 from ganlab.tricks.base import Order, Trick
 
@@ -31,25 +31,28 @@ class VirtualBatchNorm(Trick):
         if not replace_modules(generator.body, BATCH_NORMS, lambda norm: VirtualNorm(norm, self.size)):
             remedy = "choose model=dcgan, or model.generator.batch_norm=true"
             raise ConfigError("needs a generator with batch norm", remedy)
+        # `Tricks` seeds torch's default generator for this hook, from the run's seed and the trick's name.
+        streams = RandomStreams(torch.initial_seed())
+        reference = generator.prior(streams, self.size, generator.latent_dim)
         # `generator.latents` holds no latents, but the transforms that latents pass through before the body.
-        generator.latents.append(PrependReference(generator, self.size, networks.num_classes))
+        generator.latents.append(PrependReference(reference, networks.num_classes))
         generator.body = DropReference(generator.body, self.size)
 
 
 class PrependReference(InputTransform):
-    """Prepends the latents of the reference batch to a batch: [B, D] -> [size + B, D].
+    """Prepends the latents of a reference batch to a batch: [B, D] -> [size + B, D].
 
-    The classes of the reference batch repeat 0, ..., K - 1.
+    The classes of the reference batch are 0, ..., K - 1, 0, ..., K - 1 and so on.
+
+    Args:
+        reference: the latents of the reference batch, [size, D].
+        num_classes: K; None in a game without classes.
     """
 
-    def __init__(self, generator: Generator, size: int, num_classes: int | None):
+    def __init__(self, reference: Tensor, num_classes: int | None):
         super().__init__()
-        # The hook `networks` has no argument for a seed. Instead, `Tricks` seeds torch's default generator
-        # before it calls the hook, from the run's seed and the name of this trick. `initial_seed` returns
-        # this seed.
-        streams = RandomStreams(torch.initial_seed())
-        self.latent = nn.Buffer(generator.prior(streams, size, generator.latent_dim))
-        self.classes = nn.Buffer(torch.arange(size) % (num_classes or 1))
+        self.latent = nn.Buffer(reference)
+        self.classes = nn.Buffer(torch.arange(len(reference)) % (num_classes or 1))
 
     def forward(self, latent: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor | None]:
         condition = None if condition is None else torch.cat([self.classes, condition])
