@@ -11,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ganlab.core.errors import ConfigError, require
 from ganlab.core.batch import Sample
+from ganlab.core.errors import ConfigError, require
 from ganlab.metrics.features import Features
 
 CLASSIFIER_FOLDER = Path(__file__).parent / "weights"  # has one file for each trained classifier
