@@ -21,8 +21,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ganlab.config.compose import CONF, OWN_ERRORS, explain_error, user_message, validated_composition
+from ganlab.config.compose import CONF, explain_error, validated_composition
 from ganlab.config.overrides import quote_override
+from ganlab.config.user_messages import OWN_ERRORS, user_message
 from ganlab.core.errors import ConfigError, Diverged, final_status
 from ganlab.core.validation import format_number
 

@@ -19,7 +19,8 @@ from ganlab.core.turn import Turn
 from ganlab.core.validation import validated_whole_number
 from ganlab.networks.base import Discriminator, Generator, evaluating
 from ganlab.objectives.base import Objective
-from ganlab.tricks.base import Trick, Tricks
+from ganlab.tricks.base import Trick
+from ganlab.tricks.composition import Tricks
 
 # Conditions [n, ...] for samples, one class for all of them, or a function from n to conditions.
 Conditions = int | Tensor | Callable[[int], Tensor] | None

@@ -1,4 +1,4 @@
-"""python -m ganlab.sample: writes images or an animation of a trained game."""
+"""python -m ganlab.sample: writes a view of a trained game: a picture, an animation or single images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +9,11 @@ from ganlab.cli import launch
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import escape_unprintable, require
 from ganlab.filesystem import config_error_if_unwritable
-from ganlab.visualize.options import check_options, check_output, complete_options, file_name
+from ganlab.visualize.options import check_options, check_output, check_size, class_number, file_name
 
 
 def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
-    """Writes a view of a trained game: an image, an animation or single images.
+    """Writes a view of a trained game: a picture, an animation or single images.
 
     Args:
         cfg: the options in conf/sample.yaml.
@@ -30,7 +30,8 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     typed = {key: text for key, _, text in parts}  # the values as the user typed them
     check_options(cfg, typed)
     run = RunDirectory(cfg.run_dir, cfg.trust)
-    class_names = run.config().get("class_names") or ()  # raises its errors before the slow imports
+    # The config is read here, so that its errors are reported before the slow imports.
+    class_names = run.config().get("class_names") or ()
     if cfg.output:
         check_output(Path(cfg.output), cfg)
     else:
@@ -42,9 +43,9 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     from ganlab.visualize.views import VIEWS
 
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
-    # Replaces the name of a class in `cfg` by its number (in place). The class is passed as it was typed,
-    # because Hydra reads some names of classes as numbers or as null.
-    complete_options(cfg, game, class_names, typed.get("class"))
+    check_size(cfg, game)
+    # The class is also passed as it was typed, because Hydra reads some names of classes as numbers or null.
+    cfg["class"] = class_number(cfg["class"], typed.get("class"), class_names, game.generator.num_classes)
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.run_step, class_names)
     with as_config_errors():  # a view may build data and an extractor from the config
         view = VIEWS[cfg.what](cfg, run, game, None)  # None: a view that needs the data loads them

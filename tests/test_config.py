@@ -17,7 +17,8 @@ from ganlab.config.compose import compose, num_steps
 from ganlab.core.players import Networks
 from ganlab.core.schedules import Linear
 from ganlab.training.build import build, load
-from ganlab.tricks.base import Order, Trick, Tricks
+from ganlab.tricks.base import Order, Trick
+from ganlab.tricks.composition import Tricks
 from ganlab.tricks.noise_layers import NoiseLayers
 from ganlab.tricks.orthogonal_regularisation import OrthogonalRegularisation
 from ganlab.tricks.r1 import R1

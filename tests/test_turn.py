@@ -11,7 +11,8 @@ from ganlab.core.batch import Batch, Sample, Verdict
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Turn
 from ganlab.networks import priors
-from ganlab.tricks.base import Trick, Tricks
+from ganlab.tricks.base import Trick
+from ganlab.tricks.composition import Tricks
 
 
 class Doubling(nn.Module):

@@ -32,10 +32,10 @@ torch.optim.ASGD torch.optim.Adadelta torch.optim.Adafactor torch.optim.Adagrad 
 torch.optim.AdamW torch.optim.Adamax torch.optim.LBFGS torch.optim.Muon torch.optim.NAdam torch.optim.RAdam
 torch.optim.RMSprop torch.optim.Rprop torch.optim.SGD torch.optim.SparseAdam
 """
-# Some objects read files, write files or start processes: the data sets (ganlab.data.toy.Ring), the loggers
-# (ganlab.training.callbacks.tensorboard.TensorBoard), the strategies of ganlab.training.processes, and the
-# Trainer of pytorch_lightning. So each of them may be built in one group of the config only. The keys are
-# parts of dotted names; the values are the groups in which names with these parts may occur.
+# Some objects read files, write files or start processes, so each of them may be built in one group of the
+# config only. Each key is a part of dotted names, and its value is the group in which such names may occur.
+# For example, ganlab.training.callbacks.tensorboard.TensorBoard has the part `callbacks`, so it may occur in
+# the group `logger`, and nowhere else.
 ONLY_GROUP = {"callbacks": "logger", "data": "data", "processes": "trainer", "pytorch_lightning": "trainer"}
 REMOVE = "remove it from config.yaml"  # a remedy
 
@@ -74,10 +74,10 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed_by_user: bool
         if signed_by_user or (target in allowed_targets() and in_its_group):
             continue
         package = target.split(".")[0]
-        # All objects of these packages that runs use are on the list, so the error suggests no trust in them.
-        is_covered = package in {"ganlab", "pytorch_lightning", "torch"} | sys.stdlib_module_names
+        # The list has all objects of these packages that runs use, so the remedy for others is not `trust`.
+        is_listed_package = package in {"ganlab", "pytorch_lightning", "torch"} | sys.stdlib_module_names
         allow = f"if you know where this run comes from, allow it by trust=[{package}]"
-        remedy = REMOVE if is_covered else allow
+        remedy = REMOVE if is_listed_package else allow
         is_trusted = target.startswith(trusted_prefixes)
         require(is_trusted, "is not on the list of objects to build", remedy, key, target)
         # A trusted package may import the object from a module that is not trusted.

@@ -147,7 +147,7 @@ def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | No
             # Networks are converted before weights are loaded, because float32 would round float64 weights.
             game = game.double() if cfg.trainer.precision == "64-true" else game
             if cfg.trainer.get("sync_batchnorm", False):
-                # `DifferentiableBatchNorm` is the batch norm of the trick unrolled.
+                # `DifferentiableBatchNorm` is the batch norm that the trick `unrolled` uses.
                 replace_modules(game, (*BATCH_NORMS, DifferentiableBatchNorm), SynchronisedNorm)
             # Convolutions are faster in this format on CPUs and GPUs; results differ in the last bit at most.
             return game.to(memory_format=torch.channels_last)
@@ -177,7 +177,7 @@ def build_network(cfg: DictConfig, name: str, data: Data | None, **derived_setti
     Args:
         cfg: the config of one game.
         name: the name of the network in the groups model and initial.
-        data: the data that initialisers may use, as in `build_game`.
+        data: the data set. Initialisers get its method `mean`, which some of them call. None: they get None.
         derived_settings: settings that the objective determines, of the encoder only.
     """
     key = f"model.{name}"

@@ -1,7 +1,8 @@
 """Checks of a composed config before anything is built: contradictions, and settings without effect."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -36,7 +37,7 @@ def check_game_config(cfg: DictConfig) -> None:
         for name, node in cfg[group].items():
             is_mapping = isinstance(node, DictConfig)
             require(is_mapping, "must be a mapping", remedy, f"{group}.{name}", to_plain(node))
-    selected_nodes(cfg, "logger")  # refuses settings of loggers that were not selected
+    refuse_unselected(cfg.logger, "logger")
     for key in ("resume", "init_from", "run_dir"):
         require(cfg[key] != "", "is empty", "give a directory, or remove it", key, "")
     agrees = cfg.images is None or cfg.steps == num_steps(cfg.images, cfg.data.batch_size, cfg.default_steps)
@@ -164,15 +165,20 @@ def has_encoder(cfg: DictConfig) -> bool:
 
 
 def selected_nodes(cfg: DictConfig, group: str) -> dict[str, DictConfig]:
-    """The nodes of the selected tricks, metrics or loggers, by name.
+    """The nodes of the selected tricks or metrics, by name.
 
     Raises:
         ConfigError: a node has no class, because an override concerns an option that was not selected.
     """
     # metric.weights is a file for the extractor, not a metric.
     nodes = {str(name): node for name, node in cfg[group].items() if (group, name) != ("metric", "weights")}
+    refuse_unselected(nodes, group)
+    return nodes
+
+
+def refuse_unselected(nodes: Mapping[str, Any], group: str) -> None:
+    """Refuses nodes without a class: they have settings of options of the group that were not selected."""
     for name, node in nodes.items():
         has_class = isinstance(node, DictConfig) and isinstance(node.get("_target_"), str)
         remedy = f"select it with +{group}={name}, or remove its settings with '~{group}.{name}'"
         require(has_class, "has settings but was not selected", remedy, f"{group}.{name}", to_plain(node))
-    return nodes

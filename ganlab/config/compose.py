@@ -1,7 +1,6 @@
 """Composition of a config from conf/ and a command line. Imports nothing slow, such as torch."""
 
 import os
-import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from math import ceil
@@ -13,16 +12,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.config.overrides import quote_override, refuse_unknown_keys, unreadable_override
+from ganlab.config.overrides import quote_override, unknown_key_error, unreadable_override_error
 from ganlab.config.setting_types import validated_settings
-from ganlab.core.errors import ConfigError, Diverged, ProcessLost, UnfinishedRuns, require, terminal_text
+from ganlab.core.errors import ConfigError, require
 
 PACKAGE = Path(__file__).parent.parent
 # Inside the package in a wheel, next to it in a checkout.
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 MULTIPLE_CHOICE = ("trick", "metric", "logger")  # groups from which a config may select several options
-OWN_ERRORS = (ConfigError, Diverged, ProcessLost, UnfinishedRuns)  # their messages are for the user
-HYDRA_DETAILS = re.compile("Config search path:|object_type=|To append to your config use")
 
 
 def num_steps(images: int | None, batch_size: int, default: int) -> int:
@@ -67,26 +64,30 @@ def validated_composition(cfg: DictConfig, config_name: str, overrides: Sequence
     """
     refuse_dropped_overrides(overrides)
     # Hydra itself refuses unknown keys without a "+"; `explain_error` turns its error into a `ConfigError`.
-    if any(override.startswith("+") for override in overrides):
-        refuse_unknown_overrides(config_name, overrides)
+    has_additions = any(override.startswith("+") for override in overrides)
+    if has_additions and (error := unknown_override_error(config_name, overrides)):
+        raise error
     return validated_settings(cfg, overrides)
 
 
 def explain_error(error: BaseException, config_name: str, overrides: Sequence[str]) -> BaseException:
-    """The error; if an unknown setting caused it, a `ConfigError` that names the nearest known setting."""
+    """Returns a `ConfigError` about an override, if an override caused the error, and else the error itself.
+
+    Args:
+        error: an error that Hydra raised while it composed the config.
+        config_name: the name of the config in conf/.
+        overrides: the overrides of the command line.
+    """
     if isinstance(error, OverrideParseException):
-        return unreadable_override(error.override)
+        return unreadable_override_error(error.override)
     if isinstance(error, HydraException | ValueError | TypeError) and not isinstance(error, ConfigError):
-        try:
-            with suppress(HydraException):  # something else is wrong with the overrides; `error` says what
-                refuse_unknown_overrides(config_name, overrides)
-        except ConfigError as unknown_setting:
-            return unknown_setting
+        with suppress(HydraException):  # something else is wrong with the overrides; `error` says what
+            return unknown_override_error(config_name, overrides) or error
     return error
 
 
-def refuse_unknown_overrides(config_name: str, overrides: Sequence[str]) -> None:
-    """Refuses overrides of settings and options that do not exist."""
+def unknown_override_error(config_name: str, overrides: Sequence[str]) -> ConfigError | None:
+    """An error about the first override of an unknown setting or option; None if all are known."""
     with initialized_hydra():
         list_options = GlobalHydra.instance().config_loader().get_group_options
 
@@ -94,16 +95,16 @@ def refuse_unknown_overrides(config_name: str, overrides: Sequence[str]) -> None
             group, _, value = override.lstrip("+").partition("=")
             return set(value.strip("[]").split(",")) <= set(list_options(group.split("@")[0]))
 
-        # The selected options are composed, so that `base` has their keys.
+        # The options are selected in `base`, so that it has their keys.
         base = hydra.compose(config_name, list(filter(selects_options, overrides)))
-        refuse_unknown_keys(overrides, base, list_options)
+        return unknown_key_error(overrides, base, list_options)
 
 
 def refuse_dropped_overrides(overrides: Sequence[str]) -> None:
     """Refuses overrides of which Hydra silently drops a part.
 
-    Next to `group=[b]`, Hydra drops `+group=a`. From `data=[a,b]`, it drops one of the two options, because
-    `data` is not in `MULTIPLE_CHOICE`.
+    If both `group=[b]` and `+group=a` are given, Hydra drops the second. From `data=[a,b]`, it drops one of
+    the two options, because `data` is not in `MULTIPLE_CHOICE`.
     """
     given = dict(override.split("=", 1) for override in overrides if "=" in override)
     for key, value in given.items():
@@ -115,11 +116,3 @@ def refuse_dropped_overrides(overrides: Sequence[str]) -> None:
             if key != group and group in given:
                 remedy = f"give all of them as one list, '{group}=[...]'"
                 raise ConfigError(f"is lost next to {group}={given[group]}", remedy, key, value)
-
-
-def user_message(error: BaseException) -> str:
-    """The message of an error in one line, without the details that Hydra adds for its own debugging."""
-    # The message of Hydra's error often names only the setting, and that of its cause the reason.
-    errors = [error] if isinstance(error, OWN_ERRORS) or error.__cause__ is None else [error, error.__cause__]
-    text = " ".join(HYDRA_DETAILS.split(str(part))[0] for part in errors).split("full_key:")[0]
-    return terminal_text(" ".join(text.replace("Available options in", "- available in").split()))

@@ -12,10 +12,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.setting_types import SETTING_TYPES, constructor_parameters
-from ganlab.core.errors import UNSET, ConfigError, require
+from ganlab.core.errors import UNSET, ConfigError
 
 PARSER = OverridesParser.create()
-# In these mappings, keys may have any name, because every entry is used.
+# Keys that start like this may be new, because every entry of these mappings is used. The last prefix has no
+# dot, so that the mapping model.encoder itself may be new, too.
 OPEN_PREFIXES = ("trick.", "metric.", "logger.", "stages.", "clip.", "initial.", "model.encoder")
 SYNONYMS = {  # names of settings in other programs, and the settings of ganlab that the user may mean
     **dict.fromkeys(("epochs", "epoch", "iterations", "iters", "max_steps", "kimg"), ("steps", "images")),
@@ -40,13 +41,14 @@ def quote_override(argument: str, is_sweep: bool = False) -> str:
         ConfigError: the word is "--key=value", or has an "=" and is still not an override.
     """
     key, equals, text = argument.partition("=")
-    annotation = SETTING_TYPES.get(key.lstrip("+"))
     is_hydra_flag = key.startswith(("--config", "--package", "--hydra", "--exp"))
     if key.startswith("--") and equals and not is_hydra_flag:
         raise ConfigError("starts with dashes", f"write {argument.lstrip('-')}", key, text)
-    if key and not equals or key.startswith(("-", "~", "hydra")):
+    if (key and not equals) or key.startswith(("-", "~", "hydra")):
         return argument
+    annotation = SETTING_TYPES.get(key.lstrip("+"))
     if annotation in (list[str], str | list[str]) and text.startswith("[") and text.endswith("]"):
+        # In a list, round brackets belong to a word. In a sweep, they may be those of a call, as in range(3).
         return f"{key}=[{quote_list(text[1:-1], brackets='[]{}')}]"
     if annotation in (str | None, str | list[str]):
         return f"{key}={quote_list(text) if is_sweep and ',' in text else quote_if_needed(text)}"
@@ -54,10 +56,10 @@ def quote_override(argument: str, is_sweep: bool = False) -> str:
         with suppress(HydraException):
             if PARSER.parse_override(override).key_or_group:  # empty for "=5", which Hydra reads as well
                 return override
-    raise unreadable_override(argument)
+    raise unreadable_override_error(argument)
 
 
-def unreadable_override(argument: str) -> ConfigError:
+def unreadable_override_error(argument: str) -> ConfigError:
     """An error about a word of the command line that is not an override."""
     return ConfigError("cannot be read", "write key=value", key=argument)
 
@@ -91,14 +93,14 @@ def shell_override(key: str, text: object) -> str:
     return shlex.quote(f"{key}={quote(str(text))}")
 
 
-def refuse_unknown_keys(
+def unknown_key_error(
     overrides: Sequence[str], base: DictConfig, list_options: Callable[[str], list[str]] = lambda group: []
-) -> None:
-    """Refuses the first override of an unknown setting or an unknown option of a group.
+) -> ConfigError | None:
+    """An error about the first override of an unknown setting or option; None if all are known.
 
     Args:
         overrides: the overrides of the command line.
-        base: the config without these overrides, except that the selected options of groups are composed.
+        base: the config with only those overrides applied that select options of groups.
         list_options: returns the names of the options of a group; [] if there is no such group.
     """
     parsed = PARSER.parse_overrides(list(overrides))
@@ -107,25 +109,29 @@ def refuse_unknown_keys(
     for override in parsed:
         key = override.key_or_group
         if known := list_options(key):
-            check_option(override, known)
+            if error := unknown_option_error(override, known):
+                return error
             continue
         # An added key (+key=value) may be new if its mapping accepts it. Any other key may be new below an
         # added one: +trick.mine._target_=... adds trick.mine, so trick.mine.gamma=1 needs no plus.
         may_be_new = accepts_key(base, key) if key in added else key.startswith(added_prefixes)
         if not (may_be_new or key.startswith("hydra") or has_key(base, key)):
             remedy = remedy_for_unknown(key, base, list_options)
-            raise ConfigError("there is no such setting", remedy, key, value_as_typed(override))
+            return ConfigError("there is no such setting", remedy, key, value_as_typed(override))
+    return None
 
 
-def check_option(override: Override, known: list[str]) -> None:
-    """Raises `ConfigError` unless the override chooses among the known options of a group."""
+def unknown_option_error(override: Override, known: list[str]) -> ConfigError | None:
+    """An error if the override chooses an option that a group does not have, and else None."""
     group = override.key_or_group
     value = list(override.sweep_string_iterator()) if override.is_sweep_override() else override.value()
-    for name in map(str, value if isinstance(value, list) else [value]):
-        nearest = get_close_matches(name, known, n=1, cutoff=0.5)
-        remedy = "choose " + ", or ".join([*nearest, f"one of {', '.join(known)}"])
-        is_valid = name in known or override.is_delete()
-        require(is_valid, f"there is no such {group}", remedy, group, value_as_typed(override))
+    chosen = map(str, value if isinstance(value, list) else [value])
+    unknown = next((name for name in chosen if name not in known), None)
+    if unknown is None or override.is_delete():
+        return None
+    nearest = get_close_matches(unknown, known, n=1, cutoff=0.5)
+    remedy = "choose " + ", or ".join([*nearest, f"one of {', '.join(known)}"])
+    return ConfigError(f"there is no such {group}", remedy, group, value_as_typed(override))
 
 
 def value_as_typed(override: Override) -> Any:

@@ -15,7 +15,6 @@ import errno
 import json
 import os
 import shutil
-import zipfile
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
@@ -26,17 +25,13 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.allowlist import check_trust, signature
+from ganlab.config.checkpoint_file import read_checkpoint
 from ganlab.config.overrides import shell_override
 from ganlab.config.saved_config import FORMAT, RESTORE, parse_saved_config, validated_saved_config
 from ganlab.core.errors import ConfigError, error_message, require
 from ganlab.filesystem import Lock, read_regular_file, write_atomically
 
 MAX_CONFIG_BYTES, MAX_TEXT_BYTES = 1 << 20, 8 << 20  # the largest sizes of config.yaml and of other texts
-# The entries of every checkpoint that Lightning writes.
-CHECKPOINT_ENTRIES = {
-    "callbacks": dict, "epoch": int, "global_step": int, "loops": dict, "lr_schedulers": list,
-    "optimizer_states": list, "pytorch-lightning_version": str, "state_dict": dict,
-}  # fmt: skip
 
 
 class RunDirectory:
@@ -76,8 +71,7 @@ class RunDirectory:
             OSError: the directory cannot be created.
         """
         self._refuse_nonempty()
-        paths = (self.path, *self.path.parents)
-        self.created_directories = [path for path in paths if not os.path.exists(path)]
+        self.created_directories = [p for p in (self.path, *self.path.parents) if not os.path.exists(p)]
         self.path.mkdir(parents=True, exist_ok=True)
         self.lock()
         self._refuse_nonempty()  # again, because a different process may have finished a run
@@ -98,10 +92,12 @@ class RunDirectory:
     def refuse_special_files(self) -> None:
         """Refuses pipes, devices and links out of the directory, by which data could leave the directory."""
         root = self.path.resolve()
-        # The folder wandb is left out, because it contains links to logs elsewhere.
-        for path in (path for path in self.path.rglob("*") if self.path / "wandb" not in path.parents):
+        for path in self.path.rglob("*"):
+            if self.path / "wandb" in path.parents:
+                continue  # this folder contains links to logs elsewhere
             is_inside = root in Path(os.path.realpath(path)).parents
-            if not is_inside or not (path.is_symlink() or path.is_file() or path.is_dir()):
+            is_ordinary = path.is_symlink() or path.is_file() or path.is_dir()
+            if not (is_inside and is_ordinary):
                 raise ConfigError(f"{path} is a link out of the run directory, or not a file", "remove it")
 
     def lock(self) -> None:
@@ -166,18 +162,24 @@ class RunDirectory:
         Raises:
             ConfigError: the file cannot be read.
         """
-        if not os.path.isfile(self.config_file):
-            patterns = ("*/config.yaml", "*/*/config.yaml") if os.path.isdir(self.path) else ()
-            below = [file for pattern in patterns for file in self.path.glob(pattern) if file.is_file()]
-            newest = max(below, key=os.path.getmtime, default=None)
-            remedy = f"give the directory of a run{f', such as {newest.parent}' if newest else ''}"
-            raise ConfigError(f"{self.path} is not a run: it has no config.yaml", remedy)
+        self._refuse_other_directory()
         try:
             content = read_regular_file(self.config_file, MAX_CONFIG_BYTES)
         except OSError as error:
             raise ConfigError(f"{self.config_file} cannot be read ({error.strerror})", RESTORE) from error
         signatures = self._read_text("signature").split()
         return content, bool(signatures) and signature(content) in signatures
+
+    def _refuse_other_directory(self) -> None:
+        """Raises `ConfigError` if the directory is not that of a run."""
+        if os.path.isfile(self.config_file):
+            return
+        remedy = "give the directory of a run"
+        if os.path.isdir(self.path):
+            configs = [*self.path.glob("*/config.yaml"), *self.path.glob("*/*/config.yaml")]
+            if files := [path for path in configs if path.is_file()]:
+                remedy += f", such as {max(files, key=os.path.getmtime).parent}"
+        raise ConfigError(f"{self.path} is not a run: it has no config.yaml", remedy)
 
     def config(self) -> DictConfig:
         """The config of the run. Sets `made_by_user` to whether the config has a valid signature.
@@ -227,20 +229,21 @@ class RunDirectory:
         Raises:
             ConfigError: no such checkpoint can be read.
         """
-        self.read_config()  # a directory that is not a run is reported as such
+        self._refuse_other_directory()
         name = name or self.default_checkpoint
         if name not in ("last", "previous", "best"):
             return Path(name), read_checkpoint(Path(name))
-        problems: list[str] = []
+        problems: list[str] = []  # why the checkpoints that were tried cannot be read
         for candidate in ("last", "previous") if name == "last" else (name,):
             path = self.checkpoints / f"{candidate}.ckpt"
             try:
                 content = read_checkpoint(path)
-                if problems:
-                    print(f"{problems[0]}; continuing from {path.name}")
-                return path, content
             except ConfigError as error:
                 problems.append(str(error))
+                continue
+            if problems:
+                print(f"{problems[0]}; continuing from {path.name}")
+            return path, content
         raise ConfigError(f"{self.path} has no checkpoint to continue from: {'; '.join(problems)}")
 
 
@@ -249,38 +252,11 @@ def is_leftover(path: Path) -> bool:
     return path.is_dir() or path.name == "lock" or path.name.endswith(".part")
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint of a run.
-
-    Raises:
-        ConfigError: the file is missing, damaged, or no checkpoint.
-    """
-    if not os.path.isfile(path):
-        raise ConfigError(f"{path} does not exist")
-    import torch  # here, because it takes seconds and most commands read no checkpoint
-
-    try:
-        with zipfile.ZipFile(path) as file:  # torch neither compresses members nor verifies checksums
-            members = file.infolist()
-            # In a hostile file, members may share bytes, so that a small file expands to a huge content.
-            members_overlap = sum(member.file_size for member in members) > path.stat().st_size
-            is_damaged = members_overlap or any(member.compress_type for member in members) or file.testzip()
-        content: Any = None if is_damaged else torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds on a truncated file
-        raise ConfigError(f"{path} is truncated or not a checkpoint") from error
-    entries = content if isinstance(content, dict) else {}
-    is_complete = all(isinstance(entries.get(name), cls) for name, cls in CHECKPOINT_ENTRIES.items())
-    if not is_complete or not all(isinstance(key, str) for key in entries["state_dict"]):
-        reason = "is damaged: a checksum does not match" if is_damaged else "is not the checkpoint of a run"
-        raise ConfigError(f"{path} {reason}")
-    return content
-
-
 def new_run_path(cfg: DictConfig) -> Path:
     """The directory of a new run; each job of a sweep has its own."""
     if cfg.run_dir is not None:
         return Path(cfg.run_dir) if cfg.job is None else Path(cfg.run_dir) / str(cfg.job)
-    stem = f"outputs/{cfg.name}/{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    stem = stem if cfg.job is None else f"{stem}_{cfg.job}"
-    candidates = chain([stem], (f"{stem}.{number}" for number in count(1)))
-    return Path(next(path for path in candidates if not os.path.exists(path)))
+    path = f"outputs/{cfg.name}/{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    path = path if cfg.job is None else f"{path}_{cfg.job}"
+    candidates = chain([path], (f"{path}.{number}" for number in count(1)))
+    return Path(next(candidate for candidate in candidates if not os.path.exists(candidate)))

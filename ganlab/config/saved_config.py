@@ -12,7 +12,8 @@ from ganlab.core.errors import ConfigError, format_value
 FORMAT = 2  # the format of run directories that this version reads and writes
 # The settings at the top of a config that are mappings. SETTING_TYPES has the type of each dotted key.
 REQUIRED_GROUPS = sorted(key for key, kind in SETTING_TYPES.items() if kind is dict and "." not in key)
-MAX_EVENTS, MAX_DEPTH = 50_000, 40  # the largest number and nesting of the values in a saved config
+# The largest number of events of the parser (see `parse_saved_config`), and the deepest nesting of values.
+MAX_EVENTS, MAX_DEPTH = 50_000, 40
 PATH_TAG = "tag:yaml.org,2002:python/object/apply:pathlib."  # the one allowed tag: a setting may be a Path
 RESTORE = "restore it, or start a new run"
 
@@ -23,11 +24,14 @@ def parse_saved_config(content: bytes) -> Any:
     Raises:
         ConfigError: the config is too large or too deeply nested, or has an alias, a tag or an interpolation.
     """
-    text, depth = content.decode(), 0
+    text = content.decode()
+    depth = 0  # how many mappings and lists are open
     # The parser yields an event for each value, and for the start and the end of each mapping and list.
     for number, event in enumerate(yaml.parse(text, yaml.SafeLoader)):
-        # As a number, True is 1: the start of a collection adds 1 to the depth, and its end subtracts 1.
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
         tag, value = getattr(event, "tag", None), getattr(event, "value", "")
         unsafe = getattr(event, "anchor", None) or (tag and not tag.startswith(PATH_TAG)) or "${" in value
         if unsafe or depth > MAX_DEPTH or number > MAX_EVENTS:

@@ -21,16 +21,16 @@ from ganlab.core.errors import UNSET, ConfigError, format_value, require
 from ganlab.core.validation import Count, NonEmpty, Whole, describe_interval, in_interval, is_integer
 
 PATHS = (
-    "run_dir", "resume", "init_from", "output", "generated", "real", "root", "suite", "sweep",
-    "data.root", "data.test_root", "metric.weights",
-)  # fmt: skip
-WANDB_KEYS = (f"logger.wandb.{name}" for name in ("mode", "project", "entity", "group", "job_type"))
+    "run_dir resume init_from output generated real root suite sweep data.root data.test_root metric.weights"
+)
+WANDB_KEYS = " ".join(f"logger.wandb.{name}" for name in ("mode", "project", "entity", "group", "job_type"))
 # Keys and their type, which is the same in every command. They are checked in this order: mappings first, and
 # `steps` after the settings that it is computed from, so that an error names the setting that is wrong.
+# `Count` is a whole number of at least 1, `Whole` one of at least 0.
 TYPE_TABLE: tuple[tuple[str, Any], ...] = (
     ("data model objective objective.weight optimizer play trainer evaluation trick metric", dict),
     ("logger stages initial clip model.generator optimizer.generator optimizer.discriminator", dict),
-    (" ".join((*PATHS, *WANDB_KEYS, "name", "monitor", "code_of", "checkpoint", "device")), str | None),
+    (f"{PATHS} {WANDB_KEYS} name monitor code_of checkpoint device", str | None),
     ("rerun", Literal["stale", "failed"] | None),
     ("compile profile dry_run wandb trainer.sync_batchnorm", bool),
     ("images evaluation.n_real processes threads", Count | None),
@@ -65,8 +65,8 @@ def validated_settings(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictCo
     for key, annotation in SETTING_TYPES.items():
         value = OmegaConf.select(cfg, key, default=UNSET)
         if value is UNSET:
-            # Not every command has every key. An override may only remove keys of the type `str | None`; this
-            # has the effect of null.
+            # Not every command has every key. Only keys of the type `str | None` may be removed by an
+            # override, which has the effect of setting them to null.
             if key in removed and annotation != str | None:
                 raise ConfigError("is required", f"do not remove it with ~{key}", key=key)
             continue
@@ -75,7 +75,7 @@ def validated_settings(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictCo
         fits = isinstance(value, DictConfig) if annotation is dict else matches(value, annotation)
         if not fits:
             raise ConfigError(f"must be {describe_type(annotation)}", key=key, value=value)
-        if key in PATHS and isinstance(value, str) and value.startswith("~"):
+        if key in PATHS.split() and isinstance(value, str) and value.startswith("~"):
             OmegaConf.update(cfg, key, os.path.expanduser(value))
     return cfg
 
@@ -108,7 +108,7 @@ def check_arguments(node: Any) -> None:
 
 
 def target_nodes(node: Any, key: str = "") -> Iterator[tuple[str, dict[Any, Any]]]:
-    """The key and the settings of each object that a config builds: of each node with a `_target_`.
+    """Yields the key and the settings of each node with a `_target_`, from which an object will be built.
 
     Args:
         node: a config, or a part of one.
@@ -219,7 +219,7 @@ def describe_type(annotation: Any) -> str:
         low, high = interval[1:-1].split(", ")
         if base is int:
             return f"a whole number of at least {low}" + (f" and at most {high}" if high != "inf" else "")
-        return describe_type(base).replace("a list", f"a list of {low} or more", 1)
+        return describe_list(base, size=f" of {low} or more")  # the interval is that of the length
     if cls is Literal:
         return f"one of {', '.join(map(format_value, arguments))}"
     if cls in (Union, UnionType):
@@ -228,5 +228,11 @@ def describe_type(annotation: Any) -> str:
         return PHRASES.get(cls, "a mapping")
     if not issubclass(cls, Iterable):
         return f"a {cls.__name__}, given by its _target_"
-    size = f" of {len(arguments)}" if cls is tuple and Ellipsis not in arguments else ""
-    return f"a list{size}" + ("" if set(arguments) <= {Any} else f", each {describe_type(arguments[0])}")
+    return describe_list(annotation, f" of {len(arguments)}" if cls is tuple and ... not in arguments else "")
+
+
+def describe_list(annotation: Any, size: str) -> str:
+    """An annotation of a list or a tuple in words; `size` is a phrase about the length, or empty."""
+    item_types = get_args(annotation)
+    each = "" if set(item_types) <= {Any} else f", each {describe_type(item_types[0])}"
+    return f"a list{size}{each}"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ganlab.core.randomness import RandomStreams
     from ganlab.networks.base import Generator
     from ganlab.objectives.base import Objective
-    from ganlab.tricks.base import Tricks
+    from ganlab.tricks.composition import Tricks
 
 # The attributes from which each cached value of a turn is computed.
 COMPUTED_FROM: dict[str, set[str]] = {

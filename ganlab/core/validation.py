@@ -52,6 +52,22 @@ def validated_whole_number(key: str, value: Any) -> int:
     return value
 
 
+def require_whole_groups(setting: str, size: int, num_rows: int, row_name: str) -> None:
+    """Requires that a batch can be divided into groups of equal size.
+
+    Args:
+        setting: the name of the setting that holds the size of a group.
+        size: the number of rows in a group.
+        num_rows: the number of rows in a batch.
+        row_name: the plural noun for the rows, for the message.
+
+    Raises:
+        ConfigError: the number of rows is not a multiple of the size of a group.
+    """
+    reason = f"gives each process {num_rows} {row_name}, which is not a multiple of {setting}={size}"
+    require(num_rows % size == 0, reason, "change one of them", "data.batch_size")
+
+
 def format_number(value: float) -> str:
     """A measured number as text: three decimal places, or three significant digits below 0.1."""
     return f"{value:.3f}" if abs(value) >= 0.1 or value == 0 else f"{value:.3g}"

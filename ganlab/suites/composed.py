@@ -10,9 +10,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ganlab.config.build import build_data, build_evaluation
 from ganlab.config.checks import check_config, refuse_unused_settings
-from ganlab.config.compose import compose, user_message
+from ganlab.config.compose import compose
 from ganlab.config.overrides import quote
 from ganlab.config.stages import Timetable
+from ganlab.config.user_messages import user_message
 from ganlab.core.errors import ConfigError, prefixing_all_keys
 from ganlab.data.base import Data
 from ganlab.metrics.evaluation import Evaluation

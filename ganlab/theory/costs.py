@@ -16,7 +16,7 @@ from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Turn
 from ganlab.objectives.base import Objective
 from ganlab.theory.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION, add_legend, tidy, titled_figure
-from ganlab.tricks.base import Tricks
+from ganlab.tricks.composition import Tricks
 from ganlab.visualize.images import render
 
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, BLACK)

@@ -7,7 +7,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ganlab.config.compose import num_steps
-from ganlab.config.overrides import PARSER, has_key, refuse_unknown_keys
+from ganlab.config.overrides import PARSER, has_key, unknown_key_error
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.setting_types import validated_settings
 from ganlab.core.errors import require
@@ -38,7 +38,8 @@ def resumed_config(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str])
     dotted = [override for override in parsed if "." in override.key_or_group and not override.is_add()]
     # A dotted key must be in `cfg`, that is in conf/, or in the saved config. Others are refused as unknown.
     unchecked = [str(override.input_line) for override in dotted if not has_key(cfg, override.key_or_group)]
-    refuse_unknown_keys(unchecked, saved)
+    if error := unknown_key_error(unchecked, saved):
+        raise error
     given = {override.key_or_group: override for override in parsed}  # the last override of each key
     refuse_changes(given.values(), cfg, saved)
     if not run.made_by_user:  # the run was made by somebody else, or on a different machine

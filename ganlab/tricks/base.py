@@ -1,21 +1,15 @@
-"""Base class of tricks, which change parts of a game through hooks, and the composition of several tricks."""
+"""Base classes of tricks, which change parts of a game through hooks."""
 
-from collections.abc import Callable, ItemsView, Mapping, ValuesView
+from collections.abc import Callable, Iterable
 from copy import copy
 from enum import IntEnum
-from functools import partial
-from itertools import permutations
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
 from ganlab.core.batch import Sample, Targets
 from ganlab.core.capability import Capability
-from ganlab.core.errors import ConfigError, complete_key
 from ganlab.core.players import Networks, Player
-from ganlab.core.profiling import profiled
-from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Turn
 
 Terms = dict[str, Tensor]  # loss terms by name; the player minimises the mean of each term's elements
@@ -38,28 +32,40 @@ class Order(IntEnum):
 class Trick(nn.Module):
     """Base class of tricks. A trick overrides some hooks; by default a hook changes nothing.
 
-    Buffers are moved, saved and restored with the game. The objective, the data and the settings must
-    provide every capability in `needs` and `claims`. Several tricks may need the same capability. But if a
-    trick claims a capability, no other trick may need or claim it. For example, trick packing
-    leaves no verdict on a single sample. So packing claims `VERDICT_PER_SAMPLE`, and a game with packing
-    refuses every trick that needs such verdicts.
+    The hooks are the methods from `networks` to `presented`. The class `Tricks` in composition.py calls a
+    hook of all tricks of a game, in the order that is given by `order`. Buffers are moved to the device of
+    the game, and saved and restored with it.
     """
 
     order: ClassVar[Order] = Order.EXTEND
+
+    # The capabilities that the trick uses. A game refuses the trick if its objective, its data or its
+    # settings do not provide one of them. Several tricks may need the same capability.
     needs: frozenset[str] = frozenset()
+
+    # The capabilities that no other trick of the game may need or claim. The game must provide them too. For
+    # example, with trick packing there is no verdict on a single sample. So packing claims
+    # `VERDICT_PER_SAMPLE`, and a game with packing refuses every trick that needs such verdicts.
     claims: frozenset[str] = frozenset()
-    # The players whose networks or losses the trick changes.
+
+    # The players that the trick applies to. The loss terms of the hook `terms` are added for them only.
     players: tuple[Player, ...] = ("discriminator", "generator")
-    # The names of attributes that are saved and restored like buffers.
+
+    # The names of attributes that are saved and restored like buffers. They are keys in checkpoints.
     saved_attributes: ClassVar[tuple[str, ...]] = ()
+
     # Whether the trick takes gradients with respect to the real and fake samples.
     differentiates_inputs: ClassVar[bool] = False
 
     def networks(self, networks: Networks) -> None:
-        """Changes the networks, in place and once, when the game is built."""
+        """Changes the networks, in place and once, when the game is built; or prepares the trick for them.
+
+        During the call, torch's default generator has a seed of its own for each run and each name of a
+        trick. `torch.initial_seed()` returns this seed.
+        """
 
     def on_weights_loaded(self, networks: Networks) -> None:
-        """Called after weights were loaded from a different run or stage."""
+        """Called after weights of a different run or stage were loaded, before the first step of the game."""
 
     def latents(self, latent: Tensor, turn: Turn) -> Tensor:
         """Changes the latents, [B, latent_dim]."""
@@ -98,7 +104,7 @@ class Trick(nn.Module):
     def may_move(self, player: Player, step: int) -> bool:
         """Whether the player may move in this step. It moves if every trick returns true.
 
-        All ranks must return the same.
+        The hook must return the same in all processes.
         """
         return True
 
@@ -122,168 +128,15 @@ class Trick(nn.Module):
 
 
 class PlayerTrick(Trick):
-    """Base class of tricks whose setting `player` selects the networks that they change."""
+    """Base class of tricks whose setting `player` selects the players that they apply to."""
 
     def __init__(self, player: PlayerChoice):
         super().__init__()
         self.player = player
         self.players = ("discriminator", "generator") if player == "both" else (player,)
         self.needs = frozenset({Capability.DISCRIMINATOR} if "discriminator" in self.players else ())
-        # Tricks that normalise weights set their `claims` to these capabilities, because only one trick may
-        # set the scale of the weights.
-        self.weight_scale_claims = frozenset(Capability[f"{p.upper()}_WEIGHT_SCALE"] for p in self.players)
 
 
-def error_about(trick: str, error: ConfigError) -> ConfigError:
-    """A trick's error with a complete key; an error without a key is about the trick as a whole."""
-    if error.key:
-        completed = error.with_key(complete_key(error.key, f"trick.{trick}"))
-    else:
-        completed = ConfigError(error.reason, error.remedy, "trick", trick)
-    return completed.with_traceback(error.__traceback__)
-
-
-# For each capability that does not depend on the objective: why it is missing, and the remedy. The reasons
-# complete a sentence that names the capability, such as "needs a single process, but the run has several".
-MISSING_CAPABILITIES: dict[str, tuple[str, str]] = {
-    Capability.LABELS: ("the data have no labels, or only one class", "choose labelled data"),
-    Capability.LABELLED_BATCH: ("data.labelled is not set", "set it, such as data.labelled=100"),
-    Capability.ONE_PROCESS: ("the run has several", "use one process"),
-    Capability.SECOND_DERIVATIVES: ("compiled networks have none", "set compile=false"),
-}
-
-
-def capability_error(name: str, trick: Trick, capability: str, objective: str) -> ConfigError:
-    """The error about a trick that needs or claims a capability which is not provided."""
-    if capability in MISSING_CAPABILITIES:
-        cause, remedy = MISSING_CAPABILITIES[capability]
-        reason = f"needs {capability}, but {cause}"
-    else:
-        reason = f"needs an objective with {capability}, but {objective} has none"
-        example = "minimax" if capability == Capability.ZERO_SUM else "non_saturating"
-        remedy = f"choose an objective such as {example}"
-    player_remedy = f"set trick.{name}.player, " if isinstance(trick, PlayerTrick) else ""
-    return ConfigError(reason, f"remove the trick, {player_remedy}or {remedy}", "trick", name)
-
-
-class Tricks(nn.ModuleDict):
-    """All tricks of a game, by their names in the config.
-
-    The methods call the hooks of every trick, in order. The hooks `latents`, `fakes`, `inputs` and `targets`
-    return a changed value, which the next trick receives. They share the method `apply_hook`, because all of
-    them are called in this way. `change_networks` calls the hook `networks`.
-    Each other hook has a method of its own name, except `terms`, which the hook `losses` calls.
-    """
-
-    if TYPE_CHECKING:  # for type checkers: torch's annotations allow any module as a value
-
-        def items(self) -> ItemsView[str, Trick]: ...
-
-        def values(self) -> ValuesView[Trick]: ...
-
-    def __init__(self, tricks: Mapping[str, Trick]):
-        super().__init__()
-        # A trick becomes an attribute of this module, so no other attribute may have its name. The name of a
-        # hook is refused too, because the trick would be mistaken for the hook.
-        reserved = {*dir(self), *dir(Trick)}
-        for name in sorted(tricks, key=lambda name: (tricks[name].order, name)):
-            if "." in name or name in reserved:
-                raise ConfigError("is a reserved name", "choose another key", "trick", name)
-            self[name] = tricks[name]
-        # Two tricks of the same class would give their loss terms the same names if they apply to the same
-        # player. The same holds if the class of one trick is derived from the class of the other. Each pair
-        # is compared in both orders, because either of the two classes may be the derived one.
-        for (name, trick), (other_name, other) in permutations(self.items(), 2):
-            base = type(other)
-            adds_terms = base.losses is not Trick.losses or base.terms is not Trick.terms
-            if isinstance(trick, base) and adds_terms and set(trick.players) & set(other.players):
-                reason = f"both are {base.__name__} and would overwrite each other's loss terms"
-                raise ConfigError(reason, "remove one of them", "trick", sorted([name, other_name]))
-
-    def check_capabilities(self, provided: frozenset[str], objective: str) -> None:
-        """Checks the needs and the claims of all tricks.
-
-        Args:
-            provided: the capabilities of objective, data and settings.
-            objective: the name of the objective's class, for the message.
-
-        Raises:
-            ConfigError: a capability that a trick needs or claims is not provided, or a different trick
-                claims the same capability.
-        """
-        claimant = {capability: name for name, trick in self.items() for capability in trick.claims}
-        for name, trick in self.items():
-            for capability in sorted(trick.needs | trick.claims):
-                if capability not in provided:
-                    raise capability_error(name, trick, capability, objective)
-                if capability in claimant and claimant[capability] != name:
-                    reason = f"{claimant[capability]} claims {capability}, which {name} needs as well"
-                    raise ConfigError(reason, "remove one of them", "trick", [claimant[capability], name])
-
-    def change_networks(self, networks: Networks) -> None:
-        """Calls the `networks` hook of each trick, which changes the networks in place.
-
-        During the call, torch's default generator has a seed that is derived from the name of the trick.
-        """
-        seed = torch.initial_seed()
-        with torch.random.fork_rng(devices=[]):
-            for name, trick in self.items():
-                torch.default_generator.manual_seed(derive_seed(seed, name))
-                try:
-                    trick.networks(networks)
-                except ConfigError as error:
-                    raise error_about(name, error) from error.__cause__
-
-    def apply_hook(self, hook: str, value: Any, turn: Turn) -> Any:
-        """Passes a value through one hook of every trick.
-
-        Args:
-            hook: the hook's name, such as "latents".
-        """
-        for name, trick in self.items():
-            try:
-                value = profiled(f"trick {name}", getattr(trick, hook))(value, turn)
-            except ConfigError as error:
-                raise error_about(name, error) from error.__cause__
-        return value
-
-    def on_weights_loaded(self, networks: Networks) -> None:
-        for trick in self.values():
-            trick.on_weights_loaded(networks)
-
-    def losses(self, turn: Turn, compute: Compute) -> Terms:
-        """The loss terms of the player whose turn it is.
-
-        The `compute` that each trick receives is the `losses` hook of the trick before it, or, for the first
-        trick, the argument of this method.
-        """
-        for name, trick in self.items():
-            # The hook of the trick calls `player_terms`. In a profile, the time of this call is counted for
-            # the player and for the tricks before this one. The rest of the hook is counted for the trick.
-            player_terms = profiled(turn.player, compute)
-            compute = profiled(f"trick {name}", partial(trick.losses, compute=player_terms))
-        return compute(turn)
-
-    def may_move(self, player: Player, step: int) -> bool:
-        return all(profiled(f"trick {name}", trick.may_move)(player, step) for name, trick in self.items())
-
-    def after_update(self, player: Player, networks: Networks, step: int) -> None:
-        for name, trick in self.items():
-            profiled(f"trick {name}", trick.after_update)(player, networks, step)
-
-    def scalars(self) -> dict[str, Tensor]:
-        """The scalars of all tricks, by names such as "adaptive_augment/p"."""
-        return {f"{name}/{key}": x for name, trick in self.items() for key, x in trick.scalars().items()}
-
-    def presented(self, name: str, network: nn.Module) -> nn.Module:
-        """The network that is used outside of training."""
-        for key, trick in self.items():
-            try:
-                network = profiled(f"trick {key}", trick.presented)(name, network)
-            except ConfigError as error:
-                raise error_about(key, error) from error.__cause__
-        return network
-
-    def tricks_that_replace(self, name: str, network: nn.Module) -> list[str]:
-        """The names of the tricks that replace a network outside of training."""
-        return [key for key, trick in self.items() if trick.presented(name, network) is not network]
+def weight_scales(players: Iterable[Player]) -> frozenset[str]:
+    """The capabilities that a trick claims if it sets the scale of the weights of these players."""
+    return frozenset(Capability[f"{player.upper()}_WEIGHT_SCALE"] for player in players)

@@ -23,9 +23,15 @@ class InvertedLabels(Trick):
         terms = compute(turn)
         if turn.judges:
             return terms
-        # c(-l) is computed by a second call of `compute`, for a copy of the turn whose logits are negated. A
-        # turn looks up the discriminator's verdicts in its list `verdicts`, which the first call has filled.
-        # So negated verdicts in the copy's list suffice, and the discriminator judges no sample twice.
-        negated = [(sample, verdict._replace(logits=-verdict.logits)) for sample, verdict in turn.verdicts]
-        negated_turn = turn.replace(verdicts=negated)
-        return {**terms, "adversarial": -compute(negated_turn)["adversarial"]}
+        inverted_loss = -compute(with_negated_logits(turn))["adversarial"]  # -c(-l)
+        return {**terms, "adversarial": inverted_loss}
+
+
+def with_negated_logits(turn: Turn) -> Turn:
+    """A copy of a turn in which the discriminator has judged the same samples with the opposite logits.
+
+    The list `turn.verdicts` contains the samples that were judged in this turn, each with its verdict. A turn
+    takes the verdicts on these samples from the list, and does not call the discriminator again.
+    """
+    negated = [(sample, verdict._replace(logits=-verdict.logits)) for sample, verdict in turn.verdicts]
+    return turn.replace(verdicts=negated)

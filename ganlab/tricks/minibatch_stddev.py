@@ -3,10 +3,9 @@ from torch import Tensor, nn
 
 from ganlab.core.batch import at_least_float32
 from ganlab.core.capability import Capability
-from ganlab.core.errors import require
 from ganlab.core.players import Networks
-from ganlab.core.validation import TwoOrMore
-from ganlab.networks.base import add_inputs, replace_modules
+from ganlab.core.validation import TwoOrMore, require_whole_groups
+from ganlab.networks.base import add_inputs
 from ganlab.tricks.base import Trick
 
 
@@ -23,16 +22,14 @@ class MinibatchStddev(Trick):
     def __init__(self, group_size: TwoOrMore, batch_size: int):
         super().__init__()
         self.group_size = group_size
-        refuse_partial_groups("group_size", group_size, batch_size, row_name="samples or packs")
+        require_whole_groups("group_size", group_size, batch_size, "samples or packs")
 
     def networks(self, networks: Networks) -> None:
         body = networks.discriminator.body
-        last = [layer for layer in body.modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
+        layers = [(n, layer) for n, layer in body.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+        name, last = layers[-1]
         add_inputs(last, num_inputs=1)
-        # The replacement contains `last`. `replace_modules` lists all layers before it replaces any, so it
-        # replaces `last` only once.
-        replacement = nn.Sequential(MinibatchStddevLayer(self.group_size), last)
-        replace_modules(body, type(last), lambda layer: replacement if layer is last else layer)
+        body.set_submodule(name, nn.Sequential(MinibatchStddevLayer(self.group_size), last))
 
 
 class MinibatchStddevLayer(nn.Module):
@@ -51,23 +48,10 @@ class MinibatchStddevLayer(nn.Module):
         self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
-        refuse_partial_groups("group_size", self.size, len(x), row_name="samples or packs")
+        require_whole_groups("group_size", self.size, len(x), "samples or packs")
         groups = at_least_float32(x).unflatten(0, (-1, self.size))  # [G, size, C, ...]
         variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)  # [G, C, ...]
         # 1e-8 is added because equal samples have the variance 0, where the square root has no finite slope.
         deviation = (variance + 1e-8).sqrt().flatten(1).mean(1)  # [G]
         column = deviation.repeat_interleave(self.size).view(-1, *[1] * (x.ndim - 1))  # [B, 1, ...]
         return torch.cat([x, column.to(x.dtype).expand_as(x[:, :1])], 1)
-
-
-def refuse_partial_groups(setting: str, size: int, rows: int, row_name: str = "samples") -> None:
-    """Raises `ConfigError` if a batch cannot be divided into groups of equal size.
-
-    Args:
-        setting: the name of the setting that holds the size of a group.
-        size: the number of rows in a group.
-        rows: the number of rows in a batch.
-        row_name: the plural noun for the rows, for the message.
-    """
-    reason = f"gives each process {rows} {row_name}, which is not a multiple of {setting}={size}"
-    require(rows % size == 0, reason, "change one of them", "data.batch_size")

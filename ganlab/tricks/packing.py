@@ -7,9 +7,10 @@ from ganlab.core.batch import Sample
 from ganlab.core.capability import Capability
 from ganlab.core.players import Networks
 from ganlab.core.turn import Turn
+from ganlab.core.validation import require_whole_groups
 from ganlab.networks.base import add_inputs, input_layer
 from ganlab.tricks.base import Order, Trick
-from ganlab.tricks.minibatch_stddev import MinibatchStddevLayer, refuse_partial_groups
+from ganlab.tricks.minibatch_stddev import MinibatchStddevLayer
 
 
 class Packing(Trick):
@@ -32,18 +33,18 @@ class Packing(Trick):
     def __init__(self, size: Literal[2, 3, 4], batch_size: int):
         super().__init__()
         self.size, self.batch_size = size, batch_size
-        refuse_partial_groups("size", size, batch_size)
+        require_whole_groups("size", size, batch_size, "samples")
 
     def networks(self, networks: Networks) -> None:
         for layer in networks.discriminator.modules():
             if isinstance(layer, MinibatchStddevLayer):  # its batches will be packs
                 packs = self.batch_size // self.size
-                refuse_partial_groups("group_size", layer.size, packs, row_name="samples or packs")
+                require_whole_groups("group_size", layer.size, packs, "samples or packs")
         first = input_layer(networks.discriminator.body)
         shape = networks.generator.shape
         inputs_per_sample = shape[0] if isinstance(first, nn.Conv2d) else prod(shape)
         add_inputs(first, (self.size - 1) * inputs_per_sample)
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
-        refuse_partial_groups("size", self.size, len(sample.x))
+        require_whole_groups("size", self.size, len(sample.x), "samples")
         return Sample(sample.x.reshape(-1, self.size * sample.x.shape[1], *sample.x.shape[2:]))

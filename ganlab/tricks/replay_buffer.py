@@ -43,17 +43,15 @@ class ReplayBuffer(Trick):
             rows = torch.arange(self.stored, self.size, device=fake.x.device)[: len(fake.x)]
             self._pending = rows, {field: part[: len(rows)] for field, part in new.items()}
             return fake
-        n = min(len(fake.x), self.size)  # further fakes are judged as they are
+        n = min(len(fake.x), self.size)
         # n different rows: those of the n largest of `size` uniform numbers. Unlike torch.randperm, this does
         # not wait for the device.
         rows = turn.random.uniform("replay_buffer", self.size).topk(n).indices
-        exchanged = turn.random.uniform("replay_buffer", n) < self.share  # [n]
+        exchanged = turn.random.uniform("replay_buffer", n) < self.share
         judged, to_store = {}, {}
         for field, part in new.items():
-            old = self.get_buffer(field)[rows].to(part.dtype)
-            mask = exchanged.view(-1, *[1] * (part.ndim - 1))  # [n, 1, ...]
-            judged[field] = torch.cat([torch.where(mask, old, part[:n]), part[n:]])
-            to_store[field] = torch.where(mask, part[:n], old)
+            stored = self.get_buffer(field)[rows].to(part.dtype)
+            judged[field], to_store[field] = exchange(part, stored, exchanged)
         self._pending = rows, to_store
         return Sample(**judged)
 
@@ -70,3 +68,17 @@ class ReplayBuffer(Trick):
 def parts_of(sample: Sample) -> dict[str, Tensor]:
     """The samples, conditions and codes of a `Sample` by the name of their field, as far as there are any."""
     return {field: part for field, part in sample._asdict().items() if part is not None}
+
+
+def exchange(new: Tensor, stored: Tensor, exchanged: Tensor) -> tuple[Tensor, Tensor]:
+    """Exchanges some of the first n rows of two batches, and returns both.
+
+    Args:
+        new: the first batch, [B, ...]. Its rows after the first n stay as they are.
+        stored: the second batch, [n, ...].
+        exchanged: whether each of the first n rows is exchanged, [n].
+    """
+    n = len(stored)
+    mask = exchanged.view(-1, *[1] * (new.ndim - 1))  # [n, 1, ...]
+    first = torch.where(mask, stored, new[:n])
+    return torch.cat([first, new[n:]]), torch.where(mask, new[:n], stored)

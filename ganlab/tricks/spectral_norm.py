@@ -4,7 +4,7 @@ from ganlab.core.players import Networks
 from ganlab.core.validation import Count
 from ganlab.networks.class_conditioning import Projection
 from ganlab.networks.weights import parametrise, weight_layers
-from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
+from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick, weight_scales
 
 
 class SpectralNorm(PlayerTrick):
@@ -29,7 +29,7 @@ class SpectralNorm(PlayerTrick):
 
     def __init__(self, player: PlayerChoice, iterations: Count):
         super().__init__(player)
-        self.claims = self.weight_scale_claims
+        self.claims = weight_scales(self.players)
         self.iterations = iterations
 
     def networks(self, networks: Networks) -> None:

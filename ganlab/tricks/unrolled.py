@@ -1,9 +1,7 @@
-from functools import partial
 from typing import Annotated
 
 import torch
-from torch import nn
-from torch.func import functional_call
+from torch.nn.utils.stateless import _reparametrize_module
 
 from ganlab.core.batch import Sample, at_least_float32
 from ganlab.core.capability import Capability
@@ -14,20 +12,6 @@ from ganlab.core.turn import Turn
 from ganlab.networks.base import replace_modules
 from ganlab.networks.norms import BATCH_NORMS, DifferentiableBatchNorm
 from ganlab.tricks.base import Compute, Order, Terms, Trick
-
-
-class NetworkInUse(nn.ModuleList):
-    """A wrapper of the discriminator, so that a function which uses it can be called with other weights.
-
-    The function computes the loss terms of a turn, for which it calls the discriminator of the turn. torch's
-    `functional_call` gives a module other weights, but only during a forward pass of this module, and the
-    function is not the forward pass of the discriminator. So this module contains the discriminator, and its
-    forward pass calls the function. While the function runs, the discriminator is in use with the other
-    weights.
-    """
-
-    def forward(self, function: Compute, turn: Turn) -> Terms:
-        return function(turn)
 
 
 class Unrolled(Trick):
@@ -55,19 +39,17 @@ class Unrolled(Trick):
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         if turn.judges:
             return compute(turn)
-        network = NetworkInUse([turn.discriminator])
+        network = turn.discriminator
         weights = {name: weight.detach().requires_grad_() for name, weight in network.named_parameters()}
         buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-        # call(weights | buffers, args=(compute, turn)) returns compute(turn) for a discriminator with these
-        # weights and buffers. With tie_weights=True, a layer that is registered under two names, such as the
-        # class head of trick semi_supervised, would keep the given weights after the call.
-        call = partial(functional_call, network, tie_weights=False)
         for _ in range(self.steps):
             # A turn with given fakes does not call the hook `fakes`. With trick replay_buffer, this hook
             # would return fakes that have no gradient to the generator.
             real, fake = new_node(turn.real), new_node(turn.fake)
             inner = turn.replace(player="discriminator", real=real, fake=fake, is_unrolled=True)
-            terms = call(weights | buffers, args=(compute, inner))
+            # In a block with `_reparametrize_module`, the network has the given weights and buffers.
+            with _reparametrize_module(network, weights | buffers):
+                terms = compute(inner)
             loss = torch.stack([at_least_float32(term).mean() for term in terms.values()]).sum()
             inputs = list(weights.values())
             gradients = torch.autograd.grad(loss, inputs, create_graph=True, materialize_grads=True)
@@ -75,7 +57,8 @@ class Unrolled(Trick):
                 weights[name] = weight - self.lr(turn.step) * mean_over_processes(gradient)
         # The verdicts in `turn` are those of the current weights. They are dropped, so that the samples are
         # judged again, with the unrolled weights.
-        return call(weights | buffers, args=(compute, turn.replace(verdicts=[], is_unrolled=True)))
+        with _reparametrize_module(network, weights | buffers):
+            return compute(turn.replace(verdicts=[], is_unrolled=True))
 
 
 def new_node(sample: Sample) -> Sample:

@@ -31,26 +31,25 @@ class VirtualBatchNorm(Trick):
         if not replace_modules(generator.body, BATCH_NORMS, lambda norm: VirtualNorm(norm, self.size)):
             remedy = "choose model=dcgan, or model.generator.batch_norm=true"
             raise ConfigError("needs a generator with batch norm", remedy)
+        # `Tricks` seeds torch's default generator for this hook, from the run's seed and the trick's name.
+        streams = RandomStreams(torch.initial_seed())
+        reference = generator.prior(streams, self.size, generator.latent_dim)
         # `generator.latents` holds no latents, but the transforms that latents pass through before the body.
-        generator.latents.append(PrependReference(networks, self.size))
+        generator.latents.append(PrependReference(reference, networks.conditions(self.size)))
         generator.body = DropReference(generator.body, self.size)
 
 
 class PrependReference(InputTransform):
-    """Prepends the latents of the reference batch to a batch: [B, D] -> [size + B, D].
+    """Prepends the latents of a reference batch to a batch: [B, D] -> [size + B, D].
 
-    The conditions of the reference batch are classes in turn, or those of training samples.
+    Args:
+        reference: the latents of the reference batch, [size, D].
+        conditions: its conditions, classes in turn or those of training samples; None: there are none.
     """
 
-    def __init__(self, networks: Networks, size: int):
+    def __init__(self, reference: Tensor, conditions: Tensor | None):
         super().__init__()
-        generator = networks.generator
-        # The hook `networks` has no argument for a seed. Instead, `Tricks` seeds torch's default generator
-        # before it calls the hook, from the run's seed and the name of this trick. `initial_seed` returns
-        # this seed.
-        streams = RandomStreams(torch.initial_seed())
-        self.latent = nn.Buffer(generator.prior(streams, size, generator.latent_dim))
-        conditions = networks.conditions(size)
+        self.latent = nn.Buffer(reference)
         self.conditions = None if conditions is None else nn.Buffer(conditions)
 
     def forward(self, latent: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor | None]:

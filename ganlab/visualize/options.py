@@ -76,25 +76,16 @@ def parse_views(views: str | Sequence[Any], *, of_images: bool) -> list[DictConf
     return parsed
 
 
-def complete_options(cfg: DictConfig, game: Game, names: Sequence[str], typed: str | None = None) -> None:
-    """Refuses more images than fit into memory, and replaces the class in `cfg` by its number.
-
-    Args:
-        names: the names of the classes; empty if the classes have no names.
-        typed: the class as the user typed it, as in `class_number`; None: the user typed none.
-    """
+def check_size(cfg: DictConfig, game: Game) -> None:
+    """Refuses more images than fit into memory."""
     # A grid enlarges images to 32 pixels a side.
     pixels = max(cfg.n, cfg.columns) * prod(max(side, 32) for side in game.shape[-2:])
     fits = cfg.what == "animate" or pixels <= MAX_PIXELS[cfg.format]
     reason = f"samples of shape {[*game.shape]} do not fit into memory, with columns={cfg.columns}"
     require(fits, reason, "lower n or columns", "n", cfg.n)
-    if game.generator.num_classes is None:
-        game.asked(1, cfg["class"])  # refuses the setting `class`, because this game has no classes
-    elif cfg["class"] is not None or typed is not None:
-        cfg["class"] = class_number(cfg["class"], typed, names, game.generator.num_classes)
 
 
-def class_number(parsed: Any, typed: str | None, names: Sequence[str], num_classes: int) -> int | None:
+def class_number(parsed: Any, typed: str | None, names: Sequence[str], num_classes: int | None) -> int | None:
     """The number of a class that the user gave by its name or number; None: all classes in turn.
 
     A text that is both a name and a number is taken as the name.
@@ -103,7 +94,17 @@ def class_number(parsed: Any, typed: str | None, names: Sequence[str], num_class
         parsed: the class as Hydra parsed it.
         typed: the class as the user typed it; None if there is no command line, as for the views in the
             config of a run.
+        names: the names of the classes; empty if the classes have no names.
+        num_classes: the number of classes; None if the generator has no classes.
+
+    Raises:
+        ConfigError: there is no such class.
     """
+    if num_classes is None:
+        remedy = "train it with trick=label_conditioning"
+        require(parsed is None, "the generator has no classes", remedy, "class", parsed)
+    if num_classes is None or (parsed is None and typed is None):
+        return None
     # Hydra parses a class that is named "7" as a number, and one that is named "null" as None.
     name = typed if typed in names else str(parsed)
     number = names.index(name) if name in names else parsed

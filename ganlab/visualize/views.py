@@ -1,4 +1,4 @@
-"""Images and animations of a trained game.
+"""Views of a trained game: pictures, animations and single samples.
 
 A function `..._view` draws a view from the options in conf/sample.yaml, a run, and the game and the data of
 the run. If the data are None, a view that needs them loads them.

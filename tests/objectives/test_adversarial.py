@@ -24,7 +24,7 @@ from ganlab.objectives.adversarial import (
     Wasserstein,
     linearised_exp,
 )
-from ganlab.tricks.base import Tricks
+from ganlab.tricks.composition import Tricks
 from ganlab.tricks.label_smoothing import LabelSmoothing
 
 ADVERSARIAL = [

@@ -21,7 +21,8 @@ from ganlab.networks import priors
 from ganlab.networks.autoencoder import DropoutLinear, decoder, encoder
 from ganlab.networks.base import ConditionalSequential, Generator
 from ganlab.objectives.autoencoding import VAE, Reconstruction, kl_from_standard_normal
-from ganlab.tricks.base import Trick, Tricks
+from ganlab.tricks.base import Trick
+from ganlab.tricks.composition import Tricks
 
 ALONE = {"generator": 1.0}
 

@@ -17,7 +17,7 @@ from ganlab.core.turn import Turn
 from ganlab.functional.distances import mmd2
 from ganlab.functional.kernels import Energy, GaussianMixture, Linear, RationalQuadratic
 from ganlab.objectives.learned import LearnedMMD
-from ganlab.tricks.base import Tricks
+from ganlab.tricks.composition import Tricks
 
 ONES = {"discriminator": 1.0, "generator": 1.0}
 

@@ -18,7 +18,7 @@ from ganlab.functional.kernels import GaussianMixture
 from ganlab.metrics.classifiers import Classifier
 from ganlab.objectives.matching import MMD, Moments, SlicedWasserstein
 from ganlab.objectives.spaces import Pixels, RandomFeatures
-from ganlab.tricks.base import Tricks
+from ganlab.tricks.composition import Tricks
 
 ONE = {"generator": 1.0}
 DIRECT = ["mmd", "energy", "moments", "sliced_wasserstein"]

@@ -10,7 +10,7 @@ from ganlab.core.players import Player
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Turn
 from ganlab.objectives.base import Objective
-from ganlab.tricks.base import Tricks
+from ganlab.tricks.composition import Tricks
 
 ONES = {"discriminator": 1.0, "generator": 1.0}  # the weights of both players' costs
 REAL = torch.tensor([-2.0, 0.3, 1.5], dtype=torch.float64)

@@ -12,7 +12,7 @@ from ganlab.core.players import Networks
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Turn
 from ganlab.tricks.adaptive_augment import AdaptiveAugment
-from ganlab.tricks.base import Tricks
+from ganlab.tricks.composition import Tricks
 from ganlab.tricks.r1 import R1
 
 NAME = "adaptive_augment"

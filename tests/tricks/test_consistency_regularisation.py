@@ -13,7 +13,7 @@ from ganlab.core.errors import UNSET
 from ganlab.core.players import Networks
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Turn
-from ganlab.tricks.base import Tricks
+from ganlab.tricks.composition import Tricks
 from ganlab.tricks.consistency_regularisation import ConsistencyRegularisation
 
 PLAYS = ["alternating", "shared", "simultaneous"]

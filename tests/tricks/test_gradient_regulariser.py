@@ -11,7 +11,8 @@ from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Turn
 from ganlab.game import Game
-from ganlab.tricks.base import Trick, Tricks
+from ganlab.tricks.base import Trick
+from ganlab.tricks.composition import Tricks
 from ganlab.tricks.dragan import DRAGAN
 from ganlab.tricks.gradient_penalty import GradientPenalty
 from ganlab.tricks.gradient_regulariser import GradientRegulariser

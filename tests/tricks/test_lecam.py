@@ -8,7 +8,7 @@ from ganlab.core.batch import Batch, Sample, Verdict
 from ganlab.core.players import Networks
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Turn
-from ganlab.tricks.base import Tricks
+from ganlab.tricks.composition import Tricks
 from ganlab.tricks.lecam import LeCam
 
 

@@ -8,7 +8,7 @@ from ganlab.core.batch import Batch, Sample
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Turn
 from ganlab.networks import priors
-from ganlab.tricks.base import Tricks
+from ganlab.tricks.composition import Tricks
 from ganlab.tricks.mode_seeking import ModeSeeking, mean_distance
 
 

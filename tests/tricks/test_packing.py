@@ -13,7 +13,7 @@ from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Turn
 from ganlab.game import Game
 from ganlab.training.build import build
-from ganlab.tricks.base import Tricks
+from ganlab.tricks.composition import Tricks
 from ganlab.tricks.packing import Packing
 from ganlab.tricks.r1 import R1
 

@@ -7,7 +7,7 @@ from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Turn
 from ganlab.networks import priors
 from ganlab.networks.mlp import generator
-from ganlab.tricks.base import Tricks
+from ganlab.tricks.composition import Tricks
 from ganlab.tricks.replay_buffer import ReplayBuffer
 
 
@@ -67,6 +67,17 @@ def test_a_fake_keeps_its_class() -> None:
     for step in range(40):
         shown = judged_fakes(trick, step, 10)
         assert torch.equal(shown.condition, shown.x.flatten().long() % 10)
+
+
+def test_fakes_without_classes_are_stored_without_their_latents() -> None:
+    trick = buffer(size=10, share=1.0)
+    for step in range(2):
+        fake = Sample(torch.full((10, 1), float(step)), code=torch.randn(10, 2))
+        turn = Turn("discriminator", step, Batch(fake), {}, Tricks({}), RandomStreams(0, step))
+        shown = trick.fakes(fake, turn)
+        after_update(trick, step)
+    assert (shown.x == 0).all()
+    assert shown.condition is None
 
 
 def test_fakes_beyond_a_small_buffer_are_unchanged() -> None:

@@ -9,7 +9,7 @@ from ganlab.core.errors import UNSET
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Turn
-from ganlab.tricks.base import Tricks
+from ganlab.tricks.composition import Tricks
 from ganlab.tricks.top_k import TopK
 
 LOGITS = torch.tensor([0.1, 3.0, -2.0, 1.5, 0.7, -0.3], dtype=torch.float64)

@@ -169,7 +169,7 @@ def test_the_discriminators_turn_is_unchanged() -> None:
 
 
 def test_unrolled_steps_include_every_penalty_whatever_its_name() -> None:
-    from ganlab.tricks.base import Tricks
+    from ganlab.tricks.composition import Tricks
     from ganlab.tricks.r1 import R1
 
     assert list(Tricks({"a": Unrolled(1, 0.1), "z": R1(1.0, 1)})) == ["z", "a"]

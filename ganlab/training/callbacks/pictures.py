@@ -14,7 +14,7 @@ from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.training.module import GameModule
 from ganlab.visualize.images import save_png
-from ganlab.visualize.options import complete_options, file_name, parse_views, view_name
+from ganlab.visualize.options import check_size, class_number, file_name, parse_views, view_name
 from ganlab.visualize.sample_picture import sample_picture
 from ganlab.visualize.views import VIEWS, feature_embedding
 
@@ -63,8 +63,9 @@ class FinalViews(Callback):
         self.run, self.steps = run, timetable.total
         for i, options in enumerate(self.view_options):
             with prefixing_all_keys(f"views[{i}]", separator="."):
-                # This changes the options: it replaces the name of a class by its number.
-                complete_options(options, game, self.class_names)
+                check_size(options, game)
+                num_classes = game.generator.num_classes
+                options["class"] = class_number(options["class"], None, self.class_names, num_classes)
                 self._check_view(options, cfg, timetable)
 
     def _check_view(self, options: DictConfig, cfg: DictConfig, timetable: Timetable) -> None:
