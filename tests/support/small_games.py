@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import CONF, compose
-from ganlab.core.batch import Batch, Sample
+from ganlab.config.setting_types import import_object
+from ganlab.core.batch import Batch, ConditionSpec, Sample
+from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError
 from ganlab.training.build import build
 from ganlab.training.module import GameModule
@@ -35,6 +37,14 @@ DCGAN = (
     "model.generator.width=4",
     "model.discriminator.width=4",
     "model/prior@model.generator.prior=normal",  # truncation needs it
+    "data.batch_size=16",
+)
+PIX2PIX = (
+    "logger=csv",
+    "data=half_digits",
+    "model=pix2pix",
+    "model.generator.width=4",
+    "model.discriminator.width=4",
     "data.batch_size=16",
 )
 
@@ -61,7 +71,7 @@ def option_config(group: str, option: str) -> DictConfig:
     return resolved_config(*SMALL, *f"{group}={option}".split())[group]
 
 
-MODELS = {"mlp": SMALL, "dcgan": DCGAN}
+MODELS = {"mlp": SMALL, "dcgan": DCGAN, "pix2pix": PIX2PIX}
 
 
 @cache
@@ -77,12 +87,14 @@ def config_without_tricks(objective: str, play: str, model: str, *overrides: str
 
 def game(
     objective: str = "non_saturating",
-    tricks: Iterable[str] = (),
+    tricks: Sequence[str] = (),
     play: str = "alternating",
     *overrides: str,
     model: str = "mlp",
 ) -> GameModule:
     """A small game on 8x8 images. Each option is composed only once, because thousands of games are built."""
+    if model == "mlp" and any(needs_pairs(trick) for trick in tricks):
+        model = "pix2pix"
     trick_overrides = [override for override in overrides if override.startswith("trick.")]
     others = (override for override in overrides if override not in trick_overrides)
     cfg = config_without_tricks(objective, play, model, *others)
@@ -98,7 +110,23 @@ def game(
     if model == "dcgan" and "unrolled" in cfg.trick:
         cfg.trick.unrolled.lr = 0.001  # larger steps diverge under a penalty of weight 10
     cfg.merge_with_dotlist(trick_overrides)
-    return build(cfg)
+    module = build(cfg)
+    module.game.conditions = sample_conditions(module.game.networks.condition)  # those of data are not known
+    return module
+
+
+def sample_conditions(condition: ConditionSpec | None) -> Callable[[int], torch.Tensor] | None:
+    """The conditions of samples for which none are given; None: classes in turn."""
+    if condition is None or condition.kind == "class":
+        return None
+    return lambda n: real_batch(0, condition).real.condition[torch.arange(n) % 16]
+
+
+@cache
+def needs_pairs(trick: str) -> bool:
+    """Whether a trick needs real samples that answer their own conditions, which the digits are not."""
+    target = option_config("trick", trick)[trick]._target_
+    return Capability.PAIRS in import_object(target).needs
 
 
 def modules_by_play(
@@ -153,10 +181,15 @@ def play_steps(module: GameModule, n: int) -> list[dict[str, float]]:
 def play_step(module: GameModule) -> dict[str, float]:
     """Plays one step on the batches that belong to its number and returns the logged terms."""
     module.train()
-    module.play_step(real_batch(module.game.run_step))
+    module.play_step(real_batch(module.game.run_step, module.game.networks.condition))
     return {name: float(term) for name, term in module.scalars.items()}
 
 
-def real_batch(step: int = 0) -> Batch:
-    """The real and the labelled samples of a step."""
+def real_batch(step: int = 0, condition: ConditionSpec | None = None) -> Batch:
+    """The real and the labelled samples of a step; for image conditions, samples and their upper halves."""
+    if condition is not None and condition.kind == "image":
+        x, _ = batch(step)
+        half = x.clone()
+        half[:, :, 4:] = -1
+        return Batch(Sample(x, half))
     return Batch(Sample(*batch(step)), Sample(*labelled_batch(step)))
