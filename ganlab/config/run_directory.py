@@ -149,7 +149,8 @@ class RunDirectory:
         if self.made_by_user and (new_signature := signature(self.written_config)):
             # The signatures are written before the config, which is replaced at the end of this method. Until
             # then, config.yaml has its old content, so the signature of that content is kept. It is the first
-            # one in the file, unless a process died between the two writes.
+            # one in the file. If an earlier process died between the two writes, the first one is that of a
+            # config that was never written. Then, until the end of this method, the old config is unsigned.
             old_signatures = self._read_text("signature").split()[:1]
             write_atomically(self.path / "signature", "\n".join([new_signature, *old_signatures]) + "\n")
         write_atomically(self.config_file, text)

@@ -88,8 +88,8 @@ class Turn:
         self.asked = self.batch.real.condition
 
     @property
-    def judges(self) -> bool:
-        """Whether this is the turn of the discriminator; every other player wants its verdict changed."""
+    def of_discriminator(self) -> bool:
+        """Whether this is the turn of the discriminator, which minimises its own loss on its verdicts."""
         return self.player == "discriminator"
 
     @property
@@ -109,7 +109,7 @@ class Turn:
         """
         sample = self.batch.real
         if self.is_joint:
-            sample = sample._replace(code=self.code.detach() if self.judges else self.code)
+            sample = sample._replace(code=self.code.detach() if self.of_discriminator else self.code)
         if self.objective is not None:
             sample = self.objective.shown_as_real(sample, self)
         return as_leaf(sample) if self.differentiates_inputs else sample
@@ -128,17 +128,17 @@ class Turn:
     @cached_property
     def fake(self) -> Sample:
         """The samples that are judged as fake: `generated`, or what tricks have exchanged them for."""
-        if not self.judges:
+        if not self.of_discriminator:
             return self.generated
         fake = self.tricks.apply_hook("fakes", self.generated, self)
         return as_leaf(fake) if self.differentiates_inputs and not fake.x.requires_grad else fake
 
     @cached_property
     def posterior(self) -> Tensor:
-        """What the encoder infers about the latents of the real samples, [B, S latent_dim]."""
+        """What the encoder infers about the latents of the real samples, [B, outputs_per_latent * latent_dim]."""
         if self.origin is not None:
             return self.origin.posterior
-        with torch.set_grad_enabled(not self.judges):
+        with torch.set_grad_enabled(not self.of_discriminator):
             return at_least_float32(self.networks["encoder"](self.batch.real.x, self.asked))
 
     @cached_property
@@ -191,7 +191,7 @@ class Turn:
 
     def _generate(self, latent: Tensor) -> Sample:
         # `latent` was computed before this block, so that hooks on latents can compute gradients.
-        with torch.set_grad_enabled(not self.judges):
+        with torch.set_grad_enabled(not self.of_discriminator):
             sample = Sample(self.generator(latent, self.asked), self.asked, latent)
             return sample if self.objective is None else self.objective.shown_as_fake(sample, self)
 

@@ -48,7 +48,7 @@ class AdaptiveAugment(AugmentingTrick):
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
-        if turn.judges and not turn.is_unrolled:
+        if turn.of_discriminator and not turn.is_unrolled:
             mean_sign = at_least_float32(turn.on_real.logits.detach()).sign().mean()
             self.latest.copy_(mean_over_processes(mean_sign))
             self.global_batch_size = len(turn.real.x) * turn.random.world_size

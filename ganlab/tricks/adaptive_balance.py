@@ -80,7 +80,7 @@ class AdaptiveBalance(Trick):
             loss = torch.stack([at_least_float32(term.detach()).mean() for term in terms.values()]).sum()
             self.latest[0 if turn.player == "generator" else 1] = mean_over_processes(loss)
         # The generator's turn measures the lead only if the discriminator has skipped this step.
-        elif turn.judges or self.measured_step != turn.step:
+        elif turn.of_discriminator or self.measured_step != turn.step:
             lead = accuracy(turn) if self.measure == "accuracy" else ranking(turn)
             self.latest[0] = mean_over_processes(lead)
         self.measured_step = turn.step

@@ -38,7 +38,7 @@ class AuxiliaryClassifier(Trick):
     def terms(self, turn: Turn) -> Terms:
         weight = self.weight(turn.step)
         terms = {"class_of_fake": weight * class_cross_entropy(turn, turn.fake)}
-        if turn.judges:
+        if turn.of_discriminator:
             terms["class_of_real"] = weight * class_cross_entropy(turn, turn.real)
         return terms
 

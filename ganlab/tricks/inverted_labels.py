@@ -21,7 +21,7 @@ class InvertedLabels(Trick):
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
-        if turn.judges:
+        if turn.of_discriminator:
             return terms
         inverted_loss = -compute(with_negated_logits(turn))["adversarial"]  # -c(-l)
         return {**terms, "adversarial": inverted_loss}

@@ -65,7 +65,8 @@ class LogScalars(Callback):
         step, scalars = module.game.run_step, module.scalars | {WEIGHT: largest_weight(module)}
         means = mean_over_processes(torch.stack([*scalars.values()])).tolist()  # one transfer from the device
         values = dict(zip(scalars, means, strict=True))
-        self.latest, self.players = {name: values[name] for name in module.scalars}, module.phase.game.players
+        self.latest = {name: values[name] for name in module.scalars}
+        self.players = module.phase.game.players  # of the game that was played, which may be that of a stage
         row = {"step": step, "images": self.timetable.images_seen(step), **self.latest, **module.metrics}
         if trainer.is_global_zero:
             self.file.append(row)
