@@ -160,7 +160,7 @@ class Game(nn.Module):
         Raises:
             ConfigError: there is no discriminator, or it has no class head.
         """
-        if self.discriminator is None or self.discriminator.classes is None:  # `classes` is the class head
+        if self.discriminator is None or self.discriminator.class_head is None:
             remedy = "add trick=semi_supervised or trick=auxiliary_classifier, or choose another metric"
             raise ConfigError("the game has no discriminator that classifies", remedy)
         return self.presented("discriminator")

@@ -48,8 +48,8 @@ def quote_override(argument: str, is_sweep: bool = False) -> str:
         return argument
     annotation = SETTING_TYPES.get(key.lstrip("+"))
     if annotation in (list[str], str | list[str]) and text.startswith("[") and text.endswith("]"):
-        # Round brackets are part of a word in a list, so they are not among `brackets`. In a sweep they may be
-        # those of a call, as in range(3).
+        # Round brackets are part of a word in a list, so they are not among `brackets`. In a sweep they may
+        # be those of a call, as in range(3).
         return f"{key}=[{quote_list(text[1:-1], brackets='[]{}')}]"
     if annotation in (str | None, str | list[str]):  # no setting is annotated with `str` alone
         return f"{key}={quote_list(text) if is_sweep and ',' in text else quote_if_needed(text)}"

@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from ganlab.config.allowlist import check_trust, signature
 from ganlab.config.checkpoint_file import read_checkpoint
 from ganlab.config.overrides import shell_override
-from ganlab.config.saved_config import FORMAT, RESTORE, parse_saved_config, validated_saved_config
+from ganlab.config.saved_config import FORMAT, RESTORE_REMEDY, parse_saved_config, validated_saved_config
 from ganlab.core.errors import ConfigError, error_message, require
 from ganlab.filesystem import Lock, read_regular_file, write_atomically
 
@@ -167,7 +167,9 @@ class RunDirectory:
         try:
             content = read_regular_file(self.config_file, MAX_CONFIG_BYTES)
         except OSError as error:
-            raise ConfigError(f"{self.config_file} cannot be read ({error.strerror})", RESTORE) from error
+            raise ConfigError(
+                f"{self.config_file} cannot be read ({error.strerror})", RESTORE_REMEDY
+            ) from error
         signatures = self._read_text("signature").split()
         return content, bool(signatures) and signature(content) in signatures
 
@@ -194,7 +196,7 @@ class RunDirectory:
         except ConfigError as error:
             raise ConfigError(f"{self.config_file} {error.reason}", error.remedy) from error.__cause__
         except Exception as error:  # yaml raises many kinds
-            raise ConfigError(f"{self.config_file} cannot be read", RESTORE) from error
+            raise ConfigError(f"{self.config_file} cannot be read", RESTORE_REMEDY) from error
         check_trust(cfg, self.trust, self.made_by_user or content == self.written_config)
         return cfg
 

@@ -87,7 +87,7 @@ class Verdict(NamedTuple):
     logits: Tensor  # [B], or [B, h, w] over patches
     features: Tensor  # [B, F]
     class_logits: Tensor | None = None  # [B, K], if the discriminator has a classifier head
-    codes: Tensor | None = None  # [B, outputs_per_latent * latent_dim], if a head infers latents
+    codes: Tensor | None = None  # [B, num_outputs], if a head infers latents
 
 
 class Targets(NamedTuple):

@@ -135,7 +135,7 @@ class Turn:
 
     @cached_property
     def posterior(self) -> Tensor:
-        """What the encoder infers about the latents of the real samples, [B, outputs_per_latent * latent_dim]."""
+        """What the encoder infers about the latents of the real samples, [B, num_outputs]."""
         if self.origin is not None:
             return self.origin.posterior
         with torch.set_grad_enabled(not self.of_discriminator):

@@ -81,7 +81,7 @@ def list_images(folder: Path, classes: list[str], skipped: list[str] | None) -> 
         # refused, and it counts as visited, so that no link to it is followed.
         images_of_folder = {folder / name: read_folder(folder / name, visited, skipped) for name in names}
     for path, images in images_of_folder.items():
-        reason = f"{path} contains no images ({' '.join(SUFFIXES)}), or only links to folders that were read before"
+        reason = f"{path} contains no images ({' '.join(SUFFIXES)}), or only in links to folders read before"
         require(images, reason, "add some, or remove the folder")
     files = list(chain(*images_of_folder.values()))
     if not names:

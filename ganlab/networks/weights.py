@@ -75,7 +75,7 @@ def flat_weights(network: nn.Module) -> Tensor:
 
 @torch.no_grad()
 def set_singular_vectors(network: nn.Module) -> None:
-    """Sets the singular vectors that all spectral norms estimate to those of the current weights.
+    """Gives all spectral norms the singular vectors of the current weights.
 
     This is needed for weights that were not trained themselves, such as averages. With the singular vectors
     of other weights, spectral norm would underestimate the largest singular value.

@@ -41,7 +41,7 @@ class EMA(Trick):
     """
 
     order = Order.OBSERVE
-    saved_attributes = ("moves",)
+    saved_attributes = ("num_updates",)
 
     def __init__(self, decay: ScheduleLike, players: NonEmpty[Player]):
         super().__init__()
@@ -51,9 +51,9 @@ class EMA(Trick):
             # Refuses trick lookahead for the discriminator: it takes back a part of the updates, and an
             # average of the weights then makes no sense.
             self.needs = frozenset({Capability.DISCRIMINATOR, Capability.LASTING_DISCRIMINATOR_UPDATES})
-        self.moves = dict.fromkeys(players, 0)  # the number of updates of each averaged player
+        self.num_updates = dict.fromkeys(players, 0)  # the number of updates of each averaged player
         # Not `self.players`, which in every trick are the players whose networks or losses the trick changes.
-        self.averaged_players = list(self.moves)
+        self.averaged_players = list(self.num_updates)
         self.averages = nn.ModuleDict()
         # Copies of the averages with suitable statistics and singular vectors, by network and device. They
         # are not part of the state, so sampling does not change the game.
@@ -66,7 +66,7 @@ class EMA(Trick):
         require(not unknown, "the game has no such player", remedy, key=".players", value=players)
         if "discriminator" in players:
             discriminator = networks.discriminator
-            has_class_head = discriminator.classes is not None
+            has_class_head = discriminator.class_head is not None
             reason = "has no effect on a discriminator without a class head"
             remedy = "leave discriminator out, or add trick semi_supervised or auxiliary_classifier"
             require(has_class_head, reason, remedy, key=".players", value=players)
@@ -87,8 +87,8 @@ class EMA(Trick):
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
         if player not in self.averaged_players:
             return
-        decay = self.decay(step) if self.moves[player] else 0.0
-        self.moves[player] += 1
+        decay = self.decay(step) if self.num_updates[player] else 0.0
+        self.num_updates[player] += 1
         for name in networks.updated_by([player]):
             average, network = self.averages[name], networks[name]
             # The 0 is the number of averaged networks, which torch's function does not use.

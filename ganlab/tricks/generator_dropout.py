@@ -26,7 +26,7 @@ class GeneratorDropout(Trick):
 
     def networks(self, networks: Networks) -> None:
         latent_keys = LatentKeys()
-        networks.generator.latents.append(latent_keys)  # `latents` lists the transforms of latents
+        networks.generator.latent_transforms.append(latent_keys)
 
         def make_dropout(layer: int) -> KeyedDropout:
             return KeyedDropout(latent_keys, layer, self.rate, self.at_test)

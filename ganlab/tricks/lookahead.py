@@ -27,7 +27,7 @@ class Lookahead(PlayerTrick):
     """
 
     order = Order.CHANGE_WEIGHTS
-    saved_attributes = ("moves",)
+    saved_attributes = ("num_updates",)
 
     def __init__(self, k: Count, alpha: ScheduleLike, player: PlayerChoice):
         super().__init__(player)
@@ -36,7 +36,7 @@ class Lookahead(PlayerTrick):
         if "discriminator" in self.players:
             # The interpolation undoes a part of the updates, so tricks that need lasting updates are refused.
             self.claims = frozenset({Capability.LASTING_DISCRIMINATOR_UPDATES})
-        self.moves = 0  # updates of the generator
+        self.num_updates = 0  # updates of the generator
 
     def networks(self, networks: Networks) -> None:
         layers = [m for name in networks.updated_by(self.players) for m in networks[name].modules()]
@@ -58,8 +58,8 @@ class Lookahead(PlayerTrick):
 
     @torch.no_grad()
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
-        self.moves += player == "generator"
-        if player != "generator" or self.moves % self.k:
+        self.num_updates += player == "generator"
+        if player != "generator" or self.num_updates % self.k:
             return
         for name in networks.updated_by(self.players):
             network, slow = networks[name], self.get_buffer(name)

@@ -34,8 +34,7 @@ class VirtualBatchNorm(Trick):
         # `Tricks` seeds torch's default generator for this hook, from the run's seed and the trick's name.
         streams = RandomStreams(torch.initial_seed())
         reference = generator.prior(streams, self.size, generator.latent_dim)
-        # `generator.latents` holds no latents, but the transforms that latents pass through before the body.
-        generator.latents.append(PrependReference(reference, networks.num_classes))
+        generator.latent_transforms.append(PrependReference(reference, networks.num_classes))
         generator.body = DropReference(generator.body, self.size)
 
 

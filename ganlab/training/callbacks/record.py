@@ -49,7 +49,7 @@ class LogScalars(Callback):
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         self.early.setdefault(WEIGHT, [float(largest_weight(module))])
         if trainer.is_global_zero:
-            # `logged` is saved in the summary, because `drop_after` removes the rows that tell it.
+            # `logged` is saved in the summary, because `drop_after` removes the rows from which it can be read.
             self.logged = max(self.file.last_step(), self.directory.summary().get("logged", 0))
             self.directory.write_summary(logged=self.logged)
             self.file.drop_after(module.game.run_step)
@@ -175,5 +175,5 @@ def player_of_loss(name: str, players: Collection[str]) -> str | None:
 
 @torch.no_grad()
 def largest_weight(module: nn.Module) -> Tensor:
-    """The largest absolute value of all weights, [] on their device; NaN if a weight is NaN."""
+    """The largest absolute value of all weights, a scalar on their device; NaN if a weight is NaN."""
     return nn.utils.get_total_norm(module.parameters(), torch.inf)
