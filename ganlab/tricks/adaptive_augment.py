@@ -25,7 +25,7 @@ class AdaptiveAugment(AugmentingTrick):
 
     stream = "adaptive_augment"
     needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.BOUNDARY_AT_ZERO})
-    saved_attributes = ("moves", "images")  # two counts; existing checkpoints have these names
+    saved_attributes = ("moves", "images")
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class AdaptiveAugment(AugmentingTrick):
         self.latest = nn.Buffer(torch.zeros(()))  # E sign(D(x)) in the discriminator's latest turn
         self.signs = nn.Buffer(torch.zeros(()))  # the sum of `latest` over the updates since p last changed
         self.global_batch_size = 0  # the number of real images in the discriminator's latest turn
-        self.moves = 0  # the number of the discriminator's updates
+        self.moves = 0  # the number of updates of the discriminator
         self.images = 0  # the number of real images since p last changed
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
