@@ -160,7 +160,7 @@ def condition_discriminator(networks: Networks, mode: DiscriminatorMode) -> None
     discriminator, num_classes = networks.discriminator, networks.num_classes
     assert num_classes is not None
     if mode == "projection":
-            discriminator.further_scores.append(Projection(num_classes, discriminator.num_features))
+        discriminator.further_scores.append(Projection(num_classes, discriminator.num_features))
         return
     layer, shape = input_layer(discriminator.body), networks.generator.shape
     size, num_added = None, num_classes  # one-hot vectors add one input of the layer for each class

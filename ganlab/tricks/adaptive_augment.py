@@ -40,7 +40,7 @@ class AdaptiveAugment(AugmentingTrick):
         self.latest = nn.Buffer(torch.zeros(()))  # E sign(D(x)) in the discriminator's latest turn
         self.signs = nn.Buffer(torch.zeros(()))  # the sum of `latest` over the updates since p last changed
         self.global_batch_size = 0  # the number of real images in the discriminator's latest turn
-        self.num_updates = 0  # the number of the discriminator's updates
+        self.num_updates = 0  # the number of updates of the discriminator
         self.images = 0  # the number of real images since p last changed
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:

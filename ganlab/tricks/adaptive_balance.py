@@ -62,8 +62,9 @@ class AdaptiveBalance(Trick):
         self.measured_step = -1  # the latest step in which the lead was measured
 
     def may_move(self, player: Player, step: int) -> bool:
-        # Before the first step the lead is NaN, so it is neither above nor below a threshold.
-        too_far_ahead = {"discriminator": self._lead() > self.high, "generator": self._lead() < self.low}
+        # Before the first step the lead is NaN, which is neither above nor below a threshold.
+        lead = self._lead()
+        too_far_ahead = {"discriminator": lead > self.high, "generator": lead < self.low}
         return not too_far_ahead.get(player, False)
 
     def _lead(self) -> float:

@@ -138,5 +138,5 @@ class PlayerTrick(Trick):
 
 
 def weight_scales(players: Iterable[Player]) -> frozenset[str]:
-    """The capabilities that a trick claims if it sets the scale of the weights of these players."""
+    """The claims of a trick that sets the scale of these players' weights; only one trick may set it."""
     return frozenset(Capability[f"{player.upper()}_WEIGHT_SCALE"] for player in players)

@@ -35,7 +35,7 @@ class GradientRegulariser(Trick):
     def __init__(self, name: str, weight: Schedule, every: Count):
         super().__init__()
         self.name, self.weight, self.every = name, weight, every
-        self.num_updates = 0  # of the discriminator, which does not move in every step
+        self.num_updates = 0  # the number of updates of the discriminator, at most one in each step
 
     @abstractmethod
     def penalty(self, turn: Turn) -> Tensor:

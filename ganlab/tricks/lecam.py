@@ -31,7 +31,7 @@ class LeCam(Trick):
         self.averages = nn.Buffer(torch.zeros(2))  # the average logit on real samples, and that on fakes
         # The averages including the batch of the current turn. They become `averages` after the update.
         self.latest = nn.Buffer(torch.zeros(2))
-        self.num_updates = 0  # updates of the discriminator
+        self.num_updates = 0  # the number of updates of the discriminator
 
     def terms(self, turn: Turn) -> Terms:
         real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)

@@ -37,9 +37,9 @@ class ReplayBuffer(Trick):
 
     def fakes(self, fake: Sample, turn: Turn) -> Sample:
         # This hook is called on the discriminator's turn only, so fakes need no gradient to the generator.
-        x, classes = fake.x.detach(), fake.condition
-        if classes is None:
-            classes = self.classes.new_zeros(len(x))  # stored, but not used
+        x = fake.x.detach()
+        # Zeros take the place of classes in a game without classes. They are stored, but not used.
+        classes = self.classes.new_zeros(len(x)) if fake.condition is None else fake.condition
         if self.stored < self.size:
             rows = torch.arange(self.stored, self.size, device=x.device)[: len(x)]
             self._pending = rows, x[: len(rows)], classes[: len(rows)]

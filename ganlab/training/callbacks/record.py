@@ -49,7 +49,7 @@ class LogScalars(Callback):
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         self.early.setdefault(WEIGHT, [float(largest_weight(module))])
         if trainer.is_global_zero:
-            # `logged` is saved in the summary, because `drop_after` removes the rows from which it can be read.
+            # `logged` is saved in the summary, because `drop_after` removes the rows that contain it.
             self.logged = max(self.file.last_step(), self.directory.summary().get("logged", 0))
             self.directory.write_summary(logged=self.logged)
             self.file.drop_after(module.game.run_step)
