@@ -8,7 +8,7 @@ summary.json     status, steps, images, seconds, metrics with their protocol, se
 samples/         pictures from the same latents, named by step
 checkpoints/     last.ckpt, previous.ckpt, best.ckpt: written under another name, then renamed
 
-This module is in config/, because commands that use a run first build objects from its config.yaml.
+This module is in config/, the lowest folder that needs it: objects are built from the config of a run.
 """
 
 import errno

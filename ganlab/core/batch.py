@@ -1,4 +1,4 @@
-"""Samples, what goes with them, and the data and verdicts of a step."""
+"""Samples with their conditions and codes, the batch of a step, and verdicts on samples."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class ConditionSpec:
     vectors to one vector.
 
     Args:
-        kind: `class`: int64 [B]; `image`: float32 [B, *shape], in the range of the samples, which is moved
-            and mirrored together with the sample; `vector`: float32 [B, *shape].
+        kind: `class`: int64 [B]; `image`: float32 [B, *shape], in the range of the samples; it is moved and
+            mirrored together with its sample. `vector`: float32 [B, *shape].
         shape: the shape of one condition, (C, H, W) or (E,); () for classes.
         num_classes: the number of classes; None for images and vectors.
         paired: whether the real sample is the right output for its condition, as in paired image translation.
@@ -63,7 +63,7 @@ class ConditionSpec:
 
 
 class Sample(NamedTuple):
-    """A sample in the sense of statistics: a batch of B samples, and what goes with each of them."""
+    """A batch of B samples, and what goes with each. In statistics, the whole batch is called a sample."""
 
     x: Tensor  # [B, ...]
     condition: Tensor | None = None  # classes [B], images [B, C, H, W] or vectors [B, E]

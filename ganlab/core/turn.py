@@ -27,8 +27,8 @@ COMPUTED_FROM: dict[str, set[str]] = {
     "posterior": {"asked", "encoder"},
     "code": {"posterior"},
     "decoded": {"code", "asked", "generator"},
-    # Tricks may change the inputs of the discriminator for one player only. `real` and `fake` are missing
-    # here, because each verdict in the list is stored with its `Sample`, and is used for no other.
+    # Tricks may change the inputs of the discriminator for one player only. A change of `real` or `fake`
+    # makes no verdict stale, because each verdict belongs to one `Sample` object, and is used for no other.
     "verdicts": {"discriminator", "player"},
     "targets": {"verdicts", "real", "fake", "player"},  # tricks may change targets for one player only
 }
@@ -62,7 +62,7 @@ class Turn:
             (samples, condition) to a verdict, and the encoder samples to codes.
         tricks: the tricks whose hooks change latents, fakes, inputs and targets.
         random: the random streams of this step.
-        objective: the objective, which may show other samples as real and as fake; None: it does not.
+        objective: the objective, which may replace the samples that are seen as real or as fake; None: none.
         differentiates_inputs: whether a trick takes gradients with respect to the real and fake samples.
         is_joint: whether the discriminator judges a sample together with its code.
         is_unrolled: whether the discriminator has weights of a trial update, which will be undone. A trick
@@ -79,8 +79,8 @@ class Turn:
     differentiates_inputs: bool = False
     is_joint: bool = False
     is_unrolled: bool = False
-    asked: Tensor | None = field(init=False)  # the conditions for which the generator is asked
-    # The turn from which `seen_by` and `detached` made this one, whose codes it takes.
+    asked: Tensor | None = field(init=False)  # the conditions that the generator gets
+    # The turn of which this one is a view, made by `seen_by` or `detached`. Its codes are used here.
     origin: Turn | None = field(init=False, default=None)
     is_detached: bool = field(init=False, default=False)  # whether `detached` made this turn
 
@@ -221,10 +221,15 @@ class Turn:
         return view
 
     def _view(self, player: Player, **shared: Any) -> Turn:
+        """The turn of another player on the same step.
+
+        It has the same real samples, latents and codes, and what `shared` gives. Fakes and targets are
+        computed again, because tricks may change them for one player only.
+        """
         view = self.replace(player=player, real=self.real, **shared)
         view.origin = self
         if self.is_joint:
-            del view.__dict__["real"]  # whether its code is a constant depends on the player
+            del view.__dict__["real"]  # computed again: only the discriminator sees constant codes
         return view
 
     def replace(self, **changes: Any) -> Self:

@@ -140,7 +140,7 @@ class LocalProcesses:
     def wait_for_lost_process(self) -> str | None:
         """A message about a process that has died; None if all are alive after half a second.
 
-        This method waits so long because the death of a process cannot be seen at once.
+        It waits that long because the death of a process cannot be seen at once.
         """
         for _ in range(10 if self.processes else 0):
             for rank, process in enumerate(self.processes, start=1):

@@ -34,8 +34,8 @@ class AdaptiveBalance(Trick):
     low, high: the thresholds of the lead. null disables a threshold.
     """
 
-    # Trick unrolled calls the tricks before it in its unrolled steps too. This trick comes after it, so the
-    # lead is measured in the actual step only.
+    # The trick `unrolled` also calls the tricks that precede it in its trial updates. This trick follows
+    # `unrolled`, so the lead is measured in the actual step only.
     order = Order.LAST
     claims = frozenset({Capability.MOVE_CONTROL})
 
