@@ -116,7 +116,7 @@ class Trick(nn.Module):
         return {}
 
     def presented(self, name: str, network: nn.Module) -> nn.Module:
-        """Replaces a network for use outside of training, such as the generator from which samples are drawn."""
+        """Replaces a network for use outside of training, such as the generator of samples."""
         return network
 
     def get_extra_state(self) -> dict[str, Any]:
