@@ -32,9 +32,9 @@ def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, dict[st
     """
     # The setting `of` is the path of a source or a list of paths, as in "compare of=[run_a,run_b]".
     paths = [cfg.of] if isinstance(cfg.of, str) else list(cfg.of)
-    are_two_or_more_distinct = len(paths) > 1 and len(set(paths)) == len(paths)
+    has_distinct_paths = len(paths) > 1 and len(set(paths)) == len(paths)
     reason, remedy = "needs two or more runs or files, each once", "set 'of=[<run or file>,<run or file>]'"
-    require(are_two_or_more_distinct, reason, remedy, key="of", value=paths)
+    require(has_distinct_paths, reason, remedy, key="of", value=paths)
     sources = {str(path): read_records(Path(path).expanduser()) for path in paths}
     values, remarks = common_values_and_remarks(sources, set(cfg.ignore))
     table = Table("", box=None, pad_edge=False)

@@ -99,11 +99,11 @@ class Game(nn.Module):
             require(can_encode, reason, "choose another stage", "code_of")
         # The conditions of samples for which none are given; None: classes in turn, anything else is refused.
         self.conditions: Callable[[int], Tensor] | None = None
-        # The number of steps of the run so far, in which `GameModule` counts the steps of all its games.
+        # `GameModule` counts here: the number of steps of all games of the run so far.
         self.run_step = 0
 
     def presented(self, name: str) -> Any:
-        """The network that is used outside of training: that of the game, or a trick's copy of it."""
+        """The network of this name for use outside of training: that of the game, or a trick's copy."""
         return self.tricks.presented(name, self.networks[name])
 
     @property
@@ -120,7 +120,7 @@ class Game(nn.Module):
         """The trainable parameters that a player updates, without the parts that belong to another player."""
         owners: dict[nn.Parameter, Player] = {}
         paths = [(path, owner) for owner, paths in self.players.items() for path in paths]
-        for path, owner in sorted(paths, key=lambda pair: pair[0].count(".")):  # parts after their networks
+        for path, owner in sorted(paths, key=lambda pair: pair[0].count(".")):  # a part overrides its network
             owners |= dict.fromkeys(self.get_submodule(path).parameters(), owner)
         return [weight for weight, owner in owners.items() if owner == player and weight.requires_grad]
 
@@ -174,7 +174,7 @@ class Game(nn.Module):
         Raises:
             ConfigError: there is no discriminator, or it has no class head.
         """
-        if self.discriminator is None or self.discriminator.classes is None:  # `classes` is the class head
+        if self.discriminator is None or self.discriminator.class_head is None:
             remedy = "add trick=semi_supervised or trick=auxiliary_classifier, or choose another metric"
             raise ConfigError("the game has no discriminator that classifies", remedy)
         return self.presented("discriminator")

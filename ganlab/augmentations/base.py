@@ -1,6 +1,6 @@
 """Base class of random image augmentations, which apply each transform with probability p.
 
-A trick of the group `trick` applies them. Its setting `range` tells them the range of the data.
+Tricks such as `adaptive_augment` apply them. The setting `range` of the trick is the range of the data.
 """
 
 from abc import ABC, abstractmethod
@@ -81,11 +81,11 @@ class Augmentation(ABC):
         """Whether any transform can change images with this number of channels."""
 
     @abstractmethod
-    def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream: str) -> Tensor:
+    def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream_prefix: str) -> Tensor:
         """Transforms images [B, C, H, W]. Images without a transform stay unchanged, bit for bit.
 
         Args:
             p: the probability of each transform, a scalar; values above 1 act as 1.
             span: the range of the data.
-            stream: the prefix of the names of the random streams in `random`.
+            stream_prefix: the start of the names of the random streams in `random`.
         """

@@ -30,12 +30,12 @@ class Corruption(Augmentation):
 
     def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream: str) -> Tensor:
         # All four numbers are drawn even if one transform is disabled, so that the other keeps its numbers.
-        chance_noise, chance_cutout, row, column = random.uniform(f"{stream}/corruption", len(x), 4).T
+        u_noise, u_cutout, row, column = random.uniform(f"{stream}/corruption", len(x), 4).T
         if self.noise:
             std = random.normal(f"{stream}/corruption", len(x)).abs() * self.noise * span.half_width
             noise = random.normal(f"{stream}/noise", *x.shape)
-            x = x + per_image(std * (chance_noise < p)) * noise
+            x = x + per_image(std * (u_noise < p)) * noise
         if self.cutout:
-            side = self.cutout * (chance_cutout < p)
+            side = self.cutout * (u_cutout < p)
             x = fill_rectangle(x, row, column, side, fill=span.middle)
         return x

@@ -58,7 +58,7 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed_by_user: bool
     Raises:
         ConfigError: the config builds something that is neither listed, trusted nor signed.
     """
-    is_list = not isinstance(trust, str | int | float | None)
+    is_list = not isinstance(trust, str | int | float | None)  # it may be a list of OmegaConf
     is_valid = is_list and all(isinstance(name, str) and name for name in trust)
     require(is_valid, "must be a list of packages", "give, for example, trust=[my_package]", "trust", trust)
     trusted_prefixes = tuple(f"{package}." for package in trust)
@@ -74,7 +74,7 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed_by_user: bool
         if signed_by_user or (target in allowed_targets() and in_its_group):
             continue
         package = target.split(".")[0]
-        # The list has all objects of these packages that runs use, so the remedy for others is not `trust`.
+        # For these packages the list is complete, so an unlisted object is no reason to trust the package.
         is_listed_package = package in {"ganlab", "pytorch_lightning", "torch"} | sys.stdlib_module_names
         allow = f"if you know where this run comes from, allow it by trust=[{package}]"
         remedy = REMOVE if is_listed_package else allow

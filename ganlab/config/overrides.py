@@ -15,8 +15,8 @@ from ganlab.config.setting_types import SETTING_TYPES, constructor_parameters
 from ganlab.core.errors import UNSET, ConfigError
 
 PARSER = OverridesParser.create()
-# Keys that start like this may be new, because every entry of these mappings is used. The last prefix has no
-# dot, so that the mapping model.encoder itself may be new, too.
+# These mappings take entries of any name, so a key that starts like this need not exist yet. The last prefix
+# has no dot, so that the mapping model.encoder itself may be new, too.
 OPEN_PREFIXES = ("trick.", "metric.", "logger.", "stages.", "clip.", "initial.", "model.encoder")
 SYNONYMS = {  # names of settings in other programs, and the settings of ganlab that the user may mean
     **dict.fromkeys(("epochs", "epoch", "iterations", "iters", "max_steps", "kimg"), ("steps", "images")),
@@ -48,9 +48,10 @@ def quote_override(argument: str, is_sweep: bool = False) -> str:
         return argument
     annotation = SETTING_TYPES.get(key.lstrip("+"))
     if annotation in (list[str], str | list[str]) and text.startswith("[") and text.endswith("]"):
-        # In a list, round brackets belong to a word. In a sweep, they may be those of a call, as in range(3).
+        # Round brackets are part of a word in a list, so they are not among `brackets`. In a sweep they may
+        # be those of a call, as in range(3).
         return f"{key}=[{quote_list(text[1:-1], brackets='[]{}')}]"
-    if annotation in (str | None, str | list[str]):
+    if annotation in (str | None, str | list[str]):  # no setting is annotated with `str` alone
         return f"{key}={quote_list(text) if is_sweep and ',' in text else quote_if_needed(text)}"
     for override in (argument, f"{key}={quote(text)}"):  # the first that Hydra can read, if any
         with suppress(HydraException):
@@ -100,7 +101,7 @@ def unknown_key_error(
 
     Args:
         overrides: the overrides of the command line.
-        base: the config with only those overrides applied that select options of groups.
+        base: the config after the choices of group options, before all other overrides.
         list_options: returns the names of the options of a group; [] if there is no such group.
     """
     parsed = PARSER.parse_overrides(list(overrides))
@@ -117,7 +118,7 @@ def unknown_key_error(
         may_be_new = accepts_key(base, key) if key in added else key.startswith(added_prefixes)
         if not (may_be_new or key.startswith("hydra") or has_key(base, key)):
             remedy = remedy_for_unknown(key, base, list_options)
-            return ConfigError("there is no such setting", remedy, key, value_as_typed(override))
+            return ConfigError("there is no such setting", remedy, key, value_text(override))
     return None
 
 
@@ -131,10 +132,10 @@ def unknown_option_error(override: Override, known: list[str]) -> ConfigError | 
         return None
     nearest = get_close_matches(unknown, known, n=1, cutoff=0.5)
     remedy = "choose " + ", or ".join([*nearest, f"one of {', '.join(known)}"])
-    return ConfigError(f"there is no such {group}", remedy, group, value_as_typed(override))
+    return ConfigError(f"there is no such {group}", remedy, group, value_text(override))
 
 
-def value_as_typed(override: Override) -> Any:
+def value_text(override: Override) -> Any:
     """The value of an override as it was typed."""
     _, equals, value = str(override.input_line).partition("=")
     return value if equals else UNSET

@@ -8,7 +8,7 @@ summary.json     status, steps, images, seconds, metrics with their protocol, se
 samples/         pictures from the same latents, named by step
 checkpoints/     last.ckpt, previous.ckpt, best.ckpt: written under another name, then renamed
 
-This module is in config/, because commands that use a run first build objects from its config.yaml.
+This module is in config/, the lowest folder that needs it: objects are built from the config of a run.
 """
 
 import errno
@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from ganlab.config.allowlist import check_trust, signature
 from ganlab.config.checkpoint_file import read_checkpoint
 from ganlab.config.overrides import shell_override
-from ganlab.config.saved_config import FORMAT, RESTORE, parse_saved_config, validated_saved_config
+from ganlab.config.saved_config import FORMAT, RESTORE_REMEDY, parse_saved_config, validated_saved_config
 from ganlab.core.errors import ConfigError, error_message, require
 from ganlab.filesystem import Lock, read_regular_file, write_atomically
 
@@ -149,7 +149,8 @@ class RunDirectory:
         if self.made_by_user and (new_signature := signature(self.written_config)):
             # The signatures are written before the config, which is replaced at the end of this method. Until
             # then, config.yaml has its old content, so the signature of that content is kept. It is the first
-            # one in the file, unless a process died between the two writes.
+            # one in the file. If an earlier process died between the two writes, the first one is that of a
+            # config that was never written. Then, until the end of this method, the old config is unsigned.
             old_signatures = self._read_text("signature").split()[:1]
             write_atomically(self.path / "signature", "\n".join([new_signature, *old_signatures]) + "\n")
         write_atomically(self.config_file, text)
@@ -166,7 +167,9 @@ class RunDirectory:
         try:
             content = read_regular_file(self.config_file, MAX_CONFIG_BYTES)
         except OSError as error:
-            raise ConfigError(f"{self.config_file} cannot be read ({error.strerror})", RESTORE) from error
+            raise ConfigError(
+                f"{self.config_file} cannot be read ({error.strerror})", RESTORE_REMEDY
+            ) from error
         signatures = self._read_text("signature").split()
         return content, bool(signatures) and signature(content) in signatures
 
@@ -193,7 +196,7 @@ class RunDirectory:
         except ConfigError as error:
             raise ConfigError(f"{self.config_file} {error.reason}", error.remedy) from error.__cause__
         except Exception as error:  # yaml raises many kinds
-            raise ConfigError(f"{self.config_file} cannot be read", RESTORE) from error
+            raise ConfigError(f"{self.config_file} cannot be read", RESTORE_REMEDY) from error
         check_trust(cfg, self.trust, self.made_by_user or content == self.written_config)
         return cfg
 

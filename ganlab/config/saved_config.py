@@ -15,7 +15,7 @@ REQUIRED_GROUPS = sorted(key for key, kind in SETTING_TYPES.items() if kind is d
 # The largest number of events of the parser (see `parse_saved_config`), and the deepest nesting of values.
 MAX_EVENTS, MAX_DEPTH = 50_000, 40
 PATH_TAG = "tag:yaml.org,2002:python/object/apply:pathlib."  # the one allowed tag: a setting may be a Path
-RESTORE = "restore it, or start a new run"
+RESTORE_REMEDY = "restore it, or start a new run"
 
 
 def parse_saved_config(content: bytes) -> Any:
@@ -36,7 +36,7 @@ def parse_saved_config(content: bytes) -> Any:
         unsafe = getattr(event, "anchor", None) or (tag and not tag.startswith(PATH_TAG)) or "${" in value
         if unsafe or depth > MAX_DEPTH or number > MAX_EVENTS:
             reason = "has an alias, a tag or an interpolation, or is too large or too deeply nested,"
-            raise ConfigError(f"{reason} in line {event.start_mark.line + 1}", RESTORE)
+            raise ConfigError(f"{reason} in line {event.start_mark.line + 1}", RESTORE_REMEDY)
     return OmegaConf.create(text)
 
 
@@ -51,7 +51,7 @@ def validated_saved_config(cfg: Any, summary: Mapping[str, Any]) -> DictConfig:
         ConfigError: a group is missing, or this version does not read the format.
     """
     if not isinstance(cfg, DictConfig):
-        raise ConfigError("is not the config of a run", RESTORE)
+        raise ConfigError("is not the config of a run", RESTORE_REMEDY)
     saved_format = cfg.pop("format", None)
     missing = [name for name in REQUIRED_GROUPS if not isinstance(cfg.get(name), DictConfig)]
     # A file that lacks both the format and some groups is not the config of a run, and the error says so. For
@@ -65,8 +65,8 @@ def validated_saved_config(cfg: Any, summary: Mapping[str, Any]) -> DictConfig:
         raise ConfigError(reason, f"use {writer} for this run, or start a new one")
     if missing:
         value = format_value(cfg.get(missing[0]))
-        raise ConfigError(f"is not the config of a run: {missing[0]}={value}", RESTORE)
+        raise ConfigError(f"is not the config of a run: {missing[0]}={value}", RESTORE_REMEDY)
     names = cfg.get("class_names") or []
     if not isinstance(names, list | ListConfig) or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"has class_names={names}, which must be strings", RESTORE)
+        raise ConfigError(f"has class_names={names}, which must be strings", RESTORE_REMEDY)
     return cfg

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, Unpack, get_args,
 
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.core.errors import UNSET, ConfigError, format_value, require
+from ganlab.core.errors import UNSET, ConfigError, format_value
 from ganlab.core.validation import Count, NonEmpty, Whole, describe_interval, in_interval, is_integer
 
 PATHS = (
@@ -96,11 +96,11 @@ def check_arguments(node: Any) -> None:
             key = f"{parent}.{name}".lstrip(".")
             if name in parameters.types:
                 annotation = parameters.types[name]
-                # The second condition is true if the parameter accepts strings: "" stands for any string.
-                lacks_quotes = isinstance(value, int | float) and matches("", annotation)
-                remedy = f"""to give a string that looks like a number, quote it: '{key}="{value}"'"""
-                reason = f"must be {describe_type(annotation)}"
-                require(matches(value, annotation), reason, remedy if lacks_quotes else "", key, value)
+                if not matches(value, annotation):
+                    accepts_strings = matches("", annotation)
+                    quoted = f"""to give a string that looks like a number, quote it: '{key}="{value}"'"""
+                    remedy = quoted if accepts_strings and isinstance(value, int | float) else ""
+                    raise ConfigError(f"must be {describe_type(annotation)}", remedy, key, value)
             elif not parameters.accepts_any and not str(name).startswith("_"):
                 near = get_close_matches(str(name), parameters.types, cutoff=0.5) or parameters.types
                 remedy = f"choose from {', '.join(near)}" if near else "remove it"

@@ -93,7 +93,10 @@ def stage_configs(cfg: DictConfig) -> Iterator[tuple[str | None, DictConfig]]:
 
 
 def standalone_config(settings: dict[str, Any], stages: dict[str, Any]) -> DictConfig:
-    """The config of a game without stages. With `code_of`, its data are the codes of that stage's encoder."""
+    """The config of a game without stages.
+
+    If `code_of` names a stage, the data are the codes of its encoder. A code has the shape of a latent.
+    """
     if settings["code_of"] is not None:
         model = stages[settings["code_of"]]["model"]
         codes = {"shape": [model["generator"]["latent_dim"]], "range": model["encoder"].get("code_range")}

@@ -1,4 +1,4 @@
-"""Samples, what goes with them, and the data and verdicts of a step."""
+"""Samples with their conditions and codes, the batch of a step, and verdicts on samples."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ ConditionKind = Literal["class", "image", "vector"]
 class ConditionSpec:
     """What a condition is. The data declare it, and networks are built for it.
 
-    A condition is one tensor. Several images are the channels of one image, and several vectors one vector.
+    A condition is one tensor: several images are concatenated to the channels of one image, and several
+    vectors to one vector.
 
     Args:
-        kind: `class`: int64 [B]; `image`: float32 [B, *shape], in the range of the samples, which is moved
-            and mirrored together with the sample; `vector`: float32 [B, *shape].
+        kind: `class`: int64 [B]; `image`: float32 [B, *shape], in the range of the samples; it is moved and
+            mirrored together with its sample. `vector`: float32 [B, *shape].
         shape: the shape of one condition, (C, H, W) or (E,); () for classes.
         num_classes: the number of classes; None for images and vectors.
-        paired: whether a real sample is the answer to its own condition, as in a translation from pairs. Only
-            then may a loss compare a generated sample with the real one.
+        paired: whether the real sample is the right output for its condition, as in paired image translation.
+            Only then may a loss compare a generated sample with the real one.
         names: the names of the classes, or of the channels, such as ("known", "mask").
 
     Raises:
@@ -75,7 +76,7 @@ class ConditionSpec:
 
 
 class Sample(NamedTuple):
-    """A sample in the sense of statistics: a batch of B samples, and what goes with each of them."""
+    """A batch of B samples, and what goes with each. In statistics, the whole batch is called a sample."""
 
     x: Tensor  # [B, ...]
     condition: Tensor | None = None  # classes [B], images [B, C, H, W] or vectors [B, E]
@@ -99,7 +100,7 @@ class Verdict(NamedTuple):
     logits: Tensor  # [B], or [B, h, w] over patches
     features: Tensor  # [B, F]
     class_logits: Tensor | None = None  # [B, K], if the discriminator has a classifier head
-    codes: Tensor | None = None  # [B, S latent_dim], if a head of the discriminator infers latents
+    codes: Tensor | None = None  # [B, num_outputs], if a head infers latents
 
 
 class Targets(NamedTuple):

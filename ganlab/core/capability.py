@@ -34,8 +34,8 @@ class Capability(StrEnum):
     VERDICT_PER_SAMPLE = "verdicts on single samples"  # trick packing has verdicts on packs of samples
 
 
-# The capabilities that a game has by default. `Game` adds those of its objective and of labels, and removes
-# those that settings exclude, for example LABELLED_BATCH if the setting data.labelled is not given.
+# The capabilities that a game has by default. `Game` adds those that its objective and its data provide, and
+# removes those that its settings exclude, for example LABELLED_BATCH if data.labelled is not given.
 BASE_CAPABILITIES = frozenset(Capability) - {
     Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.BOUNDARY_AT_ZERO, Capability.TARGETS,
     Capability.NON_NEGATIVE_LOSSES, Capability.LOSS_PER_FAKE, Capability.ZERO_SUM, Capability.LABELS,

@@ -27,8 +27,8 @@ COMPUTED_FROM: dict[str, set[str]] = {
     "posterior": {"asked", "encoder"},
     "code": {"posterior"},
     "decoded": {"code", "asked", "generator"},
-    # Tricks may change the inputs of the discriminator for one player only. `real` and `fake` are missing
-    # here, because each verdict in the list is stored with its `Sample`, and is used for no other.
+    # Tricks may change the inputs of the discriminator for one player only. A change of `real` or `fake`
+    # makes no verdict stale, because each verdict belongs to one `Sample` object, and is used for no other.
     "verdicts": {"discriminator", "player"},
     "targets": {"verdicts", "real", "fake", "player"},  # tricks may change targets for one player only
 }
@@ -62,7 +62,7 @@ class Turn:
             (samples, condition) to a verdict, and the encoder samples to codes.
         tricks: the tricks whose hooks change latents, fakes, inputs and targets.
         random: the random streams of this step.
-        objective: the objective, which may show other samples as real and as fake; None: it does not.
+        objective: the objective, which may replace the samples that are seen as real or as fake; None: none.
         differentiates_inputs: whether a trick takes gradients with respect to the real and fake samples.
         is_joint: whether the discriminator judges a sample together with its code.
         is_unrolled: whether the discriminator has weights of a trial update, which will be undone. A trick
@@ -79,8 +79,8 @@ class Turn:
     differentiates_inputs: bool = False
     is_joint: bool = False
     is_unrolled: bool = False
-    asked: Tensor | None = field(init=False)  # the conditions for which the generator is asked
-    # The turn from which `seen_by` and `detached` made this one, whose codes it takes.
+    asked: Tensor | None = field(init=False)  # the conditions that the generator gets
+    # The turn of which this one is a view, made by `seen_by` or `detached`. Its codes are used here.
     origin: Turn | None = field(init=False, default=None)
     is_detached: bool = field(init=False, default=False)  # whether `detached` made this turn
 
@@ -88,8 +88,8 @@ class Turn:
         self.asked = self.batch.real.condition
 
     @property
-    def judges(self) -> bool:
-        """Whether this is the turn of the discriminator; every other player wants its verdict changed."""
+    def of_discriminator(self) -> bool:
+        """Whether this is the turn of the discriminator, which minimises its own loss on its verdicts."""
         return self.player == "discriminator"
 
     @property
@@ -109,7 +109,7 @@ class Turn:
         """
         sample = self.batch.real
         if self.is_joint:
-            sample = sample._replace(code=self.code.detach() if self.judges else self.code)
+            sample = sample._replace(code=self.code.detach() if self.of_discriminator else self.code)
         if self.objective is not None:
             sample = self.objective.shown_as_real(sample, self)
         return as_leaf(sample) if self.differentiates_inputs else sample
@@ -128,17 +128,17 @@ class Turn:
     @cached_property
     def fake(self) -> Sample:
         """The samples that are judged as fake: `generated`, or what tricks have exchanged them for."""
-        if not self.judges:
+        if not self.of_discriminator:
             return self.generated
         fake = self.tricks.apply_hook("fakes", self.generated, self)
         return as_leaf(fake) if self.differentiates_inputs and not fake.x.requires_grad else fake
 
     @cached_property
     def posterior(self) -> Tensor:
-        """What the encoder infers about the latents of the real samples, [B, S latent_dim]."""
+        """What the encoder infers about the latents of the real samples, [B, num_outputs]."""
         if self.origin is not None:
             return self.origin.posterior
-        with torch.set_grad_enabled(not self.judges):
+        with torch.set_grad_enabled(not self.of_discriminator):
             return at_least_float32(self.networks["encoder"](self.batch.real.x, self.asked))
 
     @cached_property
@@ -191,7 +191,7 @@ class Turn:
 
     def _generate(self, latent: Tensor) -> Sample:
         # `latent` was computed before this block, so that hooks on latents can compute gradients.
-        with torch.set_grad_enabled(not self.judges):
+        with torch.set_grad_enabled(not self.of_discriminator):
             sample = Sample(self.generator(latent, self.asked), self.asked, latent)
             return sample if self.objective is None else self.objective.shown_as_fake(sample, self)
 
@@ -221,10 +221,15 @@ class Turn:
         return view
 
     def _view(self, player: Player, **shared: Any) -> Turn:
+        """The turn of another player on the same step.
+
+        It has the same real samples, latents and codes, and what `shared` gives. Fakes and targets are
+        computed again, because tricks may change them for one player only.
+        """
         view = self.replace(player=player, real=self.real, **shared)
         view.origin = self
         if self.is_joint:
-            del view.__dict__["real"]  # whether its code is a constant depends on the player
+            del view.__dict__["real"]  # computed again: only the discriminator sees constant codes
         return view
 
     def replace(self, **changes: Any) -> Self:

@@ -21,7 +21,7 @@ ValueRange = tuple[float, float] | None  # the smallest and the largest element 
 
 
 def is_integer(value: object) -> TypeGuard[int]:
-    """Whether a value is an integer, which may be negative; a boolean is none."""
+    """Whether a value is an integer, which may be negative; a boolean is not one."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 

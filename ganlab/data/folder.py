@@ -37,9 +37,8 @@ class Folder(Data):
         background: the colour behind transparent pixels, a name or #rrggbb.
         white: the value that is white in files of more than 8 bits.
         on_corrupt: `error` refuses unreadable files by name. `skip` uses the next readable file instead of an
-            unreadable one, and appends the path of the unreadable one to `skipped` when it is read. With
-            `skip`, files without the suffix of an image are ignored, and their paths are appended when the
-            folder is listed.
+            unreadable one, and ignores files without the suffix of an image. The paths of both kinds of file
+            are appended to `skipped`.
         in_memory: whether images are held in memory; this changes no batch. `auto` holds them if they take at
             most `memory_limit` bytes.
         memory_limit: the limit of `in_memory=auto` in bytes, for all splits together.

@@ -80,7 +80,11 @@ def open_image(file: Path) -> Iterator[Image.Image]:
 
 
 def resource_error(subject: str, error: BaseException) -> ConfigError:
-    """The error that a file, or "images", cannot be read for lack of memory, open files or processes."""
+    """The error about a lack of memory, open files or processes.
+
+    Args:
+        subject: what cannot be read: the path of a file, or the word "images".
+    """
     remedy = "lower data.num_workers, or raise the limit of files, processes or memory (ulimit -n, -u, -v)"
     return ConfigError(f"{subject} cannot be read ({error_message(error)})", remedy)
 
@@ -168,7 +172,7 @@ def _warn_if_dark(high: int, spec: ImageSpec, file: Path, warnings: dict[str, st
     if 0 < high <= spec.white // 4:
         warnings["dark"] = (
             f"the largest value of {file} is {high:,} of {spec.white:,}, so the image is dark: scale such "
-            "files, or, if they are grey and a run reads them, set data.white to their white, perhaps "
+            "files, or, in a run on grey files, set data.white to the value that is white in them, perhaps "
             f"{2 ** high.bit_length() - 1}"
         )
 

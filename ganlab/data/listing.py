@@ -75,13 +75,13 @@ def list_images(folder: Path, classes: list[str], skipped: list[str] | None) -> 
     if not set(names) <= set(classes) or (classes and not names):
         raise ConfigError(f"the classes of {folder} differ from those of training", "make them equal")
     visited: set[Path] = set()
+    # A folder with sub-folders contains no images itself. It is read all the same: its other files are
+    # skipped or refused, and it counts as visited, so that no link to it is followed.
     images_of_folder = {folder: read_folder(folder, visited, skipped, deep=False)}
     if names:
-        # `folder` itself contains no images. It has been read all the same: its other files are skipped or
-        # refused, and it counts as visited, so that no link to it is followed.
         images_of_folder = {folder / name: read_folder(folder / name, visited, skipped) for name in names}
     for path, images in images_of_folder.items():
-        reason = f"{path} contains no images ({' '.join(SUFFIXES)}), or only some found in a different folder"
+        reason = f"{path} contains no images ({' '.join(SUFFIXES)}), or only in links to folders read before"
         require(images, reason, "add some, or remove the folder")
     files = list(chain(*images_of_folder.values()))
     if not names:

@@ -41,7 +41,7 @@ class Source(ABC):
 
     @abstractmethod
     def fingerprint_parts(self) -> Iterator[Tensor | str]:
-        """What `Data.fingerprint` hashes: all samples and labels; of files, only a part of what they hold."""
+        """What `Data.fingerprint` hashes: all samples and labels, but of files only a part."""
 
 
 class InMemory(Source):

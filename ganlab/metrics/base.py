@@ -35,7 +35,7 @@ class SampleMetric(ABC):
     names: tuple[str, ...]  # the keys of `compute`, such as "fid/digits_train_1k"; final after `setup`
     higher_is_better: bool
     references: tuple[Split, ...] = ("train",)  # the splits whose real samples are passed to `update`
-    # The reference of which at most `evaluation.n_real` samples are passed; None: all samples of each are.
+    # The reference of which at most `evaluation.n_real` samples are passed; None: no reference is limited.
     subsampled_split: Split | None = None
     # A conditional game generates classes in the proportions of this split; None: any proportions will do.
     class_split: Split | None = None

@@ -112,7 +112,7 @@ shared_extractor = cache(CachedExtractor)
 
 @contextmanager
 def caching_features_on_disk() -> Iterator[None]:
-    """Lets all extractors use the cache on disk in a block, which extracts the same images in every run."""
+    """Lets all extractors use the cache on disk in a block that extracts the same images in every run."""
     CachedExtractor.uses_disk = True
     try:
         yield

@@ -103,7 +103,10 @@ class KernelDistance(StoringMetric):
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
         size, sizes = self.subset_size, {"real": n_real, "generated": n_fake}
-        reason, remedy = "a subset has as many samples of each kind", f"lower it to {min(n_real, n_fake)}"
+        reason, remedy = (
+            "a subset needs this many real and this many generated samples",
+            f"lower it to {min(n_real, n_fake)}",
+        )
         require_enough(size, sizes, reason, remedy, key=".subset_size", value=size)
 
     def values(self) -> tuple[float, ...]:
@@ -151,7 +154,7 @@ class InceptionScore(StoringMetric):
         if self.num_classes:
             needed_in_a_part = min(self.num_classes, ENOUGH_IN_A_PART)
             needed = self.splits * needed_in_a_part
-            reason = f"a split scores at most its size, so that {needed} samples are needed"
+            reason = f"a part of n samples scores at most n, so that {needed} samples are needed"
             possible_splits = n_fake // needed_in_a_part
             remedy = f"lower it to {possible_splits}" if possible_splits else "remove the metric"
             require_enough(needed, {"generated": n_fake}, reason, remedy, key=".splits", value=self.splits)

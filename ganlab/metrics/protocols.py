@@ -12,7 +12,7 @@ from ganlab.filesystem import read_regular_file
 MetricRecord = Mapping[str, Any]  # a value together with its protocol
 MetricRecords = dict[str, dict[str, Any]]  # records by the names of values
 MAX_VALUE = 1e308  # larger absolute values are refused, as infinity is
-EXTRAS_KEY = "beside"  # the key of a metric's `extras`, such as a standard deviation, in a record
+EXTRAS_KEY = "beside"  # in records, the key of a metric's `extras`, such as a standard deviation
 # The keys of a record that are not part of the protocol.
 RESULTS = {"value", "better", "step", EXTRAS_KEY, "floor", "floor_n", "floor_split"}
 MAX_BYTES = 1 << 20  # the largest size of a file of records

@@ -58,13 +58,13 @@ class ConditionalSequential(nn.Sequential, Conditioned):
 class Generator(nn.Module):
     """The generator: latents [B, latent_dim] and a condition -> samples [B, *shape].
 
-    Tricks change the generator before training: they append transforms to `latents`, replace layers of
-    `body`, and set `condition`. The names of layers, such as `latents`, are parts of keys in checkpoints.
+    Tricks change the generator before training: they append to `latent_transforms`, replace layers of
+    `body`, and set `condition`.
     """
 
     def __init__(self, body: ConditionalSequential, latent_dim: int, shape: tuple[int, ...], prior: Prior):
         super().__init__()
-        self.latents = InputTransforms()  # not latents, but a list of transforms, which latents pass first
+        self.latent_transforms = InputTransforms()  # before `body`
         self.body: nn.Module = body
         self.latent_dim, self.shape, self.prior = latent_dim, shape, prior
         self.condition: ConditionSpec | None = None  # what the generator is told; None: nothing
@@ -76,7 +76,7 @@ class Generator(nn.Module):
         return None if self.condition is None else self.condition.num_classes
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.body(*self.latents(latent, condition))
+        return self.body(*self.latent_transforms(latent, condition))
 
 
 class Encoder(nn.Module):
@@ -87,21 +87,20 @@ class Encoder(nn.Module):
 
     def __init__(self, body: ConditionalSequential, num_outputs: int):
         super().__init__()
-        self.inputs = InputTransforms()  # the transforms of samples, before `body`
+        self.input_transforms = InputTransforms()  # before `body`
         self.body: nn.Module = body
         self.num_outputs = num_outputs
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.body(*self.inputs(x, condition))
+        return self.body(*self.input_transforms(x, condition))
 
 
 class Discriminator(nn.Module):
     """The discriminator: samples [B, *shape] and a condition -> verdict.
 
-    A logit is the output of the layer `score`, plus the outputs of all layers in the list `scores`, which is
-    empty at first and does not contain `score`. Tricks change the network before training: they append
-    transforms to `inputs` or layers to `scores`, replace `score`, or set `classes` or `decoder`. The names of
-    layers, such as `inputs`, are parts of keys in checkpoints.
+    A logit is the output of the layer `score`, plus the outputs of all layers in `further_scores`, which is
+    empty at first. Tricks change the network before training: they append to `input_transforms` or to
+    `further_scores`, replace `score`, or set `class_head` or `decoder`.
 
     Args:
         body: the layers that map samples and condition to features [B, num_features].
@@ -110,25 +109,25 @@ class Discriminator(nn.Module):
 
     def __init__(self, body: ConditionalSequential, num_features: int, make_head: LayerFactory = nn.Linear):
         super().__init__()
-        self.inputs = InputTransforms()  # not samples, but a list of transforms, which samples pass first
+        self.input_transforms = InputTransforms()  # before `body`
         self.body: nn.Module = body
         self.num_features = num_features
         self.make_head = partial(make_head, num_features)  # number of outputs -> a layer on the features
         self.score: nn.Module = self.make_head(1)  # a layer, features -> [B, 1]
-        self.scores = nn.ModuleList()  # a list of further layers, (features, condition) -> [B] each
-        self.classes: nn.Module | None = None  # a layer, features -> class logits [B, K]
+        self.further_scores = nn.ModuleList()  # a list of further layers, (features, condition) -> [B] each
+        self.class_head: nn.Module | None = None  # a layer, features -> class logits [B, K]
         self.decoder: nn.Module | None = None  # a network, features -> samples; verdicts do not depend on it
         self.condition: ConditionSpec | None = None  # what the network was built for, if anything
         self.judges_patches = False  # whether the features are maps [B, num_features, h, w]
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
-        x, condition = self.inputs(x, condition)
+        x, condition = self.input_transforms(x, condition)
         features = self.body(x, condition)  # [B, num_features]
-        further_logits = (layer(features, condition) for layer in self.scores)  # [B] each
+        further_logits = (layer(features, condition) for layer in self.further_scores)  # [B] each
         logits = sum(further_logits, start=self.score(features).squeeze(1))  # [B], or [B, h, w]
         if self.judges_patches:
             return Verdict(logits, features.flatten(2).mean(2))
-        class_logits = None if self.classes is None else self.classes(features)
+        class_logits = None if self.class_head is None else self.class_head(features)
         return Verdict(logits, features, class_logits)
 
 

@@ -118,10 +118,10 @@ class KPlusOneLogit(nn.Module):
 
     def __init__(self, class_head: nn.Module):
         super().__init__()
-        self.classes = class_head  # existing checkpoints have the name `classes`
+        self.class_head = class_head
 
     def forward(self, features: Tensor) -> Tensor:
-        return torch.logsumexp(at_least_float32(self.classes(features)), 1, keepdim=True)
+        return torch.logsumexp(at_least_float32(self.class_head(features)), 1, keepdim=True)
 
 
 def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
@@ -138,9 +138,9 @@ def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
     assert num_classes is not None
     if mode == "concat":
         add_inputs(input_layer(generator.body), num_classes)
-        generator.latents.append(AppendVector(num_classes))  # `latents` lists the transforms of latents
+        generator.latent_transforms.append(AppendVector(num_classes))
     elif mode == "embedding":
-        generator.latents.append(MultiplyByVector(num_classes, generator.latent_dim))
+        generator.latent_transforms.append(MultiplyByVector(num_classes, generator.latent_dim))
     else:
         norms = (*BATCH_NORMS, VirtualNorm, nn.GroupNorm)
         replaced = replace_modules(generator.body, norms, lambda norm: ConditionalNorm(norm, num_classes))
@@ -160,8 +160,7 @@ def condition_discriminator(networks: Networks, mode: DiscriminatorMode) -> None
     discriminator, num_classes = networks.discriminator, networks.num_classes
     assert num_classes is not None
     if mode == "projection":
-        # `scores` lists the layers whose outputs are added to the logits.
-        discriminator.scores.append(Projection(num_classes, discriminator.num_features))
+        discriminator.further_scores.append(Projection(num_classes, discriminator.num_features))
         return
     layer, shape = input_layer(discriminator.body), networks.generator.shape
     size, num_added = None, num_classes  # one-hot vectors add one input of the layer for each class
@@ -171,4 +170,4 @@ def condition_discriminator(networks: Networks, mode: DiscriminatorMode) -> None
         num_added = 1 if isinstance(layer, nn.Conv2d) else size  # a convolution gets the vector as one plane
     add_inputs(layer, num_added)
     transform = AppendPlanes if isinstance(layer, nn.Conv2d) else AppendVector
-    discriminator.inputs.append(transform(num_classes, size))  # `inputs` lists the transforms of samples
+    discriminator.input_transforms.append(transform(num_classes, size))

@@ -38,5 +38,5 @@ def hidden_activations(discriminator: Discriminator, x: Tensor) -> list[Tensor]:
         for layer in discriminator.body.modules():
             if isinstance(layer, ACTIVATIONS):
                 hooks.enter_context(layer.register_forward_hook(record))
-        discriminator.body(*discriminator.inputs(x, None))
+        discriminator.body(*discriminator.input_transforms(x, None))
     return outputs

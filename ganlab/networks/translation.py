@@ -128,6 +128,6 @@ def patch(
     discriminator.judges_patches = True
     if condition is not None:
         discriminator.condition = condition
-        discriminator.inputs.append(AppendCondition())
+        discriminator.input_transforms.append(AppendCondition())
     discriminator.apply(initialise)
     return discriminator

@@ -44,11 +44,11 @@ def parametrise(layer: nn.Module, register: Callable[..., object], **settings: A
 def refuse_normalised_weights(network: nn.Module) -> None:
     """Refuses a network with a layer whose outputs do not depend on the norm of its weights.
 
-    Tricks call this about the networks that they change.
+    Tricks call this for the networks that they change.
 
     Raises:
-        ConfigError: there is such a layer. The key of the trick that calls is put in front of the message, so
-            the reason has no subject of its own.
+        ConfigError: there is such a layer. The message begins with the key of the trick, which is the subject
+            of the reason.
     """
     if any(isinstance(layer, NormalisedLinear) for layer in network.modules()):
         # model=improved, which salimans2016.py builds, is the only model with such layers.
@@ -75,7 +75,7 @@ def flat_weights(network: nn.Module) -> Tensor:
 
 @torch.no_grad()
 def set_singular_vectors(network: nn.Module) -> None:
-    """Sets the singular vectors that all spectral norms estimate to those of the current weights.
+    """Gives all spectral norms the singular vectors of the current weights.
 
     This is needed for weights that were not trained themselves, such as averages. With the singular vectors
     of other weights, spectral norm would underestimate the largest singular value.

@@ -14,8 +14,8 @@ from ganlab.training.build import build
 
 NUM_BINS = 240  # the number of intervals of the x axis
 # To compute the density of a generator's samples, the values of its latent are divided into NUM_CELLS cells.
-# The ends of the cells are quantiles of the levels sigmoid(t), for t at equal distances from -MAX_LOGIT to
-# MAX_LOGIT. So a probability of only 1e-7 is left out at each side.
+# The ends of the cells are the quantiles at the probabilities sigmoid(t), for t at equal distances from
+# -MAX_LOGIT to MAX_LOGIT. So a probability of only 1e-7 is left out at each side.
 NUM_CELLS, MAX_LOGIT = 4000, 16.0
 # Functions of the density p of the data and the density q of the generator, such as p / (p + q), are not
 # drawn where both p and q are lower than this density, per unit of the data.

@@ -95,7 +95,7 @@ def error_for_user(session: Session, error: BaseException) -> BaseException:
     if isinstance(error, ConfigError | Diverged | ProcessLost):
         # These errors arise in all processes, so a lost process is their consequence and not their cause.
         return error
-    if lost := session.local_processes.lost_process_message():
+    if lost := session.local_processes.wait_for_lost_process():
         return ProcessLost(lost)
     if session.trainer.world_size > 1 and is_lost_connection(error):
         session.stop.ignore_sigterm()  # torchrun sends it, and this process still has to print the error
@@ -151,7 +151,7 @@ def print_header(session: Session) -> None:
         "device": "{device}, threads: {threads}, processes: {processes}".format(**session.hardware)
         + f", precision: {cfg.trainer.precision}",
     }
-    print_table(escape_unprintable(str(session.directory.path)), lines | where_to_look(session))
+    print_table(escape_unprintable(str(session.directory.path)), lines | view_command(session))
 
 
 def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -> None:
@@ -171,7 +171,7 @@ def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -
         lines["skipped"] = f"{len(data.skipped)} files that are not images, {data.skipped[0]} first"
     if session.cfg.profile:
         lines["profile"] = f"{path / 'profile.txt'}, and profile.json for chrome://tracing or Perfetto"
-    lines |= {"samples": str(path / "samples"), "everything": str(path)} | where_to_look(session)
+    lines |= {"samples": str(path / "samples"), "everything": str(path)} | view_command(session)
     if status == "stopped":
         lines["resume"] = f"python -m ganlab.run {shell_override('resume', path)}"
     else:
@@ -191,10 +191,10 @@ def target_name(node: DictConfig, function: str = "") -> str:
     return str(node._target_).removesuffix(f".{function}").rpartition(".")[2]
 
 
-def where_to_look(session: Session) -> dict[str, str]:
+def view_command(session: Session) -> dict[str, str]:
     """The address of what each logger wrote, or the command that shows it; by the name of the logger."""
     loggers = zip(session.cfg.logger, session.trainer.loggers, strict=True)
-    return {str(name): text for name, logger in loggers if (text := getattr(logger, "where_to_look", None))}
+    return {str(name): text for name, logger in loggers if (text := getattr(logger, "view_command", None))}
 
 
 def print_table(title: str, lines: Mapping[str, str]) -> None:

@@ -130,7 +130,7 @@ class Phase:
         return self.game.turn(player, batch, random, self.step)
 
     def leading_turn(self, batch: Batch, *extra_key: str) -> Turn:
-        """The turn of the last player, from whose fakes the turns of all players are computed."""
+        """The turn of the player that moves last. The turns of all players are views of it."""
         *_, lead = self.game.players
         return self.turn(lead, batch, *extra_key)
 

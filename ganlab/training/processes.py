@@ -137,10 +137,10 @@ class LocalProcesses:
         if self.processes and dist.is_initialized():
             dist.destroy_process_group()  # the next job of a sweep creates its own
 
-    def lost_process_message(self) -> str | None:
+    def wait_for_lost_process(self) -> str | None:
         """A message about a process that has died; None if all are alive after half a second.
 
-        This method waits so long because the death of a process cannot be seen at once.
+        It waits that long because the death of a process cannot be seen at once.
         """
         for _ in range(10 if self.processes else 0):
             for rank, process in enumerate(self.processes, start=1):
@@ -151,7 +151,7 @@ class LocalProcesses:
         return None
 
     def _watch(self, on_process_lost: Callable[[str], None]) -> None:
-        while not (lost := self.lost_process_message()):
+        while not (lost := self.wait_for_lost_process()):
             if self.ended.wait(timeout=2):
                 return
         # This process waits, because a collective with a dead process usually fails by itself, and the run

@@ -25,7 +25,7 @@ class AdaptiveAugment(AugmentingTrick):
 
     stream = "adaptive_augment"
     needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.BOUNDARY_AT_ZERO})
-    saved_attributes = ("moves", "images")  # two counts; existing checkpoints have these names
+    saved_attributes = ("num_updates", "images")
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class AdaptiveAugment(AugmentingTrick):
         self.latest = nn.Buffer(torch.zeros(()))  # E sign(D(x)) in the discriminator's latest turn
         self.signs = nn.Buffer(torch.zeros(()))  # the sum of `latest` over the updates since p last changed
         self.global_batch_size = 0  # the number of real images in the discriminator's latest turn
-        self.moves = 0  # the number of the discriminator's updates
+        self.num_updates = 0  # the number of updates of the discriminator
         self.images = 0  # the number of real images since p last changed
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
@@ -48,7 +48,7 @@ class AdaptiveAugment(AugmentingTrick):
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
-        if turn.judges and not turn.is_unrolled:
+        if turn.of_discriminator and not turn.is_unrolled:
             mean_sign = at_least_float32(turn.on_real.logits.detach()).sign().mean()
             self.latest.copy_(mean_over_processes(mean_sign))
             self.global_batch_size = len(turn.real.x) * turn.random.world_size
@@ -57,10 +57,10 @@ class AdaptiveAugment(AugmentingTrick):
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
         if player != "discriminator":
             return
-        self.moves += 1
+        self.num_updates += 1
         self.images += self.global_batch_size
         self.signs.add_(self.latest)
-        if self.moves % self.interval == 0:
+        if self.num_updates % self.interval == 0:
             direction = (self.signs / self.interval - self.target).sign()
             self.p.add_(direction, alpha=self.images / (1000 * self.kimg)).clamp_(min=0)
             self.signs.zero_()

@@ -34,8 +34,8 @@ class AdaptiveBalance(Trick):
     low, high: the thresholds of the lead. null disables a threshold.
     """
 
-    # Trick unrolled calls the tricks before it in its unrolled steps too. This trick comes after it, so the
-    # lead is measured in the actual step only.
+    # The trick `unrolled` also calls the tricks that precede it in its trial updates. This trick follows
+    # `unrolled`, so the lead is measured in the actual step only.
     order = Order.LAST
     claims = frozenset({Capability.MOVE_CONTROL})
 
@@ -62,8 +62,9 @@ class AdaptiveBalance(Trick):
         self.measured_step = -1  # the latest step in which the lead was measured
 
     def may_move(self, player: Player, step: int) -> bool:
-        # Before the first step the lead is NaN, so it is neither above nor below a threshold.
-        too_far_ahead = {"discriminator": self._lead() > self.high, "generator": self._lead() < self.low}
+        # Before the first step the lead is NaN, which is neither above nor below a threshold.
+        lead = self._lead()
+        too_far_ahead = {"discriminator": lead > self.high, "generator": lead < self.low}
         return not too_far_ahead.get(player, False)
 
     def _lead(self) -> float:
@@ -80,7 +81,7 @@ class AdaptiveBalance(Trick):
             loss = torch.stack([at_least_float32(term.detach()).mean() for term in terms.values()]).sum()
             self.latest[0 if turn.player == "generator" else 1] = mean_over_processes(loss)
         # The generator's turn measures the lead only if the discriminator has skipped this step.
-        elif turn.judges or self.measured_step != turn.step:
+        elif turn.of_discriminator or self.measured_step != turn.step:
             lead = accuracy(turn) if self.measure == "accuracy" else ranking(turn)
             self.latest[0] = mean_over_processes(lead)
         self.measured_step = turn.step

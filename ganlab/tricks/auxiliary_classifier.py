@@ -32,13 +32,12 @@ class AuxiliaryClassifier(Trick):
         # Adds the class to the generator's inputs or norms, and returns the number of classes.
         num_classes = condition_generator(networks, self.generator_mode)
         discriminator = networks.discriminator
-        # `classes` is the head that predicts the class; existing checkpoints have this name.
-        discriminator.classes = discriminator.make_head(num_classes)
+        discriminator.class_head = discriminator.make_head(num_classes)
 
     def terms(self, turn: Turn) -> Terms:
         weight = self.weight(turn.step)
         terms = {"class_of_fake": weight * class_cross_entropy(turn, turn.fake)}
-        if turn.judges:
+        if turn.of_discriminator:
             terms["class_of_real"] = weight * class_cross_entropy(turn, turn.real)
         return terms
 

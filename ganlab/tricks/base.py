@@ -39,8 +39,8 @@ class Trick(nn.Module):
 
     order: ClassVar[Order] = Order.EXTEND
 
-    # The capabilities that the trick uses. A game refuses the trick if its objective, its data or its
-    # settings do not provide one of them. Several tricks may need the same capability.
+    # The capabilities that the trick uses. A game refuses the trick if any of them is provided
+    # neither by its objective nor by its data and settings. Several tricks may need the same capability.
     needs: frozenset[str] = frozenset()
 
     # The capabilities that no other trick of the game may need or claim. The game must provide them too. For
@@ -116,7 +116,7 @@ class Trick(nn.Module):
         return {}
 
     def presented(self, name: str, network: nn.Module) -> nn.Module:
-        """Replaces the network of a given name outside of training, such as the generator for samples."""
+        """Replaces a network for use outside of training, such as the generator of samples."""
         return network
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -137,6 +137,6 @@ class PlayerTrick(Trick):
         self.needs = frozenset({Capability.DISCRIMINATOR} if "discriminator" in self.players else ())
 
 
-def weight_scales(players: Iterable[Player]) -> frozenset[str]:
-    """The capabilities that a trick claims if it sets the scale of the weights of these players."""
+def weight_scale_capabilities(players: Iterable[Player]) -> frozenset[str]:
+    """The claims of a trick that sets the scale of these players' weights; only one trick may set it."""
     return frozenset(Capability[f"{player.upper()}_WEIGHT_SCALE"] for player in players)

@@ -1,6 +1,6 @@
 """The composition of the tricks of a game: which of them go together, and the calls of their hooks."""
 
-from collections.abc import ItemsView, Mapping, ValuesView
+from collections.abc import Callable, ItemsView, Mapping, ValuesView
 from functools import partial
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
@@ -17,13 +17,21 @@ from ganlab.core.turn import Turn
 from ganlab.tricks.base import Compute, PlayerTrick, Terms, Trick
 
 
-def error_about(trick: str, error: ConfigError) -> ConfigError:
-    """The error of a trick with a complete key; if the error has no key, with the key of the trick itself."""
-    if error.key:
-        completed = error.with_key(complete_key(error.key, f"trick.{trick}"))
-    else:
-        completed = ConfigError(error.reason, error.remedy, "trick", trick)
-    return completed.with_traceback(error.__traceback__)
+def call_hook(name: str, hook: Callable[..., Any], *args: Any) -> Any:
+    """Calls a hook of the trick that has this name in the config, and measures its time for a profile.
+
+    Raises:
+        ConfigError: the hook has raised it. A relative key is completed. If there is no key, the error is
+            about the trick as a whole, and gets its key.
+    """
+    try:
+        return profiled(f"trick {name}", hook)(*args)
+    except ConfigError as error:
+        if error.key:
+            completed = error.with_key(complete_key(error.key, f"trick.{name}"))
+        else:
+            completed = ConfigError(error.reason, error.remedy, "trick", name)
+        raise completed.with_traceback(error.__traceback__) from error.__cause__
 
 
 # For each capability that does not depend on the objective: why it is missing, and the remedy. The reasons
@@ -114,10 +122,7 @@ class Tricks(nn.ModuleDict):
         with torch.random.fork_rng(devices=[]):
             for name, trick in self.items():
                 torch.default_generator.manual_seed(derive_seed(seed, name))
-                try:
-                    trick.networks(networks)
-                except ConfigError as error:
-                    raise error_about(name, error) from error.__cause__
+                call_hook(name, trick.networks, networks)
 
     def apply_hook(self, hook: str, value: Any, turn: Turn) -> Any:
         """Passes a value through one hook of every trick.
@@ -126,10 +131,7 @@ class Tricks(nn.ModuleDict):
             hook: the hook's name, such as "latents".
         """
         for name, trick in self.items():
-            try:
-                value = profiled(f"trick {name}", getattr(trick, hook))(value, turn)
-            except ConfigError as error:
-                raise error_about(name, error) from error.__cause__
+            value = call_hook(name, getattr(trick, hook), value, turn)
         return value
 
     def on_weights_loaded(self, networks: Networks) -> None:
@@ -150,25 +152,22 @@ class Tricks(nn.ModuleDict):
         return compute(turn)
 
     def may_move(self, player: Player, step: int) -> bool:
-        return all(profiled(f"trick {name}", trick.may_move)(player, step) for name, trick in self.items())
+        return all(call_hook(name, trick.may_move, player, step) for name, trick in self.items())
 
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
         for name, trick in self.items():
-            profiled(f"trick {name}", trick.after_update)(player, networks, step)
+            call_hook(name, trick.after_update, player, networks, step)
 
     def scalars(self) -> dict[str, Tensor]:
         """The scalars of all tricks, by names such as "adaptive_augment/p"."""
         return {f"{name}/{key}": x for name, trick in self.items() for key, x in trick.scalars().items()}
 
     def presented(self, name: str, network: nn.Module) -> nn.Module:
-        """The network that is used outside of training."""
-        for key, trick in self.items():
-            try:
-                network = profiled(f"trick {key}", trick.presented)(name, network)
-            except ConfigError as error:
-                raise error_about(key, error) from error.__cause__
+        """The network that is used outside of training in the place of the network with this name."""
+        for trick_name, trick in self.items():
+            network = call_hook(trick_name, trick.presented, name, network)
         return network
 
     def tricks_that_replace(self, name: str, network: nn.Module) -> list[str]:
-        """The names of the tricks that replace a network outside of training."""
+        """The names of the tricks that replace the network with this name outside of training."""
         return [key for key, trick in self.items() if trick.presented(name, network) is not network]

@@ -39,7 +39,7 @@ class ConsistencyRegularisation(AugmentingTrick):
         for name, weight, sample in sources:
             if weight.maximum:
                 logits = at_least_float32(turn.judge(sample).logits)  # [B]
-                augmented = self.augment(sample, sample.x.new_ones(()), turn)  # p = 1
+                augmented = self.augment(sample, p=sample.x.new_ones(()), turn=turn)
                 gap = logits - at_least_float32(turn.judge(augmented).logits)
                 terms[f"consistency_{name}"] = weight(turn.step) * gap.square()
         return terms

@@ -52,6 +52,7 @@ class DiffAugment(Trick):
         self.range = range
 
     def networks(self, networks: Networks) -> None:
+        """Checks the strengths and the range for the shape of the samples; changes no network."""
         shape = validated_image_shape(networks.generator.shape)
         num_channels = shape[0]
         self.span = Span.of_range(self.range)

@@ -41,39 +41,37 @@ class EMA(Trick):
     """
 
     order = Order.OBSERVE
-    saved_attributes = ("moves",)
+    saved_attributes = ("num_updates",)
 
     def __init__(self, decay: ScheduleLike, players: NonEmpty[Player]):
         super().__init__()
         schedule = as_schedule(".decay", decay, "(0, 1)")
         self.decay = schedule if isinstance(decay, Schedule) else WarmUp(decay)
         if "discriminator" in players:
-            # Refuses trick lookahead for the discriminator: it takes back a part of the updates, and an
-            # average of the weights then makes no sense.
+            # An average of weights makes no sense if trick lookahead undoes a part of their updates. This
+            # need refuses lookahead for the discriminator.
             self.needs = frozenset({Capability.DISCRIMINATOR, Capability.LASTING_DISCRIMINATOR_UPDATES})
-        self.moves = dict.fromkeys(players, 0)  # the number of updates of each averaged player
-        # Not `self.players`, which in every trick are the players whose networks or losses the trick changes.
-        self.averaged_players = list(self.moves)
-        self.averages = nn.ModuleDict()
-        # Copies of the averages with suitable statistics and singular vectors, by network and device. They
-        # are not part of the state, so sampling does not change the game.
+        self.num_updates = dict.fromkeys(players, 0)  # the number of updates of each player
+        self.players = tuple(self.num_updates)
+        self.averages = nn.ModuleDict()  # by the names of the networks
+        # Copies of the averages whose statistics and singular vectors fit the averaged weights, by network
+        # and device. They are not part of the state, so sampling does not change the game.
         self._prepared: dict[tuple[str, torch.device], nn.Module] = {}
 
     def networks(self, networks: Networks) -> None:
-        players = self.averaged_players
+        players = list(self.players)
         unknown = [player for player in players if player not in networks.players]
         remedy = f"choose from {', '.join(networks.players)}"
         require(not unknown, "the game has no such player", remedy, key=".players", value=players)
         if "discriminator" in players:
             discriminator = networks.discriminator
-            has_class_head = discriminator.classes is not None
             reason = "has no effect on a discriminator without a class head"
             remedy = "leave discriminator out, or add trick semi_supervised or auxiliary_classifier"
-            require(has_class_head, reason, remedy, key=".players", value=players)
+            require(discriminator.class_head is not None, reason, remedy, key=".players", value=players)
             has_norm = any(isinstance(layer, _BatchNorm) for layer in discriminator.modules())
             reason = "would classify with batch norm statistics that are not those of the average"
-            trick = "trick=normalisation with trick.normalisation.player=discriminator"
-            remedy = f"leave discriminator out, or add {trick}"
+            setting = "trick.normalisation.player=discriminator"
+            remedy = f"leave discriminator out, or add trick=normalisation with {setting}"
             require(not has_norm, reason, remedy, key=".players", value=players)
         for name in networks.updated_by(players):
             self.averages[name] = deepcopy(networks[name]).requires_grad_(False)
@@ -85,10 +83,10 @@ class EMA(Trick):
 
     @torch.no_grad()
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
-        if player not in self.averaged_players:
+        if player not in self.players:
             return
-        decay = self.decay(step) if self.moves[player] else 0.0
-        self.moves[player] += 1
+        decay = self.decay(step) if self.num_updates[player] else 0.0
+        self.num_updates[player] += 1
         for name in networks.updated_by([player]):
             average, network = self.averages[name], networks[name]
             # The 0 is the number of averaged networks, which torch's function does not use.
@@ -118,7 +116,10 @@ class EMA(Trick):
 
 
 def latent_batches(generator: Generator) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """The same batches of latents at every call, with classes as frequent as in the training data."""
+    """Yields batches of latents with their classes, which are the same at every call.
+
+    The classes are as frequent as in the training data; None for a generator without classes.
+    """
     weight = next(generator.parameters())
     classes = None
     if generator.num_classes is not None:

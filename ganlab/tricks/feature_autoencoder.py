@@ -42,5 +42,5 @@ class FeatureAutoencoder(Trick):
 
     def _error(self, turn: Turn, sample: Sample) -> Tensor:
         """The mean squared error of each decoded sample, [B]."""
-        decoded = turn.networks["discriminator"].decoder(turn.judge(sample).features)
+        decoded = turn.discriminator.decoder(turn.judge(sample).features)
         return (at_least_float32(decoded) - at_least_float32(sample.x)).square().flatten(1).mean(1)

@@ -9,8 +9,6 @@ from ganlab.core.validation import OpenFraction
 from ganlab.networks.base import InputTransform, insert_between_layers
 from ganlab.tricks.base import Trick
 
-MASK = (1 << 24) - 1  # selects the low 24 bits of a hash, which are compared with the rate
-
 
 class GeneratorDropout(Trick):
     """Dropout on the generator's hidden layers in training (Isola et al. 2017, section 3.1).
@@ -29,7 +27,7 @@ class GeneratorDropout(Trick):
 
     def networks(self, networks: Networks) -> None:
         latent_keys = LatentKeys()
-        networks.generator.latents.append(latent_keys)  # `latents` lists the transforms of latents
+        networks.generator.latent_transforms.append(latent_keys)
 
         def make_dropout(layer: int) -> KeyedDropout:
             return KeyedDropout(latent_keys, layer, self.rate, self.at_test)
@@ -61,8 +59,8 @@ class LatentKeys(InputTransform):
 class KeyedDropout(nn.Module):
     """Dropout whose mask is a function of the sample's key: x [B, ...] -> the same shape.
 
-    An element is dropped if a hash of key, layer and position, scaled to [0, 1), is below the rate. The
-    other elements are scaled by 1 / (1 - rate).
+    An element is dropped if a hash of key, layer and position is below the rate. This hash is a fraction in
+    [0, 1). The other elements are multiplied by 1 / (1 - rate).
 
     Args:
         latent_keys: the module that has computed the keys earlier in the same forward pass.
@@ -83,7 +81,7 @@ class KeyedDropout(nn.Module):
         assert self.latent_keys.keys is not None
         positions = splitmix64(torch.arange(x.shape[1:].numel(), device=x.device))
         hashes = splitmix64(splitmix64(self.latent_keys.keys + self.salt).unsqueeze(1) + positions)  # [B, D]
-        keep = (hashes & MASK) >= self.rate * (MASK + 1)
+        keep = (hashes & (2**24 - 1)) / 2**24 >= self.rate  # the low 24 bits, as a fraction
         return x * keep.view(x.shape).to(x.dtype) / (1 - self.rate)
 
 

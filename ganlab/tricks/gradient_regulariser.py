@@ -30,12 +30,12 @@ class GradientRegulariser(Trick):
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.SECOND_DERIVATIVES})
     players = ("discriminator",)
-    saved_attributes = ("moves",)
+    saved_attributes = ("num_updates",)
 
     def __init__(self, name: str, weight: Schedule, every: Count):
         super().__init__()
         self.name, self.weight, self.every = name, weight, every
-        self.moves = 0  # the number of updates of the discriminator, which may skip steps
+        self.num_updates = 0  # the number of updates of the discriminator, at most one in each step
 
     @abstractmethod
     def penalty(self, turn: Turn) -> Tensor:
@@ -43,10 +43,10 @@ class GradientRegulariser(Trick):
 
     def terms(self, turn: Turn) -> Terms:
         every = 1 if turn.is_unrolled else self.every
-        if self.moves % every:
+        if self.num_updates % every:
             return {}
         return {self.name: every * self.weight(turn.step) * self.penalty(turn)}
 
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
         if player == "discriminator":
-            self.moves += 1
+            self.num_updates += 1

@@ -19,23 +19,23 @@ class HistoricalAveraging(Trick):
 
     order = Order.OBSERVE  # after tricks that add layers, whose weights are included
     needs = frozenset({Capability.LASTING_DISCRIMINATOR_UPDATES})
-    saved_attributes = ("moves",)
+    saved_attributes = ("num_updates",)
 
     def __init__(self, weight: ScheduleLike):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
-        self.moves: dict[str, int] = {}  # the number of updates of each player
+        self.num_updates: dict[str, int] = {}  # the number of updates of each player
         self.updated: dict[str, list[str]] = {}  # the names of the networks that each player updates
 
     def networks(self, networks: Networks) -> None:
-        self.moves = dict.fromkeys(networks.players, 0)
+        self.num_updates = dict.fromkeys(networks.players, 0)
         self.updated = {player: networks.updated_by([player]) for player in networks.players}
         for name in networks.updated_by(networks.players):
             # The average of the weights is a buffer with the name of the network.
             self.register_buffer(name, torch.zeros_like(flat_weights(networks[name])))
 
     def terms(self, turn: Turn) -> Terms:
-        if not self.moves[turn.player]:
+        if not self.num_updates[turn.player]:
             return {}
         names = self.updated[turn.player]
         differences = [flat_weights(turn.networks[name]) - self.get_buffer(name) for name in names]
@@ -44,6 +44,6 @@ class HistoricalAveraging(Trick):
 
     @torch.no_grad()
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
-        self.moves[player] += 1
+        self.num_updates[player] += 1
         for name in self.updated[player]:
-            self.get_buffer(name).lerp_(flat_weights(networks[name]), 1 / self.moves[player])
+            self.get_buffer(name).lerp_(flat_weights(networks[name]), 1 / self.num_updates[player])

@@ -21,10 +21,10 @@ class InvertedLabels(Trick):
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
-        if turn.judges:
+        if turn.of_discriminator:
             return terms
-        inverted_loss = -compute(with_negated_logits(turn))["adversarial"]  # -c(-l)
-        return {**terms, "adversarial": inverted_loss}
+        # The first call of `compute` has judged the fakes. The second computes c(-l) with negated logits.
+        return {**terms, "adversarial": -compute(with_negated_logits(turn))["adversarial"]}
 
 
 def with_negated_logits(turn: Turn) -> Turn:

@@ -11,7 +11,7 @@ from ganlab.tricks.base import Terms, Trick
 
 
 class LeCam(Trick):
-    """The logits on real samples and on fakes are drawn to each other's averages (Tseng et al. 2021).
+    """The logits on real samples and on fakes are pulled to each other's averages (Tseng et al. 2021).
 
     Adds `weight` * (E |D(x) - a_fake|^2 + E |D(G(z)) - a_real|^2) to the discriminator's loss (equation 3).
     D(x) is the discriminator's logit. a_fake and a_real are exponential moving averages of the mean logits on
@@ -22,7 +22,7 @@ class LeCam(Trick):
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS})
     players = ("discriminator",)
-    saved_attributes = ("moves",)
+    saved_attributes = ("num_updates",)
 
     def __init__(self, weight: ScheduleLike, decay: ScheduleLike):
         super().__init__()
@@ -31,13 +31,13 @@ class LeCam(Trick):
         self.averages = nn.Buffer(torch.zeros(2))  # the average logit on real samples, and that on fakes
         # The averages including the batch of the current turn. They become `averages` after the update.
         self.latest = nn.Buffer(torch.zeros(2))
-        self.moves = 0  # updates of the discriminator
+        self.num_updates = 0  # the number of updates of the discriminator
 
     def terms(self, turn: Turn) -> Terms:
         real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)
         means = mean_over_processes(torch.stack([real.detach().mean(), fake.detach().mean()]))
         decay = self.decay(turn.step)
-        weight_of_batch = (1 - decay) / (1 - decay ** (self.moves + 1))
+        weight_of_batch = (1 - decay) / (1 - decay ** (self.num_updates + 1))
         averages = self.averages.lerp(means.to(self.averages), weight_of_batch)
         if not turn.is_unrolled:
             self.latest.copy_(averages)
@@ -47,5 +47,5 @@ class LeCam(Trick):
 
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
         if player == "discriminator":
-            self.moves += 1
+            self.num_updates += 1
             self.averages.copy_(self.latest)

@@ -27,20 +27,20 @@ class Lookahead(PlayerTrick):
     """
 
     order = Order.CHANGE_WEIGHTS
-    saved_attributes = ("moves",)
+    saved_attributes = ("num_updates",)
 
     def __init__(self, k: Count, alpha: ScheduleLike, player: PlayerChoice):
         super().__init__(player)
         self.k = k
         self.alpha = as_schedule(".alpha", alpha, "(0, 1)")
         if "discriminator" in self.players:
-            # The interpolation undoes a part of the updates, so tricks that need lasting updates are refused.
+            # This claim refuses tricks that need lasting updates.
             self.claims = frozenset({Capability.LASTING_DISCRIMINATOR_UPDATES})
-        self.moves = 0  # updates of the generator
+        self.num_updates = 0  # the number of updates of the generator
 
     def networks(self, networks: Networks) -> None:
-        layers = [m for name in networks.updated_by(self.players) for m in networks[name].modules()]
-        uninitialised = any(isinstance(m, NormalisedLinear) and m.initialise_at_next_batch for m in layers)
+        layers = [layer for name in networks.updated_by(self.players) for layer in networks[name].modules()]
+        uninitialised = any(isinstance(x, NormalisedLinear) and x.initialise_at_next_batch for x in layers)
         # The subject of the message is the setting: "trick.lookahead.player=both: would undo ...". Only
         # model=improved has layers of the class `NormalisedLinear`.
         reason = "would undo the scales and biases that model=improved computes from its first batch"
@@ -58,8 +58,10 @@ class Lookahead(PlayerTrick):
 
     @torch.no_grad()
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
-        self.moves += player == "generator"
-        if player != "generator" or self.moves % self.k:
+        if player != "generator":
+            return
+        self.num_updates += 1
+        if self.num_updates % self.k:
             return
         for name in networks.updated_by(self.players):
             network, slow = networks[name], self.get_buffer(name)

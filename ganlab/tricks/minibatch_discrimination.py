@@ -26,8 +26,10 @@ class MinibatchDiscrimination(Trick):
 
     def networks(self, networks: Networks) -> None:
         discriminator = networks.discriminator
-        # The logits are the sum of the linear score and all modules in `scores`.
-        discriminator.scores.append(ClosenessScore(discriminator.num_features, self.kernels, self.dims))
+        # The logits are the sum of the linear score and all modules in `further_scores`.
+        discriminator.further_scores.append(
+            ClosenessScore(discriminator.num_features, self.kernels, self.dims)
+        )
 
 
 class Closeness(nn.Module):

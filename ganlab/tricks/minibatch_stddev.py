@@ -26,7 +26,7 @@ class MinibatchStddev(Trick):
 
     def networks(self, networks: Networks) -> None:
         body = networks.discriminator.body
-        layers = [(n, layer) for n, layer in body.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+        layers = [pair for pair in body.named_modules() if isinstance(pair[1], nn.Linear | nn.Conv2d)]
         name, last = layers[-1]
         add_inputs(last, num_inputs=1)
         body.set_submodule(name, nn.Sequential(MinibatchStddevLayer(self.group_size), last))

@@ -43,19 +43,22 @@ class NoiseLayers(PlayerTrick):
             self.layers[player] = [layer for layer in network.modules() if isinstance(layer, ScheduledNoise)]
 
     def latents(self, latent: Tensor, turn: Turn) -> Tensor:
-        # This hook is called before each pass of the generator, so it prepares the layers for the pass, and
-        # leaves the latents unchanged. With trick virtual_batch_norm, a reference batch precedes the latents
-        # in the pass; it gets no noise.
+        """Prepares the layers of the generator for the pass that follows; the latents stay unchanged."""
+        # With trick virtual_batch_norm, a reference batch precedes the latents in the pass. It gets no noise.
         self._prepare_layers("generator", turn, num_rows=len(latent))
         return latent
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
-        # This hook is called before each pass of the discriminator.
+        """Prepares the layers of the discriminator for the pass that follows; the sample stays unchanged."""
         self._prepare_layers("discriminator", turn, num_rows=None)
         return sample
 
     def _prepare_layers(self, player: Player, turn: Turn, num_rows: int | None) -> None:
-        """Sets the random streams, the number of rows and the std of a player's layers for the next pass."""
+        """Gives the noise layers of a player what they need in the next pass.
+
+        Args:
+            num_rows: the number of rows that get noise, counted from the end of the batch; None: all rows.
+        """
         for layer in self.layers.get(player, []):
             layer.random, layer.num_rows, layer.std = turn.random, num_rows, self.std(turn.step)
 
@@ -75,7 +78,7 @@ class ScheduledNoise(nn.Module):
         super().__init__()
         self.stream = f"noise_layers/{player}/{index}"
         self.random: RandomStreams | None = None  # None: no noise
-        self.num_rows: int | None = None  # how many rows get noise, counted from the last; None: all
+        self.num_rows: int | None = None  # the number of rows that get noise, from the end; None: all rows
         self.std = 0.0
 
     # Not compiled, because the new random streams of each step would trigger a compilation.

@@ -35,16 +35,17 @@ class OrthogonalRegularisation(PlayerTrick):
 
     def networks(self, networks: Networks) -> None:
         for player in self.players:
-            updated = [networks[name] for name in networks.updated_by([player])]
-            layers = [pair for network in updated for pair in weight_layers(network)]
+            names = networks.updated_by([player])
+            layers = [pair for name in names for pair in weight_layers(networks[name])]
             # A layer with one filter has no products of different filters.
-            self.layers[player] = [(m, dim) for m, dim in layers if optimised_weight(m).shape[dim] > 1]
+            self.layers[player] = [(x, dim) for x, dim in layers if optimised_weight(x).shape[dim] > 1]
             if not self.layers[player]:
                 reason = f"needs a {player} that has a layer with two outputs or more"
                 raise ConfigError(reason, f"set model.{player}.hidden, or remove the trick")
 
     def terms(self, turn: Turn) -> Terms:
-        products = [squared_products(optimised_weight(m), dim) for m, dim in self.layers[turn.player]]
+        layers = self.layers[turn.player]
+        products = [squared_products(optimised_weight(layer), dim) for layer, dim in layers]
         return {"orthogonal_regularisation": self.weight(turn.step) * torch.stack(products).sum()}
 
 
@@ -60,7 +61,8 @@ def squared_products(layer_weight: Tensor, dim: int) -> Tensor:
         if len(filters) <= filters.shape[1]:
             products = filters @ filters.T
             return (products - products.diagonal().diag()).square().sum()
-        # F^T F has the same Frobenius norm as F F^T, and is smaller if there are more outputs than inputs.
-        # The squared diagonal of F F^T is subtracted. The subtraction loses no precision, because the filters
-        # are far from orthogonal if there are more of them than inputs.
-        return (filters.T @ filters).square().sum() - filters.square().sum(1).square().sum()
+        # F is the matrix of the filters. With more outputs than inputs, F^T F is smaller than F F^T, and
+        # has the same Frobenius norm. The diagonal of F F^T, the squared norms of the filters, is subtracted.
+        # This loses no precision, because more filters than inputs are far from orthogonal.
+        squared_norms = filters.square().sum(1)  # [outputs]
+        return (filters.T @ filters).square().sum() - squared_norms.square().sum()

@@ -30,10 +30,9 @@ class SemiSupervised(Trick):
     def networks(self, networks: Networks) -> None:
         assert networks.num_classes is not None
         discriminator = networks.discriminator
-        # `classes` is the head that predicts the class; existing checkpoints have this name. The score is
-        # computed from its class logits. It replaces the linear score, to which other tricks add `scores`.
-        discriminator.classes = discriminator.make_head(networks.num_classes)
-        discriminator.score = KPlusOneLogit(discriminator.classes)
+        # The score is computed from the class logits. It replaces the linear score.
+        discriminator.class_head = discriminator.make_head(networks.num_classes)
+        discriminator.score = KPlusOneLogit(discriminator.class_head)
 
     def terms(self, turn: Turn) -> Terms:
         assert turn.batch.labelled is not None

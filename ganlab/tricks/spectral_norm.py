@@ -4,7 +4,7 @@ from ganlab.core.players import Networks
 from ganlab.core.validation import Count
 from ganlab.networks.class_conditioning import Projection
 from ganlab.networks.weights import parametrise, weight_layers
-from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick, weight_scales
+from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick, weight_scale_capabilities
 
 
 class SpectralNorm(PlayerTrick):
@@ -18,7 +18,7 @@ class SpectralNorm(PlayerTrick):
     sigma is estimated by `iterations` steps of power iteration in each training pass, which start at the last
     estimate (algorithm 1). The gradient of sigma holds the singular vectors constant, as in equation 12.
     Gains and biases are not constrained. Batch norm is not constrained either, and undoes the constraint of
-    the weights; trick normalisation removes it.
+    the weights; to remove the batch norm, add the trick `normalisation`.
 
     player: the player whose weights are divided: `discriminator`, `generator` or `both` (Zhang et al. 2019).
         The class embedding of a projection discriminator is divided too, as in Miyato & Koyama 2018. The
@@ -29,7 +29,7 @@ class SpectralNorm(PlayerTrick):
 
     def __init__(self, player: PlayerChoice, iterations: Count):
         super().__init__(player)
-        self.claims = weight_scales(self.players)
+        self.claims = weight_scale_capabilities(self.players)
         self.iterations = iterations
 
     def networks(self, networks: Networks) -> None:

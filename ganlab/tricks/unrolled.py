@@ -37,7 +37,7 @@ class Unrolled(Trick):
         replace_modules(networks.discriminator, BATCH_NORMS, DifferentiableBatchNorm)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
-        if turn.judges:
+        if turn.of_discriminator:
             return compute(turn)
         network = turn.discriminator
         weights = {name: weight.detach().requires_grad_() for name, weight in network.named_parameters()}

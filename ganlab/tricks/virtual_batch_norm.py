@@ -32,10 +32,9 @@ class VirtualBatchNorm(Trick):
             remedy = "choose model=dcgan, or model.generator.batch_norm=true"
             raise ConfigError("needs a generator with batch norm", remedy)
         # `Tricks` seeds torch's default generator for this hook, from the run's seed and the trick's name.
-        streams = RandomStreams(torch.initial_seed())
-        reference = generator.prior(streams, self.size, generator.latent_dim)
-        # `generator.latents` holds no latents, but the transforms that latents pass through before the body.
-        generator.latents.append(PrependReference(reference, networks.conditions(self.size)))
+        random = RandomStreams(torch.initial_seed())
+        reference = generator.prior(random, self.size, generator.latent_dim)
+        generator.latent_transforms.append(PrependReference(reference, networks.conditions(self.size)))
         generator.body = DropReference(generator.body, self.size)
 
 

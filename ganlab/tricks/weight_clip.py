@@ -27,8 +27,7 @@ class WeightClip(Trick):
         self._clip(networks, step=0)
 
     def on_weights_loaded(self, networks: Networks) -> None:
-        # This hook is called before the first step only: the weights are those that the game begins with.
-        self._clip(networks, step=0)
+        self._clip(networks, step=0)  # this hook is called before the first step only
 
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
         if player == "discriminator":

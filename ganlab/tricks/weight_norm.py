@@ -4,7 +4,7 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from ganlab.core.players import Networks
 from ganlab.networks.weights import parametrise, weight_layers
-from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick, weight_scales
+from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick, weight_scale_capabilities
 
 
 class WeightNorm(PlayerTrick):
@@ -20,7 +20,7 @@ class WeightNorm(PlayerTrick):
 
     def __init__(self, player: PlayerChoice):
         super().__init__(player)
-        self.claims = weight_scales(self.players)
+        self.claims = weight_scale_capabilities(self.players)
 
     def networks(self, networks: Networks) -> None:
         for name in networks.updated_by(self.players):

@@ -52,8 +52,8 @@ class View(NamedTuple):
 def sample_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
     """Samples as single images (`format=files`), or in one picture.
 
-    If `data` is given, the picture also shows real samples. A picture of samples without a range needs the
-    data in any case. If `data` is None, they are loaded, and the picture shows real samples as well.
+    If `data` is given, the picture also shows real samples. If `data` is None, it shows none, except for
+    samples without a range: their picture needs the data, which are then loaded.
     """
     config = run.config()
     value_range, names = config.data.get("range"), config.get("class_names") or ()

@@ -31,7 +31,7 @@ def count_one_by_one(network: torch.nn.Module) -> int:
 def test_the_errors_are_those_of_the_network_that_classifies(players: list[str]) -> None:
     cfg = compose(*SEMI, f"trick.ema.players=[{','.join(players)}]")
     game = build_game(cfg)
-    torch.nn.init.normal_(game.discriminator.classes.weight)
+    torch.nn.init.normal_(game.discriminator.class_head.weight)
     averaged = "discriminator" in players
     classifier = game.tricks["ema"].averages["discriminator"] if averaged else game.discriminator
     evaluation = Evaluation({"errors": Errors()}, build_data(cfg), n=10, n_real=10, seed=0)

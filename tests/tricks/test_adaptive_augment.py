@@ -97,7 +97,7 @@ def test_p_never_falls_below_0() -> None:
 def test_generator_updates_and_unrolled_steps_do_not_count() -> None:
     trick = build_trick(interval=1, kimg=0.1)
     move(trick, [1.0] * 10, "generator")
-    assert (trick.moves, float(trick.p)) == (0, 0)
+    assert (trick.num_updates, float(trick.p)) == (0, 0)
     move(trick, [1.0] * 10)
     before = trick.latest.clone()
     x = -torch.ones(10, 1, 8, 8)

@@ -51,10 +51,10 @@ def test_the_generators_gradient_flows_through_the_class_head() -> None:
 
 def test_the_class_head_belongs_to_the_discriminator_and_does_not_change_the_score() -> None:
     module = game(tricks=["auxiliary_classifier"]).game
-    assert set(module.discriminator.classes.parameters()) <= set(module.weights("discriminator"))
+    assert set(module.discriminator.class_head.parameters()) <= set(module.weights("discriminator"))
     x = real_batch().real.x
     before = module.discriminator(x).logits
-    torch.nn.init.zeros_(module.discriminator.classes.weight)
+    torch.nn.init.zeros_(module.discriminator.class_head.weight)
     assert torch.equal(module.discriminator(x).logits, before)
 
 

@@ -36,7 +36,7 @@ def test_buffers_are_copied_and_only_the_generator_counts() -> None:
     average = module.game.tricks["ema"].averages["generator"]
     for mine, theirs in zip(average.buffers(), module.game.generator.buffers(), strict=True):
         assert torch.equal(mine, theirs)
-    assert module.game.tricks["ema"].moves == {"generator": 2}
+    assert module.game.tricks["ema"].num_updates == {"generator": 2}
 
 
 def test_the_average_is_sampled_with_batch_norm_statistics_of_its_own() -> None:
@@ -124,7 +124,7 @@ def test_the_discriminators_average_classifies() -> None:
     )
     play_steps(module, 2)
     ema = module.game.tricks["ema"]
-    assert ema.moves == {"discriminator": 2}
+    assert ema.num_updates == {"discriminator": 2}
     average = ema.averages["discriminator"]
     assert all(m is t for m, t in zip(module.game.classifier.parameters(), average.parameters(), strict=True))
     assert module.game.presented("generator") is module.game.generator

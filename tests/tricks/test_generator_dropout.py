@@ -110,10 +110,10 @@ def test_an_averaged_generator_has_masks_of_its_own() -> None:
         "hinge", ["ema", "generator_dropout"], "alternating", "trick.generator_dropout.at_test=true"
     )
     play_steps(module, 2)
-    key = module.game.generator.latents[0].keys
+    key = module.game.generator.latent_transforms[0].keys
     module.game.sample(3)
-    assert module.game.generator.latents[0].keys is key
-    assert len(module.game.presented("generator").latents[0].keys) == 3
+    assert module.game.generator.latent_transforms[0].keys is key
+    assert len(module.game.presented("generator").latent_transforms[0].keys) == 3
 
 
 def test_a_generator_without_a_hidden_layer_is_refused() -> None:

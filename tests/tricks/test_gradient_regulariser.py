@@ -247,7 +247,7 @@ def test_an_unrolled_discriminator_has_the_penalty_in_each_step() -> None:
     for every, moves in ((1, 0), (4, 0), (4, 1)):
         settings = (f"trick.r1.every={every}", "trick.r1.gamma=20", "trick.unrolled.lr=0.1")
         module = game("non_saturating", ["r1", "unrolled"], "alternating", *settings).game
-        module.tricks["r1"].moves = moves
+        module.tricks["r1"].num_updates = moves
         ahead.append(adversarial(module))
     assert ahead[0] == ahead[1] == ahead[2]
     free = game("non_saturating", ["unrolled"], "alternating", "trick.unrolled.lr=0.1").game

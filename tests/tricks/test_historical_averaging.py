@@ -59,7 +59,7 @@ def test_each_player_counts_its_own_updates() -> None:
     module = game("hinge", ["historical_averaging"])
     module.game.tricks["historical_averaging"].__class__ = Still
     play_steps(module, 4)
-    assert module.game.tricks["historical_averaging"].moves == {"discriminator": 4, "generator": 1}
+    assert module.game.tricks["historical_averaging"].num_updates == {"discriminator": 4, "generator": 1}
     assert float(term(module, "generator").detach()) == 0 < float(term(module, "discriminator").detach())
 
 

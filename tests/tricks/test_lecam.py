@@ -71,7 +71,7 @@ def test_the_generators_turn_changes_neither_loss_nor_averages() -> None:
     before = trick.averages.clone()
     assert trick.losses(turn(1, "generator"), lambda _: {}) == {}
     trick.after_update("generator", Networks({}), 1)
-    assert trick.moves == 1
+    assert trick.num_updates == 1
     assert torch.equal(trick.averages, before)
 
 

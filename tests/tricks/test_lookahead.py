@@ -81,7 +81,7 @@ def test_it_counts_generator_updates_and_not_steps() -> None:
     play_steps(module, 5)
     assert torch.equal(module.game.tricks["lookahead"].discriminator, slow)
     play_steps(module, 1)
-    assert module.game.tricks["lookahead"].moves == 2
+    assert module.game.tricks["lookahead"].num_updates == 2
     assert not torch.equal(module.game.tricks["lookahead"].discriminator, slow)
 
 
@@ -99,7 +99,7 @@ def test_a_player_that_is_not_selected_is_not_interpolated() -> None:
 def test_it_needs_no_discriminator_for_the_generator_alone() -> None:
     module = game("mmd", ["lookahead"], "alternating", "trick.lookahead.player=generator")
     play_steps(module, 5)
-    assert module.game.tricks["lookahead"].moves == 5
+    assert module.game.tricks["lookahead"].num_updates == 5
 
 
 def test_averages_use_the_interpolated_weights() -> None:

@@ -41,7 +41,7 @@ def test_it_equals_a_linear_score_of_features_and_closeness() -> None:
 
 def test_it_is_added_to_the_score() -> None:
     judge = game(tricks=["minibatch_discrimination"]).game.discriminator
-    verdict, (added,) = judge(real_batch().real.x), judge.scores
+    verdict, (added,) = judge(real_batch().real.x), judge.further_scores
     of_features, beside = judge.score(verdict.features).squeeze(1), added(verdict.features, None)
     assert beside.abs().min() > 0
     assert torch.allclose(verdict.logits, of_features + beside, atol=1e-6)

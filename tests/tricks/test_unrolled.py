@@ -142,23 +142,23 @@ def test_with_any_trick_the_discriminator_keeps_its_own_weights(trick: str) -> N
 def test_a_submodule_with_two_names_is_unrolled_under_both() -> None:
     played = game("hinge", ["semi_supervised"]).game
     discriminator = played.discriminator
-    assert discriminator.score.classes is discriminator.classes
-    own = discriminator.classes.weight.detach().clone()
+    assert discriminator.score.class_head is discriminator.class_head
+    own = discriminator.class_head.weight.detach().clone()
     used = []
 
     def compute(turn: Turn) -> dict[str, torch.Tensor]:
-        assert turn.discriminator.score.classes.weight is turn.discriminator.classes.weight
-        used.append(turn.discriminator.classes.weight)
+        assert turn.discriminator.score.class_head.weight is turn.discriminator.class_head.weight
+        used.append(turn.discriminator.class_head.weight)
         return {"adversarial": turn.on_fake.logits}
 
     turn = played.turn("generator", real_batch(), RandomStreams(0))
     Unrolled(1, 0.1).losses(turn, compute)
     before, ahead = used
-    (slope,) = torch.autograd.grad(discriminator(turn.fake.x).logits.mean(), discriminator.classes.weight)
+    (slope,) = torch.autograd.grad(discriminator(turn.fake.x).logits.mean(), discriminator.class_head.weight)
     assert torch.equal(before, own)
     assert torch.allclose(ahead, own - 0.1 * slope)
     assert not torch.allclose(ahead, own)
-    assert torch.equal(discriminator.classes.weight, own)
+    assert torch.equal(discriminator.class_head.weight, own)
 
 
 def test_the_discriminators_turn_is_unchanged() -> None:

@@ -84,10 +84,10 @@ class ProgressBar(Callback):
         return f"{self.images_per_second:,.0f} images/s  {shown}"
 
     def state_dict(self) -> dict[str, float]:
-        return {"seconds": self.seconds, "rounds": self.timed_steps}  # "rounds": as in older checkpoints
+        return {"seconds": self.seconds, "timed_steps": self.timed_steps}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        self.seconds, self.timed_steps = state["seconds"], int(state["rounds"])
+        self.seconds, self.timed_steps = state["seconds"], int(state["timed_steps"])
 
 
 @contextmanager

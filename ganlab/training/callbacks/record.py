@@ -49,7 +49,7 @@ class LogScalars(Callback):
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         self.early.setdefault(WEIGHT, [float(largest_weight(module))])
         if trainer.is_global_zero:
-            # `logged` is saved in the summary, because `drop_after` removes the rows that tell it.
+            # `logged` is saved in the summary, because `drop_after` removes the rows that contain it.
             self.logged = max(self.file.last_step(), self.directory.summary().get("logged", 0))
             self.directory.write_summary(logged=self.logged)
             self.file.drop_after(module.game.run_step)
@@ -65,7 +65,8 @@ class LogScalars(Callback):
         step, scalars = module.game.run_step, module.scalars | {WEIGHT: largest_weight(module)}
         means = mean_over_processes(torch.stack([*scalars.values()])).tolist()  # one transfer from the device
         values = dict(zip(scalars, means, strict=True))
-        self.latest, self.players = {name: values[name] for name in module.scalars}, module.phase.game.players
+        self.latest = {name: values[name] for name in module.scalars}
+        self.players = module.phase.game.players  # of the game that was played, which may be that of a stage
         row = {"step": step, "images": self.timetable.images_seen(step), **self.latest, **module.metrics}
         if trainer.is_global_zero:
             self.file.append(row)
@@ -174,5 +175,5 @@ def player_of_loss(name: str, players: Collection[str]) -> str | None:
 
 @torch.no_grad()
 def largest_weight(module: nn.Module) -> Tensor:
-    """The largest absolute value of all weights, [] on their device; NaN if a weight is NaN."""
+    """The largest absolute value of all weights, a scalar on their device; NaN if a weight is NaN."""
     return nn.utils.get_total_norm(module.parameters(), torch.inf)

@@ -30,14 +30,14 @@ class TensorBoard(TensorBoardLogger):
     The x-axis is the step of the game. The constructor replaces `threading.excepthook`.
 
     Attributes:
-        where_to_look: the command that shows the events.
+        view_command: the command that shows the events.
 
     Raises:
         ConfigError: tensorboard is not installed.
     """
 
     def __init__(self, directory: RunDirectory, cfg: DictConfig):
-        self.where_to_look = f"tensorboard --logdir {shlex.quote(str(directory.path))}"
+        self.view_command = f"tensorboard --logdir {shlex.quote(str(directory.path))}"
         threading.excepthook = report_unless_writer
         try:
             super().__init__(save_dir=str(directory.path), name="tensorboard", version="")

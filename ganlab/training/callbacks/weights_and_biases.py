@@ -37,7 +37,7 @@ class Wandb(WandbLogger):
         cfg: the config of the run, which W&B shows.
 
     Attributes:
-        where_to_look: the address of the W&B run, or the command that uploads it; "disabled" if
+        view_command: the address of the W&B run, or the command that uploads it; "disabled" if
             W&B is disabled.
 
     Raises:
@@ -77,7 +77,7 @@ class Wandb(WandbLogger):
         sync = f"offline; wandb sync {shlex.quote(str(directory.path))}/wandb/offline-run-*"
         # The address of an offline run is not read, because wandb would print a warning. A disabled run has
         # no address, so its mode, "disabled", is shown.
-        self.where_to_look = sync if run.offline else run.url or run.settings.mode
+        self.view_command = sync if run.offline else run.url or run.settings.mode
         super().__init__(experiment=run)
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:  # type: ignore[override]
