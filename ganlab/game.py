@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.batch import Batch, at_least_float32
-from ganlab.core.capability import BASE_CAPABILITIES, Capability
+from ganlab.core.capability import BASE_CAPABILITIES
 from ganlab.core.distributed import broadcast_, make_in_parallel
 from ganlab.core.errors import ConfigError, completing_relative_keys, require
 from ganlab.core.players import Networks, Player
@@ -35,18 +35,6 @@ class SharedReference:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
-
-
-def capabilities_of(networks: Networks) -> set[str]:
-    """The capabilities that depend on the networks and the condition of the data."""
-    condition, discriminator = networks.condition, networks.get("discriminator")
-    has_capability = {
-        Capability.LABELS: (networks.num_classes or 0) > 1,
-        Capability.PAIRS: condition is not None and condition.paired,
-        Capability.LATENT: networks.generator.latent_dim > 0,
-        Capability.FEATURES: discriminator is not None and not discriminator.judges_patches,
-    }
-    return {capability for capability, present in has_capability.items() if present}
 
 
 class Game(nn.Module):
@@ -77,7 +65,7 @@ class Game(nn.Module):
         super().__init__()
         self.objective = objective
         self.tricks = Tricks(tricks)
-        provided = (objective.provides | BASE_CAPABILITIES | capabilities_of(networks)) - unavailable
+        provided = (objective.provides | BASE_CAPABILITIES | networks.capabilities()) - unavailable
         self.tricks.check_capabilities(provided, type(objective).__name__)
         missing = " and ".join(sorted(objective.needs & unavailable))
         reason = f"needs {missing}, which the settings exclude"

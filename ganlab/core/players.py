@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.batch import ConditionSpec, Sample
+from ganlab.core.capability import Capability
 
 if TYPE_CHECKING:
     from ganlab.networks.base import Discriminator, Generator
@@ -72,6 +73,16 @@ class Networks(dict[str, Any]):
         if self.num_classes is not None:
             return torch.arange(n) % self.num_classes
         return self.condition.blank(n) if self._conditions is None else self._conditions(n)
+
+    def capabilities(self) -> set[str]:
+        """The capabilities that depend on the networks and the condition of the data."""
+        has_capability = {
+            Capability.LABELS: (self.num_classes or 0) > 1,
+            Capability.PAIRS: self.condition is not None and self.condition.paired,
+            Capability.LATENT: self.generator.latent_dim > 0,
+            Capability.FEATURES: "discriminator" in self and not self.discriminator.judges_patches,
+        }
+        return {capability for capability, present in has_capability.items() if present}
 
     def blank(self, n: int) -> Sample:
         """Zeros in the place of n generated samples and of all that goes with them."""
