@@ -86,7 +86,7 @@ class Game(nn.Module):
             reason = "needs a stage with an encoder and without classes"
             require(can_encode, reason, "choose another stage", "code_of")
         # The conditions of samples for which none are given; None: classes in turn, anything else is refused.
-        self.conditions: Callable[[int], Tensor] | None = None
+        self.conditions: Conditions = None
         # `GameModule` counts here: the number of steps of all games of the run so far.
         self.run_step = 0
 

@@ -20,6 +20,7 @@ from ganlab.core.errors import ConfigError, complete_key, completing_relative_ke
 from ganlab.core.players import Networks, network_names
 from ganlab.core.randomness import derive_seed
 from ganlab.data.base import Data
+from ganlab.data.conditions import held_out_conditions
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.evaluation import Evaluation
@@ -143,7 +144,7 @@ def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | No
             unavailable = unavailable_capabilities(cfg)
             game = Game(all_networks, objective, tricks, unavailable=unavailable, autoencoder=autoencoder)
             if data is not None:  # samples of a game that is told images are made for held-out ones
-                game.conditions = data.conditions("test" if "test" in data.sources else "train")
+                game.conditions = held_out_conditions(data)
             # Networks are converted before weights are loaded, because float32 would round float64 weights.
             game = game.double() if cfg.trainer.precision == "64-true" else game
             if cfg.trainer.get("sync_batchnorm", False):

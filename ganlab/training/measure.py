@@ -14,6 +14,7 @@ from ganlab.config.compose import CONF, compose
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError, require
 from ganlab.data.base import Data
+from ganlab.data.conditions import held_out_conditions
 from ganlab.data.folder import EvaluationFolder
 from ganlab.metrics.protocols import MetricRecords
 from ganlab.training.build import load
@@ -33,7 +34,9 @@ def measure_run(cfg: DictConfig) -> MetricRecords:
         if cfg.metric.weights is not None and "weights" in (run_cfg.extractor or {}):
             run_cfg.extractor.weights = cfg.metric.weights
     refuse_unused_weights(run_cfg)
-    evaluation = build_evaluation(run_cfg, build_data_of_run(directory, run_cfg, cfg.root), progress_bar)
+    data = build_data_of_run(directory, run_cfg, cfg.root)
+    game.conditions = held_out_conditions(data)
+    evaluation = build_evaluation(run_cfg, data, progress_bar)
     evaluation.check_game(game)
     game = game.to(find_device(cfg.device))
     return evaluation.records(evaluation(game), game)

@@ -21,7 +21,7 @@ from ganlab.core.validation import is_integer
 if TYPE_CHECKING:
     from ganlab.game import Game
 
-SAMPLING = {"n", "seed", "class", "checkpoint"}
+SAMPLING = {"n", "seed", "class", "condition", "checkpoint"}
 # The options that each view uses, in addition to `run_dir`, `output` and `trust`.
 USED_OPTIONS = {
     "grid": SAMPLING | {"format"},
@@ -31,7 +31,7 @@ USED_OPTIONS = {
     "animate": set(),
 }
 ALL_OPTIONS = set().union(*USED_OPTIONS.values())
-COMMAND_ONLY = {"checkpoint", "format", "root"}  # options of ganlab.sample, not of views at the end of a run
+COMMAND_ONLY = {"checkpoint", "condition", "format", "root"}  # not for views at the end of a run
 MAX_PIXELS = {"grid": 10**8, "files": 10**11}  # the largest number of pixels of all images, by `format`
 
 
