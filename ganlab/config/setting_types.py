@@ -20,7 +20,9 @@ from omegaconf import DictConfig, OmegaConf
 from ganlab.core.errors import UNSET, ConfigError, format_value
 from ganlab.core.validation import Count, NonEmpty, Whole, describe_interval, in_interval, is_integer
 
-PATHS = "run_dir resume init_from output generated real root condition suite sweep data.root data.test_root metric.weights"
+PATHS = (
+    "run_dir resume init_from output generated real root suite sweep data.root data.test_root metric.weights"
+)
 WANDB_KEYS = " ".join(f"logger.wandb.{name}" for name in ("mode", "project", "entity", "group", "job_type"))
 # Keys and their type, which is the same in every command. They are checked in this order: mappings first, and
 # `steps` after the settings that it is computed from, so that an error names the setting that is wrong.
@@ -28,7 +30,7 @@ WANDB_KEYS = " ".join(f"logger.wandb.{name}" for name in ("mode", "project", "en
 TYPE_TABLE: tuple[tuple[str, Any], ...] = (
     ("data model objective objective.weight optimizer play trainer evaluation trick metric", dict),
     ("logger stages initial clip model.generator optimizer.generator optimizer.discriminator", dict),
-    (f"{PATHS} {WANDB_KEYS} name monitor code_of checkpoint device", str | None),
+    (f"{PATHS} {WANDB_KEYS} condition name monitor code_of checkpoint device", str | None),
     ("rerun", Literal["stale", "failed"] | None),
     ("compile profile dry_run wandb trainer.sync_batchnorm", bool),
     ("images evaluation.n_real processes threads", Count | None),

@@ -60,7 +60,7 @@ def sample_view(options: Any, run: RunDirectory, game: Game, data: Data | None) 
     samples = game.sample(options.n, options.seed, options["class"])
     caption = f"{options.n} samples at step {game.run_step}"
     if options.format == "files":
-        labels = game.asked(options.n, options["class"])
+        labels = game.asked(options.n, options["class"]) if game.generator.num_classes else None
         classes = [] if labels is None else [slug(names[i]) if names else str(i) for i in labels.tolist()]
         return View(caption, to_images(samples, value_range), classes)
     if data is None and value_range is None:

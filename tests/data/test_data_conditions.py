@@ -1,0 +1,87 @@
+"""Images as conditions: they move with their samples, and users choose them for samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from support.refusals import refuses
+
+from ganlab.config.build import build_data, build_game
+from ganlab.config.compose import compose
+from ganlab.core.batch import ConditionSpec
+from ganlab.data.base import Data
+from ganlab.data.conditions import given_conditions
+from ganlab.data.sources import TensorSource
+
+IMAGE = ConditionSpec("image", (1, 2, 4))
+
+
+def pairs(flip: bool) -> Data:
+    """Images of 12 different values, each with a condition of the opposite values."""
+    x = torch.randint(256, (12, 2, 2, 4), dtype=torch.uint8)
+    x[:, 1] = 255 - x[:, 0]
+    return Data((1, 2, 4), None, (-1, 1), 4, {"train": TensorSource(x, None, flip)}, condition=IMAGE)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_condition_moves_with_its_sample(flip: bool) -> None:
+    data = pairs(flip)
+    batches = iter(data.stream(0, lambda: 0, "cpu"))
+    unchanged = []
+    for _ in range(6):
+        real, _, rows = next(batches)
+        assert real.x.shape == real.condition.shape == (4, 1, 2, 4)
+        assert torch.allclose(real.condition, -real.x, atol=1e-6)
+        stored = torch.cat([x for x, _ in data.samples_at("train", rows, "cpu", 4)])
+        unchanged += [torch.equal(one, other) for one, other in zip(real.x, stored, strict=True)]
+    assert all(unchanged) != flip
+    assert any(unchanged)
+
+
+def test_the_upper_half_of_a_digit_is_its_condition() -> None:
+    data = build_data(compose("data=half_digits"))
+    x, half = next(data.split("test", "cpu", 360))
+    assert torch.equal(half[:, :, :4], x[:, :, :4])
+    assert (half[:, :, 4:] == -1).all()
+    assert torch.equal(data.conditions("test")(365)[360:], half[:5])
+
+
+def test_samples_are_asked_for_held_out_conditions_or_the_given_ones() -> None:
+    cfg = compose("experiment=pix2pix_digits", "model.generator.width=4", "model.discriminator.width=4")
+    data = build_data(cfg)
+    game = build_game(cfg, data)
+    held_out = data.conditions("test")(3)
+    assert torch.equal(game.asked(3), held_out)
+    assert torch.equal(game.sample(3, seed=2), game.sample(3, seed=2, conditions=held_out))
+    assert not torch.equal(game.sample(3, seed=2), game.sample(3, seed=2, conditions=held_out.flip(0)))
+    assert torch.equal(game.asked(4, held_out[0])[3], held_out[0])
+    with refuses("condition", [5, 5], "must have the shape"):
+        game.sample(1, conditions=torch.zeros(5, 5))
+    with refuses("condition", reason="needs a condition: image"):
+        build_game(cfg).sample(1)
+
+
+def test_a_user_names_a_split_a_file_or_a_folder(tmp_path: Path) -> None:
+    data = pairs(flip=False)
+    assert torch.equal(
+        given_conditions("train", IMAGE, (-1, 1), lambda: data)(3), data.conditions("train")(3)
+    )
+    for i, grey in enumerate((0, 255)):
+        Image.new("L", (8, 4), grey).save(tmp_path / f"{i}.png")
+    found = given_conditions(str(tmp_path), IMAGE, (-1, 1), lambda: data)
+    assert found.flatten(1).mean(1).tolist() == [-1, 1]
+    assert given_conditions(str(tmp_path / "1.png"), IMAGE, (-1, 1), lambda: data).shape == (1, 1, 2, 4)
+    with refuses("condition", "nowhere", "neither a split of the data nor a file"):
+        given_conditions("nowhere", IMAGE, (-1, 1), lambda: data)
+    with refuses("condition", "test", "no such split"):
+        given_conditions("test", IMAGE, (-1, 1), lambda: data)
+
+
+def test_a_spec_is_refused_that_contradicts_its_kind() -> None:
+    with refuses(".shape", [4], "needs 3 numbers"):
+        ConditionSpec("image", (4,))
+    with refuses(".num_classes", 3, "is needed for classes"):
+        ConditionSpec("vector", (4,), num_classes=3)
