@@ -71,4 +71,4 @@ def clock(run: RunDirectory, checkpoint: str) -> tuple[int, float]:
         bar = run.checkpoint(checkpoint)[1]["callbacks"]["Bar"]
     except ConfigError:
         return 0, 0.0
-    return int(bar["rounds"]), float(bar["seconds"])
+    return int(bar["timed_steps"]), float(bar["seconds"])

@@ -203,7 +203,7 @@ def test_white_of_files_of_many_bits_can_be_set_and_dark_ones_are_reported(tmp_p
     Image.fromarray(ramp.astype(np.int32)).save(tmp_path / "x.tif")
     assert read_split(image_folder(tmp_path, channels=1))[0].max() < 0.07
     assert "largest value of" in (printed := capfd.readouterr().err)
-    assert "is 4,095 of 65,535, so the image is dark: scale such files, or, if they are grey" in printed
+    assert "is 4,095 of 65,535, so the image is dark: scale such files, or, in a run on grey" in printed
     assert "perhaps 4095" in printed
     assert len(printed.splitlines()) == 1
     x = read_split(image_folder(tmp_path, channels=1, white=4095))[0]

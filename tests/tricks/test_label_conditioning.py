@@ -118,10 +118,10 @@ def test_the_embedding_has_the_size_of_one_channel(data: str, columns: int) -> N
     x, classes, hidden = torch.randn(2, old.weight.shape[1]), torch.tensor([1, 2]), []
     first.register_forward_hook(lambda *call: hidden.append(call[2]))
     given(x, classes)
-    table = given.inputs[0].embedding.weight[classes]
+    table = given.input_transforms[0].embedding.weight[classes]
     expected = old(x) + table @ first.weight[:, -columns:].T
     assert torch.allclose(hidden[0], expected, atol=1e-5)
-    (slope,) = torch.autograd.grad(hidden[0].sum(), given.inputs[0].embedding.weight)
+    (slope,) = torch.autograd.grad(hidden[0].sum(), given.input_transforms[0].embedding.weight)
     assert slope[0].abs().max() == 0
     assert slope[1].abs().max() > 0
 
