@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import Literal, NamedTuple
 
 import torch
@@ -52,11 +51,6 @@ class ConditionSpec:
             (self.num_classes is not None) == is_class, reason, key=".num_classes", value=self.num_classes
         )
 
-    @property
-    def size(self) -> int:
-        """The number of elements of one condition, with classes as one-hot vectors."""
-        return self.num_classes or prod(self.shape)
-
     def blank(self, n: int) -> Tensor:
         """Zeros of the shape and the type of n conditions."""
         return torch.zeros(n, dtype=torch.long) if self.kind == "class" else torch.zeros(n, *self.shape)
@@ -87,7 +81,6 @@ class Verdict(NamedTuple):
     logits: Tensor  # [B], or [B, h, w] over patches
     features: Tensor  # [B, F]
     class_logits: Tensor | None = None  # [B, K], if the discriminator has a classifier head
-    codes: Tensor | None = None  # [B, num_outputs], if a head infers latents
 
 
 class Targets(NamedTuple):
