@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import Literal, NamedTuple
 
 import torch
@@ -50,11 +49,6 @@ class ConditionSpec:
         fits = (self.num_classes is not None) == (self.kind == "class")
         require(fits, reason, key=".num_classes", value=self.num_classes)
 
-    @property
-    def size(self) -> int:
-        """The number of elements of one condition, with classes as one-hot vectors."""
-        return self.num_classes or prod(self.shape)
-
     def validated(self, conditions: Tensor) -> Tensor:
         """The given condition [*shape], or conditions [N, *shape].
 
@@ -100,7 +94,6 @@ class Verdict(NamedTuple):
     logits: Tensor  # [B], or [B, h, w] over patches
     features: Tensor  # [B, F]
     class_logits: Tensor | None = None  # [B, K], if the discriminator has a classifier head
-    codes: Tensor | None = None  # [B, num_outputs], if a head infers latents
 
 
 class Targets(NamedTuple):

@@ -25,6 +25,7 @@ class Capability(StrEnum):
     LABELLED_BATCH = "labelled samples in addition to the batch"
     ONE_PROCESS = "a single process"
     SECOND_DERIVATIVES = "second derivatives"
+    # A trick that normalises or clips the weights determines their scale, which only one trick may do.
     DISCRIMINATOR_WEIGHT_SCALE = "the scale of the discriminator's weights"
     GENERATOR_WEIGHT_SCALE = "the scale of the generator's weights"
     GENERATOR_NORM = "the generator's batch norm"

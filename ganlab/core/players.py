@@ -85,7 +85,7 @@ class Networks(dict[str, Any]):
         return {capability for capability, present in has_capability.items() if present}
 
     def blank(self, n: int) -> Sample:
-        """Zeros in the place of n generated samples and of all that goes with them."""
+        """Zeros with the shapes and types of n generated samples, their conditions and their latents."""
         condition = None if self.condition is None else self.condition.blank(n)
         return Sample(
             torch.zeros(n, *self.generator.shape), condition, torch.zeros(n, self.generator.latent_dim)

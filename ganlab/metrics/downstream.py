@@ -106,6 +106,7 @@ class ConditionalMetric(DownstreamMetric):
 
     def samples(self, game: Game, seed: int) -> tuple[Tensor, Tensor]:
         """Samples [N, *shape] in the data's range, and their classes [N]."""
+        # The generator's classes, in the proportions of the training split, on the device of the game.
         labels = game.asked(self._n, self._data.proportional_labels(self._n))
         assert labels is not None
         return game.sample(self._n, seed, labels), labels

@@ -31,6 +31,7 @@ class Evaluation(MetricSet):
         self.higher_is_better: dict[str, bool] = {}  # by the name of a value, not of a metric
         for metric in self.metrics.values():
             self.higher_is_better |= metric.higher_is_better_by_name()
+        # The splits in whose proportions the metrics want the classes of generated samples.
         splits = [metric.class_split for metric in self.metrics.values() if metric.class_split] or ["train"]
         self._classes_by_split = {split: self.data.proportional_labels(self.n, split) for split in splits}
         # The classes [n] of the samples of a conditional game; None: the data have no labels. The first split

@@ -135,7 +135,8 @@ def close(session: Session, logger_status: str) -> None:
 def print_header(session: Session) -> None:
     """Prints the networks, the data, the game, the hardware, and where the loggers write."""
     cfg, data, game, last_step = session.cfg, session.data, session.module.game, session.timetable.total
-    # Most functions that build a network have the name of its player, such as `generator`.
+    # A network is named after the module of the function that builds it, such as "mlp". Most of these
+    # functions have the name of the network, such as `generator`, which says nothing new.
     networks = [
         f"{name} {target_name(cfg.model[name], name)} of "
         f"{sum(weight.numel() for weight in game.networks[name].parameters()):,} weights"

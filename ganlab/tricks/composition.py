@@ -163,7 +163,7 @@ class Tricks(nn.ModuleDict):
         return {f"{name}/{key}": x for name, trick in self.items() for key, x in trick.scalars().items()}
 
     def presented(self, name: str, network: nn.Module) -> nn.Module:
-        """The network that is used outside of training in the place of the network with this name."""
+        """The network that is used outside of training under this name."""
         for trick_name, trick in self.items():
             network = call_hook(trick_name, trick.presented, name, network)
         return network
