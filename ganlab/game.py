@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.batch import Batch, at_least_float32
+from ganlab.core.batch import Batch, ConditionSource, at_least_float32
 from ganlab.core.capability import BASE_CAPABILITIES
 from ganlab.core.distributed import broadcast_, make_in_parallel
 from ganlab.core.errors import ConfigError, completing_relative_keys, require
@@ -86,7 +86,7 @@ class Game(nn.Module):
             reason = "needs a stage with an encoder and without classes"
             require(can_encode, reason, "choose another stage", "code_of")
         # The conditions of samples for which none are given; None: classes in turn, anything else is refused.
-        self.conditions: Conditions = None
+        self.conditions: ConditionSource | None = None
         # `GameModule` counts here: the number of steps of all games of the run so far.
         self.run_step = 0
 
@@ -240,8 +240,7 @@ class Game(nn.Module):
 
         Args:
             conditions: a class, the condition of each sample, or a function from n to conditions. If there
-                are fewer than n, they are repeated. None: classes in turn, or the conditions of held-out
-                samples of the data.
+                are fewer than n, they are repeated. None: those of `self.conditions`.
 
         Raises:
             ConfigError: the generator is told nothing, or something else.
@@ -251,7 +250,7 @@ class Game(nn.Module):
             require(conditions is None, "the generator has no classes", remedy, "class", conditions)
             return None
         if conditions is None:
-            conditions = self._classes_in_turn if spec.kind == "class" else self.conditions
+            conditions = self.conditions or (self._classes_in_turn if spec.kind == "class" else None)
         remedy = "give condition=<an image, a folder or a split of the data>"
         require(conditions is not None, f"the generator needs a condition: {spec.kind}", remedy, "condition")
         given = spec.validated(conditions(n) if callable(conditions) else torch.as_tensor(conditions))

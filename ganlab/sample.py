@@ -1,8 +1,8 @@
 """python -m ganlab.sample: writes a view of a trained game: a picture, an animation or single images."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
@@ -11,9 +11,6 @@ from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import escape_unprintable, require
 from ganlab.filesystem import config_error_if_unwritable
 from ganlab.visualize.options import check_options, check_output, check_size, class_number, file_name
-
-if TYPE_CHECKING:
-    from ganlab.game import Game
 
 
 def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
@@ -42,7 +39,8 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         # The view is written into the run directory. If somebody else made the run, a link in it could lead
         # the writing to a file elsewhere, and a pipe could block it.
         run.refuse_special_files()
-    from ganlab.config.build import as_config_errors
+    from ganlab.config.build import as_config_errors, build_data
+    from ganlab.data.conditions import given_conditions
     from ganlab.training.build import load
     from ganlab.visualize.views import VIEWS
 
@@ -50,7 +48,9 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     check_size(cfg, game)
     # The class is also passed as it was typed, because Hydra reads some names of classes as numbers or null.
     cfg["class"] = class_number(cfg["class"], typed.get("class"), class_names, game.generator.num_classes)
-    set_conditions(game, cfg.condition, run)
+    config = run.config()
+    load_data, value_range = partial(build_data, config), config.data.get("range")
+    game.conditions = given_conditions(cfg.condition, game.generator.condition, value_range, load_data)
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.run_step, class_names)
     with as_config_errors():  # a view may build data and an extractor from the config
         view = VIEWS[cfg.what](cfg, run, game, None)  # None: a view that needs the data loads them
@@ -61,19 +61,6 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         caption += f", class {label}" + (f" named {class_names[label]}" if class_names else "")
     print(escape_unprintable(f"{caption}: {output}"))
     return output
-
-
-def set_conditions(game: "Game", text: str | None, run: RunDirectory) -> None:
-    """Gives a game that is told images the conditions of its samples, see `given_conditions`."""
-    from ganlab.config.build import build_data
-    from ganlab.data.conditions import given_conditions
-
-    spec = game.generator.condition
-    is_told = spec is not None and spec.kind != "class"
-    require(is_told or text is None, "the generator is told no image", "remove it", "condition", text)
-    if spec is not None and is_told:
-        config = run.config()
-        game.conditions = given_conditions(text, spec, config.data.get("range"), lambda: build_data(config))
 
 
 if __name__ == "__main__":

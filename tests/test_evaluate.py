@@ -77,6 +77,21 @@ def test_the_values_of_a_run_are_those_of_its_end_and_each_has_its_protocol(tmp_
         run_evaluate(f"run_dir={run}", "metric=none")
 
 
+def test_one_class_of_a_conditional_run_is_measured_and_named(tmp_path: Path) -> None:
+    play(tmp_path / "run", "steps=6", "trick=label_conditioning")
+    measured = [f"run_dir={tmp_path / 'run'}", "metric=fid", "n=60"]
+    every, third = (run_evaluate(*measured, *chosen) for chosen in ((), ("class=3",)))
+    name = "fid/digits_train_60"
+    assert every[name]["classes"] == "as the reference"
+    assert "conditions" not in every[name]
+    assert third[name]["conditions"] == "class 3"
+    assert every[name]["value"] != third[name]["value"]
+    with refuses("class", 10, "must be a number from 0 to 9"):
+        run_evaluate(*measured, "class=10")
+    with refuses("condition", "test", "told no image", "class=<name or number>"):
+        run_evaluate(*measured, "condition=test")
+
+
 def test_records_are_written_before_anything_is_printed(tmp_path: Path, monkeypatch) -> None:
     def fail(*_: object) -> None:
         raise BrokenPipeError

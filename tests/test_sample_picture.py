@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 from support.commands import play
-from support.small_games import resolved_config
+from support.small_games import game, home_data, resolved_config
 
 from ganlab.config.build import build_data
 from ganlab.data.base import Data
@@ -197,3 +197,12 @@ def test_the_axes_of_an_animation_do_not_move(tmp_path: Path) -> None:
     ticks = [frame[:, :45] for frame in frames]  # left of the axes
     assert np.array_equal(ticks[0], ticks[2])
     assert not np.array_equal(frames[0], frames[2])
+
+
+def test_a_translated_image_stands_between_its_input_and_its_answer() -> None:
+    module, data = game(model="pix2pix"), home_data("pix2pix")
+    real, asked = data.conditions("test").answers(1), data.conditions("test")(1)
+    samples = module.game.sample(1)
+    picture = sample_picture(module.game, samples, data, value_range=(-1, 1), names=())
+    strip = np.asarray(grid(torch.cat([asked, samples, real], 3), (-1, 1), columns=1))
+    assert np.array_equal(np.asarray(picture)[-len(strip) :], strip)

@@ -20,7 +20,7 @@ from ganlab.core.errors import ConfigError, complete_key, completing_relative_ke
 from ganlab.core.players import Networks, network_names
 from ganlab.core.randomness import derive_seed
 from ganlab.data.base import Data
-from ganlab.data.conditions import held_out_conditions
+from ganlab.data.conditions import default_conditions
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.evaluation import Evaluation
@@ -143,8 +143,8 @@ def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | No
             all_networks = Networks(networks, condition_of(cfg), conditions, objective.players)
             unavailable = unavailable_capabilities(cfg)
             game = Game(all_networks, objective, tricks, unavailable=unavailable, autoencoder=autoencoder)
-            if data is not None:  # samples of a game that is told images are made for held-out ones
-                game.conditions = held_out_conditions(data)
+            if data is not None:
+                game.conditions = default_conditions(game.generator.condition, data)
             # Networks are converted before weights are loaded, because float32 would round float64 weights.
             game = game.double() if cfg.trainer.precision == "64-true" else game
             if cfg.trainer.get("sync_batchnorm", False):

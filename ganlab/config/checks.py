@@ -120,7 +120,9 @@ def check_evaluation_config(cfg: DictConfig, overrides: Sequence[str]) -> None:
     require(has_run != has_images, reason, remedy, "run_dir", cfg.run_dir)
     # For each setting, the settings that have no effect together with it.
     unused = {"protocol": {"n"}, "run_dir": {"real"}}
-    unused["generated"] = {"n", "seed", "checkpoint", "evaluation.n", "evaluation.seed", "trust"}
+    unused["generated"] = {
+        "n", "seed", "class", "condition", "checkpoint", "evaluation.n", "evaluation.seed", "trust",
+    }  # fmt: skip
     given = overridden_keys(overrides)
     combinations = [(setting, keys & given) for setting, keys in unused.items() if setting in given]
     if cfg.real is not None and Path(cfg.real).expanduser().is_dir():

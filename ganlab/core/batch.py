@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -67,6 +68,24 @@ class ConditionSpec:
     def blank(self, n: int) -> Tensor:
         """Zeros of the shape and the type of n conditions."""
         return torch.zeros(n, dtype=torch.long) if self.kind == "class" else torch.zeros(n, *self.shape)
+
+
+@dataclass(frozen=True)
+class ConditionSource:
+    """A source of conditions for generated samples: called with n, it returns the conditions [n, ...].
+
+    Args:
+        name: what the protocols of metrics call it, such as "test split".
+        conditions: a function from n to the conditions.
+        answers: a function from n to the real samples that answer them; None: nobody knows the answers.
+    """
+
+    name: str
+    conditions: Callable[[int], Tensor]
+    answers: Callable[[int], Tensor] | None = None
+
+    def __call__(self, n: int) -> Tensor:
+        return self.conditions(n)
 
 
 class Sample(NamedTuple):

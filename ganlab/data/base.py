@@ -4,6 +4,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from itertools import accumulate, count, starmap, tee
 from typing import Literal, TypedDict
@@ -11,7 +12,7 @@ from typing import Literal, TypedDict
 import torch
 from torch import Tensor
 
-from ganlab.core.batch import Batch, ConditionSpec, Sample
+from ganlab.core.batch import Batch, ConditionSource, ConditionSpec, Sample
 from ganlab.core.errors import format_value, require
 from ganlab.core.randomness import derive_seed, proportional_classes, seeded_generator
 from ganlab.core.validation import Count, ValueRange
@@ -123,14 +124,16 @@ class Data:
         counts = self.class_counts(split)
         return None if counts is None else proportional_classes(counts, n)
 
-    def conditions(self, split: Split) -> Callable[[int], Tensor]:
-        """A function from n to the conditions of the first n samples of a split, or fewer in turn."""
+    def conditions(self, split: Split) -> ConditionSource:
+        """The conditions of the first n samples of a split; if there are fewer, they are repeated."""
 
-        def first(n: int) -> Tensor:
+        def first(n: int, part: int) -> Tensor:
             rows = torch.arange(n) % len(self.sources[split])
-            return torch.cat([condition for _, condition in self.samples_at(split, rows, "cpu", 250)])  # type: ignore[misc]
+            return torch.cat([pair[part] for pair in self.samples_at(split, rows, "cpu", 250)])  # type: ignore[misc]
 
-        return first
+        is_paired = self.condition is not None and self.condition.paired
+        answers = partial(first, part=0) if is_paired else None
+        return ConditionSource(f"{split} split", partial(first, part=1), answers)
 
     def mean(self) -> Tensor:
         """The mean training sample, [*shape] float64. Reads all training samples."""

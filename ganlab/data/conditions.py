@@ -4,9 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from ganlab.core.batch import ConditionSpec
+from ganlab.core.batch import ConditionSource, ConditionSpec
 from ganlab.core.errors import require
 from ganlab.core.validation import ValueRange
 from ganlab.data.base import Data, Split, scale
@@ -14,41 +13,54 @@ from ganlab.data.image import ImageSpec, crop_image, decode_image
 from ganlab.data.listing import list_images
 
 
-def held_out_conditions(data: Data) -> Callable[[int], Tensor]:
-    """The conditions of the test split, or of the training split if there is no other."""
+def default_conditions(told: ConditionSpec | None, data: Data) -> ConditionSource | None:
+    """The conditions of a game's samples if a user names none; None: classes in turn, or none at all.
+
+    Images and vectors are those of the test split, or of the training split if there is no other.
+
+    Args:
+        told: what the generator is told.
+    """
+    if told is None or told.kind == "class":
+        return None
     split: Split = "test" if "test" in data.sources else "train"
     return data.conditions(split)
 
 
 def given_conditions(
-    text: str | None, spec: ConditionSpec, value_range: ValueRange, load_data: Callable[[], Data]
-) -> Tensor | Callable[[int], Tensor]:
+    text: str | None, told: ConditionSpec | None, value_range: ValueRange, load_data: Callable[[], Data]
+) -> ConditionSource | None:
     """The conditions that a user names: a split of the data, an image, or a folder of images.
 
     Images are resized to just cover the size of a condition, and their centre is cropped.
 
     Args:
-        text: the name of a split, or the path of an image or a folder; None: see `held_out_conditions`.
-        spec: what a condition is, which must be an image of one or three channels for files.
-        load_data: a function that loads the data, called for a split only.
+        text: the name of a split, or the path of an image or a folder; None: see `default_conditions`.
+        told: what the generator is told, which must be an image of one or three channels for files.
+        load_data: a function that loads the data, which only splits need.
 
     Raises:
-        ConfigError: there is no such split or file, or files cannot be conditions.
+        ConfigError: there is no such split or file, or the generator cannot be told what it holds.
     """
+    if told is None or told.kind == "class":
+        remedy = "remove it" if told is None else "give class=<name or number>"
+        require(text is None, "the generator is told no image", remedy, "condition", text)
+        return None
     if text is None:
-        return held_out_conditions(load_data())
+        return default_conditions(told, load_data())
     if text in ("train", "validation", "test"):
         data = load_data()
         remedy = f"choose from {', '.join(data.sources)}, or give an image"
         require(text in data.sources, "the data have no such split", remedy, "condition", text)
         return data.conditions(text)  # type: ignore[arg-type]
-    is_readable = spec.kind == "image" and spec.shape[0] in (1, 3)
-    reason = f"no file can be a condition of the shape {list(spec.shape)}"
+    is_readable = told.kind == "image" and told.shape[0] in (1, 3)
+    reason = f"no file can be a condition of the shape {list(told.shape)}"
     require(is_readable, reason, "name a split of the data, such as test", "condition", text)
     path = Path(text).expanduser()
     require(path.exists(), "is neither a split of the data nor a file", "check the path", "condition", text)
     files = list_images(path, [], skipped=[])[0] if path.is_dir() else [path]
-    channels, height, width = spec.shape
+    channels, height, width = told.shape
     size = ImageSpec(channels, height, width, crop="center")
-    pixels = (torch.from_numpy(decode_image(file, size, warnings={})) for file in files)
-    return torch.stack([scale(crop_image(image, size), value_range) for image in pixels])
+    pixels = [torch.from_numpy(decode_image(file, size, warnings={})) for file in files]
+    images = torch.stack([scale(crop_image(image, size), value_range) for image in pixels])
+    return ConditionSource(f"{len(files)} images from files", lambda n: images[torch.arange(n) % len(images)])

@@ -117,12 +117,15 @@ class Evaluation(MetricSet):
                 origin["truncation"] = threshold
             classes = "in turn" if self.classes is None else "as the reference"
             origin["classes"] = classes if game.generator.num_classes else "none"
+            if game.conditions is not None:
+                origin["conditions"] = game.conditions.name
             origin["latent_seed"] = self.seed
         return origin
 
     def _generate(self, game: Game) -> Iterator[Tensor]:
         """Yields the samples in chunks; all processes must iterate over them."""
-        classes = self.classes if game.generator.num_classes else None
+        is_told_classes = game.generator.num_classes and game.conditions is None
+        classes = self.classes if is_told_classes else None
         for start in range(0, self.n, CHUNK):
             rows = slice(start, min(start + CHUNK, self.n))
             samples = game.sample_on_all_processes(self.n, seed=self.seed, rows=rows, conditions=classes)

@@ -12,13 +12,15 @@ from ganlab.config.build import build_data, build_data_of_run, build_evaluation,
 from ganlab.config.checks import refuse_unused_weights
 from ganlab.config.compose import CONF, compose
 from ganlab.config.run_directory import RunDirectory
+from ganlab.core.batch import ConditionSource
 from ganlab.core.errors import ConfigError, require
 from ganlab.data.base import Data
-from ganlab.data.conditions import held_out_conditions
+from ganlab.data.conditions import given_conditions
 from ganlab.data.folder import EvaluationFolder
 from ganlab.metrics.protocols import MetricRecords
 from ganlab.training.build import load
 from ganlab.training.callbacks.progress import progress_bar
+from ganlab.visualize.options import class_number
 
 
 def measure_run(cfg: DictConfig) -> MetricRecords:
@@ -35,7 +37,12 @@ def measure_run(cfg: DictConfig) -> MetricRecords:
             run_cfg.extractor.weights = cfg.metric.weights
     refuse_unused_weights(run_cfg)
     data = build_data_of_run(directory, run_cfg, cfg.root)
-    game.conditions = held_out_conditions(data)
+    told = game.generator.condition
+    game.conditions = given_conditions(cfg.condition, told, data.value_range, lambda: data)
+    names, num_classes = data.class_names or (), game.generator.num_classes
+    if (label := class_number(cfg["class"], None, names, num_classes)) is not None:
+        name = names[label] if names else str(label)
+        game.conditions = ConditionSource(f"class {name}", lambda n: torch.full((n,), label))
     evaluation = build_evaluation(run_cfg, data, progress_bar)
     evaluation.check_game(game)
     game = game.to(find_device(cfg.device))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import ValueRange
-from ganlab.data.base import Data, Split
+from ganlab.data.base import Data
 from ganlab.data.densities import Mixture
 from ganlab.game import Game
 from ganlab.metrics.synthetic import modes_of_high_quality_samples
@@ -45,7 +45,7 @@ def sample_picture(
     if samples.ndim == 2 and data is not None:
         return plot_points(samples, data, game.run_step)
     if (condition := game.generator.condition) is not None and condition.kind == "image":
-        return translation_picture(game, samples, data, value_range)
+        return translation_picture(game, samples, value_range)
     num_classes = game.generator.num_classes if label is None else None  # None: nothing is sorted by class
     columns, grid_classes = grid_layout(len(samples), num_classes)
     if label is not None:
@@ -62,23 +62,18 @@ def sample_picture(
     return stack_rows([["real"], titles, above, ["samples"], below])
 
 
-def translation_picture(
-    game: Game, samples: Tensor, data: Data | None, value_range: ValueRange
-) -> Image.Image:
-    """For each sample the image that was translated, the sample, and the real answer if there is one.
+def translation_picture(game: Game, samples: Tensor, value_range: ValueRange) -> Image.Image:
+    """For each sample the image that was translated, the sample, and the real answer if it is known.
 
     Args:
         samples: the samples [N, C, H, W] of `game.sample(N)`.
-        data: the source of the real answers; None: the inputs alone are shown beside the samples.
     """
-    inputs = game.asked(len(samples))
+    inputs, source = game.asked(len(samples)), game.conditions
     assert inputs is not None
+    assert source is not None
     parts = [visible(inputs), visible(samples)]
-    if data is not None and data.condition is not None and data.condition.paired:
-        split: Split = "test" if "test" in data.sources else "train"  # as `build_game` chooses conditions
-        rows = torch.arange(len(samples)) % len(data.sources[split])
-        (targets,) = (x for x, _ in data.samples_at(split, rows, "cpu", batch_size=len(rows)))
-        parts.append(visible(targets))
+    if source.answers is not None:
+        parts.append(visible(source.answers(len(samples))))
     columns = max(round(sqrt(len(samples) / len(parts))), 1)
     strips = torch.cat([part.cpu().float() for part in parts], dim=3)  # [N, C, H, parts W]
     titles = ["input", "sample", "target"][: len(parts)] * columns

@@ -72,12 +72,21 @@ def test_a_user_names_a_split_a_file_or_a_folder(tmp_path: Path) -> None:
     for i, grey in enumerate((0, 255)):
         Image.new("L", (8, 4), grey).save(tmp_path / f"{i}.png")
     found = given_conditions(str(tmp_path), IMAGE, (-1, 1), lambda: data)
-    assert found.flatten(1).mean(1).tolist() == [-1, 1]
-    assert given_conditions(str(tmp_path / "1.png"), IMAGE, (-1, 1), lambda: data).shape == (1, 1, 2, 4)
+    assert found.name == "2 images from files"
+    assert found(3).flatten(1).mean(1).tolist() == [-1, 1, -1]
+    one = given_conditions(str(tmp_path / "1.png"), IMAGE, (-1, 1), lambda: data)
+    assert torch.equal(one(2), torch.ones(2, 1, 2, 4))
     with refuses("condition", "nowhere", "neither a split of the data nor a file"):
         given_conditions("nowhere", IMAGE, (-1, 1), lambda: data)
     with refuses("condition", "test", "no such split"):
         given_conditions("test", IMAGE, (-1, 1), lambda: data)
+    with refuses("condition", "test", "told no image", "remove it"):
+        given_conditions("test", None, (-1, 1), lambda: data)
+    with refuses("condition", "test", "told no image", "class=<name or number>"):
+        given_conditions("test", ConditionSpec("class", num_classes=3), (-1, 1), lambda: data)
+    vector = ConditionSpec("vector", (5,))
+    with refuses("condition", str(tmp_path), "no file can be a condition of the shape", "name a split"):
+        given_conditions(str(tmp_path), vector, (-1, 1), lambda: data)
 
 
 def test_a_spec_is_refused_that_contradicts_its_kind() -> None:
