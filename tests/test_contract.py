@@ -58,16 +58,20 @@ def plain_refusal(objective: str, model: str) -> str:
     return modules_or_refusal(PLAYS_OF_MODEL[model][:1], objective, [], model)[1]
 
 
-EVERY = list(product(["mlp", "dcgan"], TRICKS, OBJECTIVES))
+EVERY = [
+    *product(["mlp", "dcgan"], TRICKS, OBJECTIVES),
+    *product(["residual"], TRICKS, ["non_saturating"]),
+]
 TODAY = [
     *product(["mlp"], TRICKS, OBJECTIVES),
     *product(["mlp", "dcgan"], TRICKS, one_of_each_family(OBJECTIVES)),
+    *product(["residual"], TRICKS, ["non_saturating"]),
 ]
 
 
 @pytest.mark.parametrize(("model", "trick", "objective"), daily_cases(TODAY, EVERY))
 def test_a_trick_takes_effect_or_is_refused(model: str, trick: str, objective: str) -> None:
-    lacks_pairs = model == "dcgan" and needs_pairs(trick)
+    lacks_pairs = model != "mlp" and needs_pairs(trick)
     model = model_of(trick) if model == "mlp" else model
     without_trick = plain_refusal(objective, model)
     is_refused = without_trick or lacks_pairs or (trick, objective) in REFUSED.objectives

@@ -3,7 +3,7 @@
 In this folder a condition is the class of each sample, int64 [B]. It is None in a game without conditions.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.batch import ConditionSpec, Verdict
-from ganlab.core.errors import ConfigError, require
+from ganlab.core.errors import require
 from ganlab.core.validation import ValueRange
 from ganlab.networks.priors import Prior
 
@@ -24,6 +24,14 @@ LayerFactory = Callable[[int, int], nn.Module]  # builds a layer from its number
 
 class Conditioned(nn.Module):
     """Base class of layers that receive the condition, (x, condition) -> output. Others receive only x."""
+
+
+class Branching(Conditioned):
+    """Base class of modules that give their input to several branches, such as residual blocks."""
+
+    def branches(self) -> Sequence[nn.Module]:
+        """The branches. Each receives the input of the module."""
+        raise NotImplementedError
 
 
 class InputTransform(nn.Module):
@@ -164,29 +172,46 @@ def replace_modules(
 
 
 def insert_between_layers(body: nn.Module, make: Callable[[int], nn.Module]) -> int:
-    """Inserts make(0) before the second layer with weights, make(1) before the third, and so on.
+    """Inserts make(0), make(1) and so on before each layer with weights, except the network's input layers.
 
     Returns:
         The number of inserted layers.
     """
-    first, indices = input_layer(body), count()
+    first, indices = input_layers(body), count()
 
     def prepend(layer: nn.Module) -> nn.Module:
-        return layer if layer is first else nn.Sequential(make(next(indices)), layer)
+        return layer if layer in first else nn.Sequential(make(next(indices)), layer)
 
-    return replace_modules(body, WEIGHT_LAYERS, prepend) - 1  # not counting the first layer, which stays
+    num_layers = replace_modules(body, WEIGHT_LAYERS, prepend)
+    return num_layers - sum(isinstance(layer, WEIGHT_LAYERS) for layer in first)
 
 
-def input_layer(root: nn.Module) -> nn.Linear | nn.Conv2d:
-    """The first linear or convolutional layer of a network.
+def input_layers(root: nn.Module) -> list[nn.Module]:
+    """The layers with weights that receive the input of a network: one, or one for each of its branches.
+
+    A branch without weights, such as a shortcut that is the identity, stands for itself. The list is empty if
+    the network has no weights.
+    """
+    if isinstance(root, WEIGHT_LAYERS):
+        return [root]
+    if isinstance(root, Branching):
+        return [layer for branch in root.branches() for layer in input_layers(branch) or [branch]]
+    return next(filter(None, map(input_layers, root.children())), [])
+
+
+def add_network_inputs(body: nn.Module, num_inputs: int) -> None:
+    """Adds inputs to all layers that receive the input of a network, in place.
 
     Raises:
-        ConfigError: the network has no such layer.
+        ConfigError: there are none, or they are neither linear nor convolutional, such as a shortcut that is
+            the identity.
     """
-    for layer in root.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d):
-            return layer
-    raise ConfigError("the network has no linear or convolutional layer")
+    layers = input_layers(body)
+    widened = [layer for layer in layers if isinstance(layer, nn.Linear | nn.Conv2d)]
+    reason = "the network must begin with linear or convolutional layers, which take further inputs"
+    require(layers and widened == layers, reason, "choose another network")
+    for layer in widened:
+        add_inputs(layer, num_inputs)
 
 
 def add_inputs(layer: nn.Linear | nn.Conv2d, num_inputs: int) -> None:

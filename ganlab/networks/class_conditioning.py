@@ -15,7 +15,13 @@ from torch.nn.functional import one_hot
 from ganlab.core.batch import at_least_float32
 from ganlab.core.errors import require
 from ganlab.core.players import Networks
-from ganlab.networks.base import Conditioned, InputTransform, add_inputs, input_layer, replace_modules
+from ganlab.networks.base import (
+    Conditioned,
+    InputTransform,
+    add_network_inputs,
+    input_layers,
+    replace_modules,
+)
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
 
 GeneratorMode = Literal["concat", "embedding", "norm"]
@@ -137,7 +143,7 @@ def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
     generator, num_classes = networks.generator, networks.num_classes
     assert num_classes is not None
     if mode == "concat":
-        add_inputs(input_layer(generator.body), num_classes)
+        add_network_inputs(generator.body, num_classes)
         generator.latent_transforms.append(AppendVector(num_classes))
     elif mode == "embedding":
         generator.latent_transforms.append(MultiplyByVector(num_classes, generator.latent_dim))
@@ -162,12 +168,13 @@ def condition_discriminator(networks: Networks, mode: DiscriminatorMode) -> None
     if mode == "projection":
         discriminator.further_scores.append(Projection(num_classes, discriminator.num_features))
         return
-    layer, shape = input_layer(discriminator.body), networks.generator.shape
+    shape = networks.generator.shape
+    is_convolutional = isinstance(input_layers(discriminator.body)[0], nn.Conv2d)
     size, num_added = None, num_classes  # one-hot vectors add one input of the layer for each class
     if mode == "embedding":
         # A learned vector has as many elements as one channel of an image [C, H, W], or as a point [D].
         size = prod(shape[1:] or shape)
-        num_added = 1 if isinstance(layer, nn.Conv2d) else size  # a convolution gets the vector as one plane
-    add_inputs(layer, num_added)
-    transform = AppendPlanes if isinstance(layer, nn.Conv2d) else AppendVector
+        num_added = 1 if is_convolutional else size  # a convolution gets the vector as one plane
+    add_network_inputs(discriminator.body, num_added)
+    transform = AppendPlanes if is_convolutional else AppendVector
     discriminator.input_transforms.append(transform(num_classes, size))

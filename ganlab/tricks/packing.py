@@ -8,7 +8,7 @@ from ganlab.core.capability import Capability
 from ganlab.core.players import Networks
 from ganlab.core.turn import Turn
 from ganlab.core.validation import require_whole_groups
-from ganlab.networks.base import add_inputs, input_layer
+from ganlab.networks.base import add_network_inputs, input_layers
 from ganlab.tricks.base import Order, Trick
 from ganlab.tricks.minibatch_stddev import MinibatchStddevLayer
 
@@ -40,10 +40,10 @@ class Packing(Trick):
             if isinstance(layer, MinibatchStddevLayer):  # its batches will be packs
                 packs = self.batch_size // self.size
                 require_whole_groups("group_size", layer.size, packs, "samples or packs")
-        first = input_layer(networks.discriminator.body)
-        shape = networks.generator.shape
-        inputs_per_sample = shape[0] if isinstance(first, nn.Conv2d) else prod(shape)
-        add_inputs(first, (self.size - 1) * inputs_per_sample)
+        body, shape = networks.discriminator.body, networks.generator.shape
+        is_convolutional = any(isinstance(layer, nn.Conv2d) for layer in input_layers(body))
+        inputs_per_sample = shape[0] if is_convolutional else prod(shape)
+        add_network_inputs(body, (self.size - 1) * inputs_per_sample)
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
         require_whole_groups("size", self.size, len(sample.x), "samples")

@@ -10,9 +10,16 @@ from torch import nn
 
 from ganlab.core.randomness import RandomStreams
 from ganlab.networks import dcgan, mlp, priors
-from ganlab.networks.base import add_inputs, input_layer, output_layer
+from ganlab.networks.base import (
+    add_inputs,
+    add_network_inputs,
+    input_layers,
+    insert_between_layers,
+    output_layer,
+)
 from ganlab.networks.mlp import Maxout
 from ganlab.networks.norms import DifferentiableBatchNorm
+from ganlab.networks.residual import ResidualBlock
 
 SHAPES = [(1, 8, 8), (3, 10, 10), (1, 28, 28), (3, 64, 64), (1, 8, 32), (3, 48, 20), (1, 30, 14)]
 
@@ -77,7 +84,7 @@ def test_dcgan_has_the_widths_of_the_paper() -> None:
     )
     channels = [layer.in_channels for layer in generator.modules() if isinstance(layer, nn.ConvTranspose2d)]
     assert channels == [512, 256, 128, 64]
-    assert input_layer(generator.body).out_features == 512 * 4 * 4
+    assert input_layers(generator.body)[0].out_features == 512 * 4 * 4
     discriminator = dcgan.discriminator(64, kernel=5, slope=0.2, shape=(3, 64, 64))
     norms = [m for m in discriminator.modules() if isinstance(m, nn.BatchNorm2d)]
     assert [norm.num_features for norm in norms] == [128, 256, 512]
@@ -130,8 +137,39 @@ def test_weights_start_as_in_the_paper() -> None:
     generator = dcgan.generator(
         100, 64, kernel=5, slope=0.0, shape=(1, 28, 28), value_range=(-1, 1), prior=priors.Normal()
     )
-    layer = input_layer(generator.body)
+    (layer,) = input_layers(generator.body)
     assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=0.02)
+
+
+def test_inputs_are_added_to_every_branch_of_a_first_residual_block() -> None:
+    path = [nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.Conv2d(5, 5, 3, padding=1)]
+    body = nn.Sequential(ResidualBlock(path, [nn.Conv2d(3, 5, 1)]), nn.Conv2d(5, 2, 1))
+    x, added = torch.randn(2, 3, 4, 4), torch.randn(2, 2, 4, 4)
+    before = body(x)
+    add_network_inputs(body, 2)
+    assert torch.allclose(body(torch.cat([x, 0 * added], 1)), before, atol=1e-6)
+    assert [layer.in_channels for layer in input_layers(body)] == [5, 5]
+    for weights in (layer.weight.data[:, 3:] for layer in input_layers(body)):
+        alone = body(torch.cat([x, added], 1))
+        weights.zero_()
+        assert not torch.allclose(body(torch.cat([x, added], 1)), alone)
+    with refuses(reason="must begin with linear or convolutional layers"):
+        add_network_inputs(ResidualBlock([nn.Conv2d(3, 3, 1)]), 2)
+
+
+def test_layers_are_inserted_between_the_layers_of_a_residual_network() -> None:
+    path = [nn.Conv2d(3, 5, 1), nn.ReLU(), nn.Conv2d(5, 5, 1)]
+    body = nn.Sequential(ResidualBlock(path, [nn.Conv2d(3, 5, 1)]), ResidualBlock([nn.Conv2d(5, 5, 1)]))
+    inserted: list[nn.Module] = []
+
+    def make(index: int) -> nn.Module:
+        assert index == len(inserted)
+        inserted.append(nn.Dropout(0.5))
+        return inserted[-1]
+
+    assert insert_between_layers(body, make) == 2  # before the path's second layer and the second block's
+    assert body[0].path[2][0] is inserted[0]
+    assert body[1].path[0][0] is inserted[1]
 
 
 def test_maxout_is_the_largest_of_its_pieces() -> None:

@@ -42,6 +42,15 @@ DCGAN = (
     "model/prior@model.generator.prior=normal",  # truncation needs it
     "data.batch_size=16",
 )
+RESIDUAL = (
+    "logger=csv",
+    "~model.generator",
+    "~model.discriminator",
+    "+model.generator={_target_:support.residual_networks.generator,latent_dim:6,shape:${data.shape},"
+    "value_range:${data.range},prior:{_target_:ganlab.networks.priors.Normal}}",
+    "+model.discriminator={_target_:support.residual_networks.discriminator,shape:${data.shape}}",
+    "data.batch_size=16",
+)
 # Small games of kinds that digits without a condition are not: the objective, and overrides of the rest.
 HOMES = {
     "pix2pix": (
@@ -73,7 +82,7 @@ def option_config(group: str, option: str) -> DictConfig:
     return resolved_config(*SMALL, *f"{group}={option}".split())[group]
 
 
-MODELS = {"mlp": SMALL, "dcgan": DCGAN}
+MODELS = {"mlp": SMALL, "dcgan": DCGAN, "residual": RESIDUAL}
 MODELS |= {home: ("logger=csv", "data.batch_size=16", *overrides) for home, (_, overrides) in HOMES.items()}
 
 

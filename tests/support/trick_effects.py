@@ -11,7 +11,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.training.module import GameModule
 
 PLAYS = options("play")
-PLAYS_OF_MODEL = {**dict.fromkeys(MODELS, PLAYS), "dcgan": ["shared"]}
+PLAYS_OF_MODEL = {**dict.fromkeys(MODELS, PLAYS), "dcgan": ["shared"], "residual": ["shared"]}
 # Tricks without effect in the first two steps: the step by which they take effect, also in a pair.
 STEPS_UNTIL_EFFECT = {
     "adaptive_augment": 12,
