@@ -48,7 +48,7 @@ def test_a_generator_that_repeats_the_test_images_has_no_error() -> None:
     cfg = compose(*SMALL, "trick=label_conditioning")
     played, metric = build_game(cfg), NearestNeighbourError()
     metric.setup(build_data(cfg), n_fake=360, n_real=10)
-    played.sample, played.labels = lambda n, seed, label: x, lambda n, label: labels
+    played.sample, played.asked = lambda n, seed, label: x, lambda n, label: labels
     metric.observe_game(played, seed=0)
     assert metric.compute() == {"1nn_error/test_360": 0.0}
 
@@ -64,7 +64,7 @@ def test_a_classifier_trained_on_samples_is_tested_on_real_images() -> None:
     metric.setup(data, n_fake=600, n_real=10)
     accuracies = {}
     for name, samples in {"copies": x, "noise": noise}.items():
-        played.sample, played.labels = lambda n, seed, label, samples=samples: samples, lambda n, label: y
+        played.sample, played.asked = lambda n, seed, label, samples=samples: samples, lambda n, label: y
         metric.observe_game(played, seed=0)
         accuracies[name] = metric.compute()["classification_accuracy/test_600"]
         assert metric.extras["real"] == accuracies["copies"]

@@ -202,9 +202,14 @@ def play_steps(module: GameModule, n: int) -> list[dict[str, float]]:
 def play_step(module: GameModule) -> dict[str, float]:
     """Plays one step on the batches that belong to its number and returns the logged terms."""
     module.train()
-    batch, weight = getattr(module, "batches", real_batch)(module.game.run_step), next(module.parameters())
-    module.play_step(apply_to_collection(batch, torch.Tensor, to_precision, weight.dtype))
+    module.play_step(next_batch(module))
     return {name: float(term) for name, term in module.scalars.items()}
+
+
+def next_batch(module: GameModule) -> Batch:
+    """The batch of a game's next step, in the precision of its networks."""
+    batch, weight = getattr(module, "batches", real_batch)(module.game.run_step), next(module.parameters())
+    return apply_to_collection(batch, torch.Tensor, to_precision, weight.dtype)
 
 
 def to_precision(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

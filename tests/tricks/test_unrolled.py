@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from support.small_games import SMALL, compatible_objective, game, options, real_batch
+from support.small_games import SMALL, compatible_objective, game, next_batch, options, real_batch
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
@@ -107,16 +107,15 @@ def test_with_any_trick_the_gradient_is_that_of_finite_differences(trick: str) -
 def downhill(trick: str, distance: float) -> tuple[float, float]:
     """The derivative of the generator's loss along a direction, and the loss at a distance along it."""
     settings = ("trick.unrolled.steps=2", f"trick.unrolled.lr={LR}")
-    played = game(
-        compatible_objective("unrolled", trick), ["unrolled", trick], "alternating", *settings
-    ).game.double()
+    module = game(compatible_objective("unrolled", trick), ["unrolled", trick], "alternating", *settings)
+    played = module.double().game
     torch.manual_seed(1)
     weights = [weight for weight in played.generator.parameters() if weight.requires_grad]
     direction = [torch.randn_like(weight) for weight in weights]
     with torch.no_grad():
         for weight, way in zip(weights, direction, strict=True):
             weight += distance * way
-    losses = played.losses(played.turn("generator", batch(), RandomStreams(0)))
+    losses = played.losses(played.turn("generator", next_batch(module), RandomStreams(0)))
     loss = torch.stack([term.mean() for term in losses.values()]).sum()
     slopes = torch.autograd.grad(loss, weights)
     along = [(slope * way).sum() for slope, way in zip(slopes, direction, strict=True)]
@@ -125,17 +124,18 @@ def downhill(trick: str, distance: float) -> tuple[float, float]:
 
 @pytest.mark.parametrize("trick", sorted({*options("trick")} - {"unrolled"}))
 def test_with_any_trick_the_discriminator_keeps_its_own_weights(trick: str) -> None:
-    played = game(compatible_objective("unrolled", trick), ["unrolled", trick]).game
+    module = game(compatible_objective("unrolled", trick), ["unrolled", trick])
+    played = module.game
     tensors = [
-        (module, name, tensor)
-        for module in played.discriminator.modules()
-        for name, tensor in module._parameters.items()
+        (layer, name, tensor)
+        for layer in played.discriminator.modules()
+        for name, tensor in layer._parameters.items()
         if tensor is not None
     ]
     before = [tensor.detach().clone() for _, _, tensor in tensors]
-    played.losses(played.turn("generator", real_batch(), RandomStreams(0)))
-    for (module, name, tensor), value in zip(tensors, before, strict=True):
-        assert module._parameters[name] is tensor
+    played.losses(played.turn("generator", next_batch(module), RandomStreams(0)))
+    for (layer, name, tensor), value in zip(tensors, before, strict=True):
+        assert layer._parameters[name] is tensor
         assert torch.equal(tensor, value)
 
 
