@@ -79,9 +79,17 @@ def instantiate_group(cfg: DictConfig, group: str) -> dict[str, Any]:
 def build_data(cfg: DictConfig) -> Data:
     """The data set. If the config lacks the number of classes, writes that of the data into the config."""
     data: Data = instantiate(cfg.data, Data)
-    if cfg.data.num_classes is None:
-        cfg.data.num_classes = data.num_classes
+    write_num_classes(cfg, data)
     return data
+
+
+def write_num_classes(cfg: DictConfig, data: Data) -> None:
+    """Writes the number of classes of the whole data set into a config that lacks it.
+
+    With `data.classes`, the number stays null, and `condition_of` counts the classes that are given.
+    """
+    if cfg.data.num_classes is None and not cfg.data.get("classes"):
+        cfg.data.num_classes = data.num_classes
 
 
 def build_data_of_run(run: RunDirectory, cfg: DictConfig, root: str | None) -> Data:
@@ -158,7 +166,8 @@ def condition_of(cfg: DictConfig) -> ConditionSpec | None:
     """What goes with a sample of the data: `data.condition`, or the class; None: nothing."""
     if cfg.data.get("condition") is not None:
         return instantiate(cfg.data.condition, ConditionSpec)
-    classes = cfg.data.num_classes
+    chosen = cfg.data.get("classes")
+    classes = len(chosen) if chosen else cfg.data.num_classes
     return None if classes is None else ConditionSpec("class", num_classes=classes, paired=False)
 
 

@@ -4,14 +4,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import chain, cycle, islice
 from math import ceil
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 from ganlab.core.errors import ConfigError, ProcessLost, escape_unprintable
 from ganlab.data.batches import BatchIndices
 from ganlab.data.image import ImageSpec, Unreadable, crop_image, decode_image, resource_error
-from ganlab.data.sources import Samples, Source, TensorSource, VariableSizeImages, labels_at
+from ganlab.data.sources import Labels, Samples, Source, TensorSource, VariableSizeImages, labels_at
 
 # A fingerprint hashes at most MAX_FILE_BYTES of one file, at most MAX_FILES files, and of all files together
 # at most MAX_TOTAL_BYTES.
@@ -69,6 +69,9 @@ class ImageFiles(Source):
 
     def __len__(self) -> int:
         return len(self.files)
+
+    def at(self, rows: Tensor, labels: Labels) -> Self:
+        return replace(self, files=[self.files[row] for row in rows.tolist()], labels=labels)
 
     def move(self, device: torch.device) -> None:
         """Does nothing, because no sample is held in memory."""
