@@ -77,19 +77,11 @@ def instantiate_group(cfg: DictConfig, group: str) -> dict[str, Any]:
 
 
 def build_data(cfg: DictConfig) -> Data:
-    """The data set. If the config lacks the number of classes, writes that of the data into the config."""
+    """The data set. If the config lacks the number of classes, writes that of all the data into it."""
     data: Data = instantiate(cfg.data, Data)
-    write_num_classes(cfg, data)
+    if cfg.data.num_classes is None:
+        cfg.data.num_classes = data.num_classes_of_all
     return data
-
-
-def write_num_classes(cfg: DictConfig, data: Data) -> None:
-    """Writes the number of classes of the whole data set into a config that lacks it.
-
-    With `data.classes`, the number stays null, and `condition_of` counts the classes that are given.
-    """
-    if cfg.data.num_classes is None and not cfg.data.get("classes"):
-        cfg.data.num_classes = data.num_classes
 
 
 def build_data_of_run(run: RunDirectory, cfg: DictConfig, root: str | None) -> Data:

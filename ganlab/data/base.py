@@ -87,8 +87,9 @@ class Data:
         **composition: Unpack[Composition],
     ):
         chosen, self.class_names = compose_splits(sources, class_names, composition)
-        if num_classes and (chosen_classes := composition.get("classes")):
-            num_classes = len(chosen_classes)
+        self.num_classes_of_all = num_classes
+        if num_classes and composition.get("classes"):
+            num_classes = len(self.class_names or ())
         classes = ConditionSpec("class", num_classes=num_classes, paired=False) if num_classes else None
         self.condition = condition or classes
         self.shape, self.num_classes, self.batch_size = tuple(shape), num_classes, batch_size

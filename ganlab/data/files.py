@@ -20,7 +20,7 @@ from torch import Tensor
 from ganlab.core.errors import ConfigError, ProcessLost, escape_unprintable
 from ganlab.data.batches import BatchIndices
 from ganlab.data.image import ImageSpec, Unreadable, crop_image, decode_image, resource_error
-from ganlab.data.sources import Labels, Samples, Source, TensorSource, VariableSizeImages, labels_at
+from ganlab.data.sources import Samples, Source, TensorSource, VariableSizeImages, labels_at
 
 # A fingerprint hashes at most MAX_FILE_BYTES of one file, at most MAX_FILES files, and of all files together
 # at most MAX_TOTAL_BYTES.
@@ -70,8 +70,9 @@ class ImageFiles(Source):
     def __len__(self) -> int:
         return len(self.files)
 
-    def at(self, rows: Tensor, labels: Labels) -> Self:
-        return replace(self, files=[self.files[row] for row in rows.tolist()], labels=labels)
+    def at(self, rows: Tensor) -> Self:
+        files = [self.files[row] for row in rows.tolist()]
+        return replace(self, files=files, labels=labels_at(self.labels, rows))
 
     def move(self, device: torch.device) -> None:
         """Does nothing, because no sample is held in memory."""

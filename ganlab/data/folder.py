@@ -7,7 +7,7 @@ from typing import Literal, Unpack, cast
 
 from PIL import ImageColor
 
-from ganlab.core.errors import escape_unprintable, require
+from ganlab.core.errors import require
 from ganlab.core.validation import Count, Whole
 from ganlab.data.base import Data, DataSettings, check_image_settings
 from ganlab.data.composition import Sources
@@ -101,9 +101,7 @@ class Folder(Data):
             files = cast(dict[str, ImageFiles], chosen)
             return {split: part.load_into_memory() for split, part in files.items()} if in_memory else files
 
-        # The names are stored in the config, in which "${" would begin an interpolation.
-        names = [escape_unprintable(name).replace("${", "$ {") for name in classes]
-        super().__init__(**settings, sources=files, class_names=names or None, load=load)
+        super().__init__(**settings, sources=files, class_names=classes or None, load=load)
 
 
 def require_opaque(colour: str) -> None:

@@ -26,8 +26,8 @@ class Source(ABC):
         """The number of samples in an epoch."""
 
     @abstractmethod
-    def at(self, rows: Tensor, labels: Labels) -> Self:
-        """The samples in the given rows [n], as a source of their own, with the given labels [n]."""
+    def at(self, rows: Tensor) -> Self:
+        """The samples in the given rows [n], as a source of their own."""
 
     @abstractmethod
     def move(self, device: torch.device) -> None:
@@ -55,9 +55,9 @@ class InMemory(Source):
     # unreadable files, because they hold copies of other files' samples.
     distinct_rows: Tensor | None = None
 
-    def at(self, rows: Tensor, labels: Labels) -> Self:
+    def at(self, rows: Tensor) -> Self:
         part = copy(self)
-        part.labels = labels
+        part.labels = labels_at(self.labels, rows)
         for name in self.per_sample:
             setattr(part, name, getattr(self, name)[rows])
         if self.distinct_rows is not None:

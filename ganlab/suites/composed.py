@@ -8,7 +8,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ganlab.config.build import build_data, build_evaluation, write_num_classes
+from ganlab.config.build import build_data, build_evaluation
 from ganlab.config.checks import check_config, refuse_unused_settings
 from ganlab.config.compose import compose
 from ganlab.config.overrides import quote
@@ -104,7 +104,8 @@ def composing(place: str, overrides: Sequence[str]) -> DictConfig:
 def built(run: Composed, data: Data) -> Evaluation:
     """Refuses what a run would refuse at its start, and returns what would measure it."""
     cfg = run.of(0)
-    write_num_classes(cfg, data)
+    if cfg.data.num_classes is None:
+        cfg.data.num_classes = data.num_classes_of_all
     refuse_unused_settings(cfg, run.overrides)
     check_config(cfg)
     Timetable(cfg).check_batches(data)
