@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 import torch
-from torch import Tensor
 
 from ganlab.core.errors import escape_unprintable, require
 from ganlab.core.randomness import seeded_generator
@@ -46,13 +45,10 @@ def compose_splits(
         ConfigError: the data have no labels, a class does not exist, or too few samples are left.
     """
     sources, labels = dict(sources), sources["train"].labels
-    classes, per_class, share = (
-        settings.get("classes"),
-        settings.get("per_class"),
-        settings.get("share") or {},
-    )
-    for key, value in {"classes": classes, "per_class": per_class, "share": share or None}.items():
-        require(value is None or labels is not None, "needs data with labels", "remove it", f".{key}", value)
+    classes, per_class = settings.get("classes"), settings.get("per_class")
+    share = settings.get("share") or {}
+    for key, value in {"classes": classes, "per_class": per_class, "share": share}.items():
+        require(labels is not None or not value, "needs data with labels", "remove it", f".{key}", value)
     if class_names is not None:  # the names are stored in the config, where "${" begins an interpolation
         class_names = [escape_unprintable(name).replace("${", "$ {") for name in class_names]
     names = class_names or [*map(str, range(0 if labels is None else int(labels.max()) + 1))]
@@ -112,14 +108,11 @@ def thin(train: Source, per_class: int | None, shares: Sequence[float]) -> Sourc
     """The training samples that are kept: `per_class` of each class (None: all), and of these its share."""
     labels = train.labels
     assert labels is not None
-    smallest = int(labels.bincount(minlength=len(shares)).min())
-    reason = f"exceeds the smallest class, which has {smallest} training samples"
-    require((per_class or 0) <= smallest, reason, f"set it to {smallest} or less", ".per_class", per_class)
-
-    def kept(label: int) -> Tensor:
-        rows = (labels == label).nonzero()[:, 0]
-        # A smaller number of samples is a part of a larger one.
-        order = torch.randperm(len(rows), generator=seeded_generator("kept"))[:per_class]
-        return rows[order[: max(round(shares[label] * len(order)), 1)]]
-
-    return train.at(torch.cat([*map(kept, range(len(shares)))]).sort().values)
+    counts = labels.bincount(minlength=len(shares)).tolist()
+    reason = f"exceeds the smallest class, which has {min(counts)} training samples"
+    require((per_class or 0) <= min(counts), reason, "lower it", ".per_class", per_class)
+    order = torch.randperm(len(train), generator=seeded_generator("kept"))
+    # Of each class, the first ones in this order are kept, so that fewer samples are a part of more samples.
+    kept = [max(round(share * (per_class or n)), 1) for n, share in zip(counts, shares, strict=True)]
+    rows = [order[labels[order] == label][:n] for label, n in enumerate(kept)]
+    return train.at(torch.cat(rows).sort().values)

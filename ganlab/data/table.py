@@ -1,7 +1,7 @@
 """Data sets of the rows of a table, in a CSV file or a Parquet file."""
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from math import isfinite
 from pathlib import Path
@@ -46,15 +46,17 @@ class Table(Data):
         test: Rate,
         **settings: Unpack[DataSettings],
     ):
-        table = CellsOfFile(path)
-        used = columns or [name for name in table.columns if name != label and table.has_number(name)]
-        x = torch.tensor([[*table.values(".columns", name, number)] for name in used], dtype=torch.float64).T
-        texts = [] if label is None else [*table.values(".label", label, text)]
+        table = TableFile(path)
+        others = [name for name in table.columns if name != label]
+        used = columns or [name for name in others if {*map(number, table.columns[name])} != {None}]
+        require(used, "has no column of numbers", key=".path", value=path)
+        x = torch.tensor([table.values(".columns", name, number) for name in used], dtype=torch.float64).T
+        texts = [] if label is None else table.values(".label", label, text)
         names = sorted_classes(set(texts))
         settings["num_classes"] = settings["num_classes"] or len(names) or None
         check_settings(settings, shape=(len(used),), num_classes=len(names) or None)
         whole = TensorSource(x, torch.tensor([*map(names.index, texts)]) if names else None, flip=False)
-        order, num_test = torch.randperm(len(x), generator=seeded_generator("table")), round(test * len(x))
+        order, num_test = torch.randperm(len(x), generator=seeded_generator("table")), int(test * len(x))
         rows = {"train": order[num_test:].sort().values, "test": order[:num_test].sort().values}
 
         def load(chosen: Sources) -> Sources:
@@ -72,7 +74,7 @@ class Table(Data):
         super().__init__(**settings, sources=sources, class_names=names or None, load=load)
 
 
-class CellsOfFile:
+class TableFile:
     """The cells of each column of a table, and where each row is in the file."""
 
     def __init__(self, path: str):
@@ -85,20 +87,18 @@ class CellsOfFile:
         except Exception as error:  # pyarrow raises all kinds of errors about damaged files
             raise ConfigError(f"cannot be read ({error_message(error)})", key=".path", value=path) from error
 
-    def has_number(self, name: str) -> bool:
-        """Whether any cell of a column is a number."""
-        return any(number(cell) is not None for cell in self.columns[name])
-
-    def values(self, key: str, name: str, convert: Callable[[Any], Value | None]) -> Iterator[Value]:
+    def values(self, key: str, name: str, convert: Callable[[Any], Value | None]) -> list[Value]:
         """The values of a column, which the setting `key` names; refuses a cell that `convert` makes None."""
-        remedy = f"choose from {', '.join(self.columns)}"
-        require(name in self.columns, "is not a column of the table", remedy, key, name)
+        choices = f"choose from {', '.join(self.columns)}"
+        require(name in self.columns, "is not a column of the table", choices, key, name)
+        values = []
         for place, cell in zip(self.places, self.columns[name], strict=True):
             if (value := convert(cell)) is None:
                 problem = "is empty" if cell in (None, "") else f"has {cell}, which is not a finite number"
                 remedy = "correct it, or leave out the row or the column"
                 raise ConfigError(f"{place}, column {name} {problem}", remedy, ".path", self.path)
-            yield value
+            values.append(value)
+        return values
 
 
 def number(cell: Any) -> float | None:
@@ -119,15 +119,14 @@ def read_csv(file: Path) -> tuple[Mapping[str, Sequence[Any]], list[str]]:
         header = stream.readline()
         stream.seek(0)
         reader = csv.reader(stream, delimiter=max(",;\t", key=header.count), strict=True)
-        rows = [(f"line {reader.line_num}", cells) for cells in reader if cells]
-    names = rows[0][1] if rows else []
-    if len(set(names)) < len(names) or len(rows) < 2:
+        (_, names), *rows = [(f"line {reader.line_num}", cells) for cells in reader if cells] or [("", [])]
+    if len(set(names)) < len(names) or not rows:
         raise ValueError("two columns have one name, or there are no rows")
     for line, cells in rows:
         if len(cells) != len(names):
             raise ValueError(f"{line} has {len(cells)} cells, but there are {len(names)} columns")
-    places, columns = [line for line, _ in rows[1:]], zip(*(cells for _, cells in rows[1:]), strict=True)
-    return dict(zip(names, columns, strict=True)), places
+    columns = zip(*(cells for _, cells in rows), strict=True)
+    return dict(zip(names, columns, strict=True)), [line for line, _ in rows]
 
 
 def read_parquet(file: Path) -> tuple[Mapping[str, Sequence[Any]], list[str]]:
