@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
+from collections.abc import Mapping
 from functools import cache
 from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import docs
 import pytest
@@ -247,6 +249,13 @@ def keys_from_defaults(file: DictConfig, path: str) -> set[str]:
     return {key for package, _, key in packages if package == path and key}
 
 
+def optional_settings(signature: Mapping[str, inspect.Parameter]) -> set[str]:
+    """The settings that a file may lack: of those that a class takes as one TypedDict, or with a default."""
+    taken = [kind for parameter in signature.values() for kind in get_args(parameter.annotation)]
+    names = [name for kind in taken for name in getattr(kind, "__optional_keys__", ())]
+    return {*names, *(name for name, p in signature.items() if p.default is not p.empty)}
+
+
 FILES = sorted(CONF.rglob("*/*.yaml"))
 
 
@@ -262,7 +271,7 @@ def test_the_keys_of_a_file_are_the_parameters_of_its_class(path: Path) -> None:
         keys |= keys_from_defaults(file, place.partition(".")[2])
         assert keys <= known, place
         if not node.get("_partial_"):
-            assert known - {n for n, p in signature.items() if p.default is not p.empty} <= keys, place
+            assert known - optional_settings(signature) <= keys, place
 
 
 @pytest.mark.parametrize("trick", TRICKS)

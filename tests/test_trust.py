@@ -54,6 +54,7 @@ LISTED = {
     "ganlab.training.callbacks.tensorboard": "TensorBoard",
     "ganlab.training.callbacks.weights_and_biases": "Wandb",
     "ganlab.data.folder": "Folder",
+    "ganlab.data.table": "Table",
     "ganlab.data.toy": "Gaussian1D Grid Mixture1D Ring Spiral",
     "ganlab.data.vision": "Digits StackedMNIST Vision",
     "ganlab.functional.kernels": "Energy GaussianMixture Laplacian Linear Polynomial RationalQuadratic",

@@ -77,10 +77,10 @@ def instantiate_group(cfg: DictConfig, group: str) -> dict[str, Any]:
 
 
 def build_data(cfg: DictConfig) -> Data:
-    """The data set. If the config lacks the number of classes, writes that of the data into the config."""
+    """The data set. If the config lacks the number of classes, writes that of all the data into it."""
     data: Data = instantiate(cfg.data, Data)
     if cfg.data.num_classes is None:
-        cfg.data.num_classes = data.num_classes
+        cfg.data.num_classes = data.num_classes_of_all
     return data
 
 
@@ -158,7 +158,8 @@ def condition_of(cfg: DictConfig) -> ConditionSpec | None:
     """What goes with a sample of the data: `data.condition`, or the class; None: nothing."""
     if cfg.data.get("condition") is not None:
         return instantiate(cfg.data.condition, ConditionSpec)
-    classes = cfg.data.num_classes
+    chosen = cfg.data.get("classes")
+    classes = len(chosen) if chosen else cfg.data.num_classes
     return None if classes is None else ConditionSpec("class", num_classes=classes, paired=False)
 
 

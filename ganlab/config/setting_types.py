@@ -21,7 +21,8 @@ from ganlab.core.errors import UNSET, ConfigError, format_value
 from ganlab.core.validation import Count, NonEmpty, Whole, describe_interval, in_interval, is_integer
 
 PATHS = (
-    "run_dir resume init_from output generated real root suite sweep data.root data.test_root metric.weights"
+    "run_dir resume init_from output generated real root suite sweep data.root data.test_root data.path "
+    "metric.weights"
 )
 WANDB_KEYS = " ".join(f"logger.wandb.{name}" for name in ("mode", "project", "entity", "group", "job_type"))
 # Keys and their type, which is the same in every command. They are checked in this order: mappings first, and

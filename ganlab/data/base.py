@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from itertools import accumulate, count, starmap, tee
-from typing import Literal, TypedDict
+from typing import Literal, Unpack
 
 import torch
 from torch import Tensor
@@ -17,18 +17,20 @@ from ganlab.core.errors import format_value, require
 from ganlab.core.randomness import derive_seed, proportional_classes, seeded_generator
 from ganlab.core.validation import Count, ValueRange
 from ganlab.data.batches import BatchIndices, LabelledSubset, RowsOfBatch, rows_by_epoch, sequential_batches
+from ganlab.data.composition import Composition, Sources, compose_splits
 from ganlab.data.densities import Mixture
 from ganlab.data.mirror_and_crop import NOT_AUGMENTED
 from ganlab.data.sources import Samples, Source, copy_to_device
 
-Split = Literal["train", "validation", "test"]
+Split = Literal["train", "validation", "test", "held_out"]  # held_out: the samples of other classes
 Device = torch.device | str
 
 
-class OptionalDataSettings(TypedDict, total=False):
+class OptionalDataSettings(Composition, total=False):
     """The settings that a data set may lack."""
 
-    condition: ConditionSpec
+    condition: ConditionSpec | None
+    labelled: Count | None
 
 
 class DataSettings(OptionalDataSettings):
@@ -49,21 +51,23 @@ class Data:
 
     Args:
         shape: the shape of one sample, (C, H, W) or (D,).
-        num_classes: the number of classes; None: there are no labels.
+        num_classes: the number of classes of the whole data set; None: there are no labels.
         range: the range of the elements, [-1, 1] or [0, 1] for images; None: unbounded samples, which are
             not scaled.
         batch_size: the size of the global batch, all processes together.
-        sources: the source of each split by its name; `train` is required.
-        fingerprint_sources: the sources that the fingerprint hashes; None: `sources`. The two differ if
-            images are held in memory: the fingerprint depends on their files, not on the decoded images.
+        sources: the source of each split of the whole data set by its name; `train` is required.
+        class_names: the names of classes 0, 1, ... of the whole data set; None: they have no names.
+        load: returns the sources that are read, from those of the samples that `composition` chooses. The
+            fingerprint hashes the latter, so that it depends on files and not on the images in memory.
         labelled: the number of training samples whose labels a semi-supervised trick may see; None: there is
             no such subset.
         condition: what goes with a sample. A source has an image or a vector in the last channels of the
             sample, so that whatever moves the sample moves its condition. None: the classes, if any.
+        composition: the settings that choose the samples of each split; `labelled` chooses after them.
 
     Raises:
-        ConfigError: the batch size exceeds the number of training samples, or the training labels cannot
-            provide `labelled` samples.
+        ConfigError: the batch size exceeds the number of training samples, the training labels cannot
+            provide `labelled` samples, or the composition is impossible.
     """
 
     class_names: tuple[str, ...] | None = None  # the names of labels 0, 1, ...; None: classes have no names
@@ -77,17 +81,23 @@ class Data:
         range: Sequence[float] | None,
         batch_size: int,
         sources: Mapping[str, Source],
-        fingerprint_sources: Mapping[str, Source] | None = None,
+        class_names: Sequence[str] | None = None,
+        load: Callable[[Sources], Sources] = lambda sources: sources,
         labelled: int | None = None,
         condition: ConditionSpec | None = None,
+        **composition: Unpack[Composition],
     ):
+        chosen, self.class_names = compose_splits(sources, class_names, composition)
+        self.num_classes_of_all = num_classes
+        if num_classes and composition.get("classes"):
+            num_classes = len(self.class_names or ())
         classes = ConditionSpec("class", num_classes=num_classes, paired=False) if num_classes else None
         self.condition = condition or classes
         self.shape, self.num_classes, self.batch_size = tuple(shape), num_classes, batch_size
         self.value_range: ValueRange = None if range is None else (float(range[0]), float(range[1]))
-        self.sources, self.fingerprint_sources = sources, fingerprint_sources or sources
+        self.sources, self.fingerprint_sources = load(chosen), chosen
         self.check_batch_size(world_size=1, batch_size=batch_size)
-        labels = sources["train"].labels
+        labels = self.sources["train"].labels
         self.labelled_subset = None if labelled is None else LabelledSubset(labels, labelled, num_classes)
 
     def __len__(self) -> int:

@@ -27,6 +27,10 @@ class Mixture:
         """A mixture of equally likely Gaussians with one standard deviation."""
         return cls(centres, [std] * len(centres), [1.0] * len(centres))
 
+    def part(self, modes: Sequence[int]) -> "Mixture":
+        """The mixture of some of the modes, in the given order."""
+        return Mixture(*(x[modes].tolist() for x in (self.centres, self.stds, self.weights)))
+
     def sample(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws samples, float32 [n, D]; also returns the index of the Gaussian of each, int64 [n]."""
         mode = torch.multinomial(self.weights, n, replacement=True, generator=generator)

@@ -4,14 +4,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import chain, cycle, islice
 from math import ceil
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
@@ -69,6 +69,10 @@ class ImageFiles(Source):
 
     def __len__(self) -> int:
         return len(self.files)
+
+    def at(self, rows: Tensor) -> Self:
+        files = [self.files[row] for row in rows.tolist()]
+        return replace(self, files=files, labels=labels_at(self.labels, rows))
 
     def move(self, device: torch.device) -> None:
         """Does nothing, because no sample is held in memory."""

@@ -1,14 +1,16 @@
 """Data sets of a folder of images: for training, with sub-folders as classes, and for evaluation."""
 
 from contextlib import suppress
+from math import prod
 from pathlib import Path
-from typing import Literal, Unpack
+from typing import Literal, Unpack, cast
 
 from PIL import ImageColor
 
-from ganlab.core.errors import escape_unprintable, require
+from ganlab.core.errors import require
 from ganlab.core.validation import Count, Whole
 from ganlab.data.base import Data, DataSettings, check_image_settings
+from ganlab.data.composition import Sources
 from ganlab.data.files import ImageFiles
 from ganlab.data.image import REPAIR, ImageSpec, decode_image, read_header
 from ganlab.data.listing import existing_folder, list_classes, list_images
@@ -43,6 +45,9 @@ class Folder(Data):
             most `memory_limit` bytes.
         memory_limit: the limit of `in_memory=auto` in bytes, for all splits together.
         num_workers: the number of processes that read files; 0: the training process reads them.
+        pairs: each file has two images of equal width side by side, A on the left. `a_to_b`: A is the
+            condition of B, `b_to_a`: B is that of A; `height` and `width` are those of one of them. None: a
+            file is one image. `condition` must be an image of the shape of a sample for pairs, else None.
 
     Raises:
         ConfigError: there are no images, or a setting contradicts the others or the folder. If a file is
@@ -64,15 +69,20 @@ class Folder(Data):
         in_memory: bool | Literal["auto"],
         memory_limit: Whole,
         num_workers: Whole,
+        pairs: Literal["a_to_b", "b_to_a"] | None = None,
         **settings: Unpack[DataSettings],
     ):
-        spec = ImageSpec(channels, height, width, crop, flip, background, white)
+        spec = ImageSpec(channels, height, width, crop, flip, background, white, pairs)
+        condition, shape = settings.get("condition"), (channels, height, width)
+        told = condition and (condition.kind, condition.shape)
+        remedy = "choose data=paired_folder for pairs, and data=folder for other images"
+        require(told == (pairs and ("image", shape)), "contradicts the data", remedy, ".pairs", pairs)
         require_opaque(background)
         folders = find_splits(root, test_root)
         classes = list_classes(folders["train"])
         if settings["num_classes"] is None:
             settings["num_classes"] = len(classes) or None
-        check_image_settings(settings, (channels, height, width), len(classes) or None)
+        check_image_settings(settings, shape, len(classes) or None)
         self.skipped: list[str] = []
         # `list_images` and `ImageFiles` append the paths of the files that they skip to this list. If they
         # get None instead, they refuse such files.
@@ -85,11 +95,13 @@ class Folder(Data):
         if in_memory == "auto":
             # Random crops need the uncropped images, which are estimated to be twice as large.
             factor = 2 if crop == "random" else 1
-            in_memory = sum(map(len, files.values())) * factor * channels * height * width <= memory_limit
-        sources = {split: part.load_into_memory() for split, part in files.items()} if in_memory else files
-        super().__init__(**settings, sources=sources, fingerprint_sources=files)
-        # The names are stored in the config, in which "${" would begin an interpolation.
-        self.class_names = tuple(escape_unprintable(name).replace("${", "$ {") for name in classes) or None
+            in_memory = sum(map(len, files.values())) * factor * prod(spec.shape) <= memory_limit
+
+        def load(chosen: Sources) -> Sources:
+            files = cast(dict[str, ImageFiles], chosen)
+            return {split: part.load_into_memory() for split, part in files.items()} if in_memory else files
+
+        super().__init__(**settings, sources=files, class_names=classes or None, load=load)
 
 
 def require_opaque(colour: str) -> None:

@@ -47,11 +47,14 @@ class ImageSpec(NamedTuple):
     flip: bool = False  # whether half of the training images are mirrored
     background: str = "white"  # the colour behind transparent pixels
     white: int = 65535  # the value that is white in files of more than 8 bits
+    # Files with two images side by side, A on the left and B on the right: the sample is B, and A is its
+    # condition, or the other way round. None: a file is one sample.
+    pairs: Literal["a_to_b", "b_to_a"] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """The shape of a sample, (C, H, W)."""
-        return self.channels, self.height, self.width
+        """The shape of a sample, (C, H, W); of a pair, the channels of its condition follow those of it."""
+        return self.channels * (1 if self.pairs is None else 2), self.height, self.width
 
 
 class Unreadable(ConfigError):  # noqa: N818
@@ -132,14 +135,27 @@ def decode_image(file: Path, spec: ImageSpec, warnings: dict[str, str]) -> np.nd
         upright = image if transpose is None else image.transpose(transpose)
         if drops_low_byte:  # << 8 restores the range of 16 bits
             _warn_if_dark(int(np.asarray(image.convert("RGB")).max()) << 8, spec, file, warnings)
-        width, height = spec.width, spec.height
-        if spec.crop != "none":
-            scale = max(width / upright.width, height / upright.height)
-            width = max(width, round(upright.width * scale))
-            height = max(height, round(upright.height * scale))
-        # Pillow antialiases when it reduces an image.
-        eight_bits = _to_eight_bits(upright, spec, file, warnings)
-        pixels = np.array(eight_bits.resize((width, height), Image.Resampling.BICUBIC))  # [h, w] or [h, w, 3]
+        parts = [_resize(_to_eight_bits(part, spec, file, warnings), spec) for part in _parts(upright, spec)]
+    return np.concatenate(parts)
+
+
+def _parts(image: Image.Image, spec: ImageSpec) -> list[Image.Image]:
+    """The sample, and then its condition if the file is a pair; a middle column belongs to neither."""
+    if spec.pairs is None:
+        return [image]
+    width, half = image.width, image.width // 2
+    left, right = (image.crop((x, 0, x + half, image.height)) for x in (0, width - half))
+    return [right, left] if spec.pairs == "a_to_b" else [left, right]
+
+
+def _resize(image: Image.Image, spec: ImageSpec) -> np.ndarray:
+    """Resizes an image of 8 bits to [C, h, w]: the size of `spec`, or just covering it."""
+    width, height = spec.width, spec.height
+    if spec.crop != "none":
+        scale = max(width / image.width, height / image.height)
+        width, height = max(width, round(image.width * scale)), max(height, round(image.height * scale))
+    # Pillow antialiases when it reduces an image.
+    pixels = np.array(image.resize((width, height), Image.Resampling.BICUBIC))  # [h, w] or [h, w, 3]
     return np.ascontiguousarray(pixels.reshape(height, width, spec.channels).transpose(2, 0, 1))
 
 

@@ -1,5 +1,6 @@
 """Lists what is in a folder of images: sub-folders, classes, and image files with their labels."""
 
+from collections.abc import Collection
 from itertools import chain
 from pathlib import Path
 
@@ -55,7 +56,12 @@ def list_classes(folder: Path) -> list[str]:
     if classes and images:
         reason = f"{folder} contains both images ({images[0].name}) and folders ({classes[0]})"
         raise ConfigError(reason, "keep only images or only folders")
-    return sorted(classes, key=int) if all(name.isdecimal() for name in classes) else classes
+    return sorted_classes(classes)
+
+
+def sorted_classes(names: Collection[str]) -> list[str]:
+    """The names of classes in the order of their labels: sorted, by number if all are numbers."""
+    return sorted(names, key=int if all(name.isdecimal() for name in names) else None)
 
 
 def list_images(folder: Path, classes: list[str], skipped: list[str] | None) -> tuple[list[Path], Labels]:

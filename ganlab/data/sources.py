@@ -2,17 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from copy import copy
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import require
-from ganlab.core.randomness import seeded_generator
 from ganlab.data.batches import BatchIndices, sequential_batches
 from ganlab.data.mirror_and_crop import crop_offset, is_mirrored
 
-HeldOut = Literal["last", "random"]  # which samples are held out for validation
 Labels = Tensor | None  # int64, one for each sample; None: the data have no classes
 Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32, and labels [b] int64 or None
 
@@ -26,6 +24,10 @@ class Source(ABC):
     @abstractmethod
     def __len__(self) -> int:
         """The number of samples in an epoch."""
+
+    @abstractmethod
+    def at(self, rows: Tensor) -> Self:
+        """The samples in the given rows [n], as a source of their own."""
 
     @abstractmethod
     def move(self, device: torch.device) -> None:
@@ -48,9 +50,19 @@ class InMemory(Source):
     """Samples that are held in memory, in those attributes of a subclass that are tensors."""
 
     device = torch.device("cpu")
+    per_sample: tuple[str, ...]  # the names of the tensors that have one row for each sample, except `labels`
     # The rows that `all_samples` reads; None: all rows. If samples come from files, it leaves out the rows of
     # unreadable files, because they hold copies of other files' samples.
     distinct_rows: Tensor | None = None
+
+    def at(self, rows: Tensor) -> Self:
+        part = copy(self)
+        part.labels = labels_at(self.labels, rows)
+        for name in self.per_sample:
+            setattr(part, name, getattr(self, name)[rows])
+        if self.distinct_rows is not None:
+            part.distinct_rows = torch.isin(rows, self.distinct_rows).nonzero()[:, 0]
+        return part
 
     def move(self, device: torch.device) -> None:
         self.device = device
@@ -85,6 +97,8 @@ class TensorSource(InMemory):
         distinct_rows: the rows that `all_samples` reads, [M]; None: all rows.
     """
 
+    per_sample = ("x",)
+
     def __init__(self, x: Tensor, labels: Labels, flip: bool, distinct_rows: Tensor | None = None):
         self.x, self.labels, self.augments, self.distinct_rows = x, labels, flip, distinct_rows
 
@@ -111,6 +125,7 @@ class VariableSizeImages(InMemory):
     """
 
     augments = True
+    per_sample = ("sizes", "starts")  # `pixels` stays whole
 
     def __init__(
         self, images: list[Tensor], labels: Labels, shape: Sequence[int], flip: bool, distinct_rows: Tensor
@@ -140,27 +155,6 @@ class VariableSizeImages(InMemory):
         channel_starts = torch.arange(channels, device=self.device) * (heights * widths)[:, None]  # [b, C]
         starts = self.starts[rows][:, None] + channel_starts  # [b, C], the first pixel of each channel
         return self.pixels[starts[:, :, None, None] + within_channel[:, None]]
-
-
-def hold_out(x: Tensor, labels: Tensor, validation: int, choice: HeldOut, flip: bool) -> dict[str, Source]:
-    """Divides samples into the sources `train` and `validation`; only `train` if `validation` is 0.
-
-    Args:
-        x: the samples, [N, *shape].
-        labels: the labels of the samples, [N].
-        validation: the number of samples to hold out.
-        choice: `last` holds out the last samples, `random` the same random samples in every run.
-        flip: whether half of the training samples are mirrored.
-
-    Raises:
-        ConfigError: no sample would be left for training.
-    """
-    require(validation < len(x), f"holds out all {len(x)} samples", "lower it", ".validation", validation)
-    generator = seeded_generator("validation")
-    order = torch.randperm(len(x), generator=generator) if choice == "random" else torch.arange(len(x))
-    num_train = len(x) - validation
-    splits = {"train": order[:num_train].sort().values, "validation": order[num_train:]}  # rows of x
-    return {name: TensorSource(x[rows], labels[rows], flip) for name, rows in splits.items() if len(rows)}
 
 
 def copy_to_device(x: Tensor, device: torch.device) -> Tensor:

@@ -16,7 +16,7 @@ from ganlab.core.errors import ConfigError, require
 from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import Count, Whole
 from ganlab.data.base import Data, DataSettings, check_image_settings, check_settings
-from ganlab.data.sources import HeldOut, InMemory, Source, TensorSource, hold_out
+from ganlab.data.sources import InMemory, Source, TensorSource
 
 # The folder in which torchvision stores each data set.
 FOLDERS = {"MNIST": "MNIST", "FashionMNIST": "FashionMNIST", "CIFAR10": "cifar-10-batches-py"}
@@ -39,31 +39,16 @@ class Digits(Data):
     image and the other images is only 1.5, while that between the last fifth and the other images is at
     least 4.
 
-    Args:
-        validation: the number of training images that are held out.
-        validation_choice: `last` holds out the last images, `random` the same random images in every run.
-        labelled: the number of training images whose labels a semi-supervised trick may see; None: no trick
-            may see them.
-
     Raises:
-        ConfigError: a setting contradicts the data, or too few images are left.
+        ConfigError: a setting contradicts the data.
     """
 
-    def __init__(
-        self,
-        validation: Whole,
-        validation_choice: HeldOut,
-        labelled: Count | None,
-        **settings: Unpack[DataSettings],
-    ):
+    def __init__(self, **settings: Unpack[DataSettings]):
         check_image_settings(settings, shape=(1, 8, 8), num_classes=NUM_CLASSES)
-        sources = digit_sources(validation, validation_choice)
-        super().__init__(**settings, sources=sources, labelled=labelled)
+        super().__init__(**settings, sources=digit_sources())
 
 
-def digit_sources(
-    validation: int, choice: HeldOut, change: Callable[[Tensor], Tensor] = lambda pixels: pixels
-) -> dict[str, Source]:
+def digit_sources(change: Callable[[Tensor], Tensor] = lambda pixels: pixels) -> dict[str, Source]:
     """The splits of the digits of scikit-learn, see `Digits`.
 
     Args:
@@ -75,8 +60,8 @@ def digit_sources(
     # [1797, 1, 8, 8], scaled from 0 to 16 to 0 to 255.
     pixels = change((torch.from_numpy(digits.images)[:, None] * 255 / 16).round().byte())
     labels = torch.from_numpy(digits.target).long()
-    sources = hold_out(pixels[:NUM_TRAIN], labels[:NUM_TRAIN], validation, choice, flip=False)
-    return {**sources, "test": TensorSource(pixels[NUM_TRAIN:], labels[NUM_TRAIN:], flip=False)}
+    rows = {"train": slice(NUM_TRAIN), "test": slice(NUM_TRAIN, None)}
+    return {split: TensorSource(pixels[part], labels[part], flip=False) for split, part in rows.items()}
 
 
 class Vision(Data):
@@ -86,14 +71,10 @@ class Vision(Data):
         dataset: torchvision's name of the data set.
         root: the folder that contains the folder of the data set, in torchvision's layout.
         flip: whether half of the training images are mirrored.
-        validation: the number of training images that are held out.
-        validation_choice: `last` holds out the last images, `random` the same random images in every run.
-        labelled: the number of training images whose labels a semi-supervised trick may see; None: no trick
-            may see them.
 
     Raises:
-        ConfigError: the data are missing and cannot be downloaded, or are damaged; a setting
-            contradicts them; or too few images are left.
+        ConfigError: the data are missing and cannot be downloaded, or are damaged; or a setting contradicts
+            them.
     """
 
     def __init__(
@@ -101,18 +82,14 @@ class Vision(Data):
         dataset: Literal["MNIST", "FashionMNIST", "CIFAR10"],
         root: str,
         flip: bool,
-        validation: Whole,
-        validation_choice: HeldOut,
-        labelled: Count | None,
         **settings: Unpack[DataSettings],
     ):
         check_settings(settings, num_classes=NUM_CLASSES)  # a wrong setting is refused before a download
         train, test = load_splits(dataset, root)
         check_image_settings(settings, shape=train[0].shape[1:], num_classes=NUM_CLASSES)
-        sources = hold_out(*train, validation, validation_choice, flip)
-        sources["test"] = TensorSource(*test, flip=False)
-        super().__init__(**settings, sources=sources, labelled=labelled)
-        self.class_names = tuple(CLASS_NAMES[dataset].split(",")) if dataset in CLASS_NAMES else None
+        sources = {"train": TensorSource(*train, flip), "test": TensorSource(*test, flip=False)}
+        names = CLASS_NAMES[dataset].split(",") if dataset in CLASS_NAMES else None
+        super().__init__(**settings, sources=sources, class_names=names)
 
 
 class StackedMNIST(Data):
@@ -153,6 +130,7 @@ class Stacks(InMemory):
     """
 
     augments = False
+    per_sample = ("parts",)
 
     def __init__(self, images: Tensor, labels: Tensor, n: int, data_seed: int, split: str):
         self.images = images

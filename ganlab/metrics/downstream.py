@@ -120,6 +120,7 @@ class NearestNeighbourError(ConditionalMetric):
 
     name_prefix = "1nn_error"
     higher_is_better = False
+    input_kind = "points"  # it takes samples of any shape
 
     def measure(self, game: Game, seed: int) -> float:
         samples, labels = self.samples(game, seed)

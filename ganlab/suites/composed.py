@@ -105,7 +105,7 @@ def built(run: Composed, data: Data) -> Evaluation:
     """Refuses what a run would refuse at its start, and returns what would measure it."""
     cfg = run.of(0)
     if cfg.data.num_classes is None:
-        cfg.data.num_classes = data.num_classes
+        cfg.data.num_classes = data.num_classes_of_all
     refuse_unused_settings(cfg, run.overrides)
     check_config(cfg)
     Timetable(cfg).check_batches(data)

@@ -16,6 +16,8 @@ from ganlab.training.resume import MUTABLE_KEYS
 # budget counts as `steps`, and the seed stands beside: all runs of an arm have one hash.
 OUTSIDE = [key for key in MUTABLE_KEYS if key != "steps"]
 OUTSIDE += ["default_steps", "name", "seed", "run_dir", "job", "metric.weights"]
+# Settings of the data that are younger than committed rows, and count only if they are given.
+ONLY_IF_GIVEN = ("classes", "per_class", "share")
 
 
 def config(cfg: DictConfig) -> str:
@@ -31,6 +33,8 @@ def config(cfg: DictConfig) -> str:
     for key in OUTSIDE:
         *groups, name = key.split(".")
         reduce(lambda node, group: node.get(group, {}), groups, resolved).pop(name, None)
+    data = resolved["data"].items()
+    resolved["data"] = {key: value for key, value in data if value is not None or key not in ONLY_IF_GIVEN}
     return short(json.dumps(named(resolved), sort_keys=True, default=str).encode())
 
 

@@ -17,7 +17,7 @@ MUTABLE_KEYS = (
     "steps", "images", "trust", "resume", "class_names",
     "logger", "log_every", "evaluate_every", "sample_every", "checkpoint_every", "views", "profile",
     "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy",
-    "data.root", "data.test_root", "data.num_workers", "data.in_memory", "data.memory_limit",
+    "data.root", "data.test_root", "data.path", "data.num_workers", "data.in_memory", "data.memory_limit",
 )  # fmt: skip
 
 

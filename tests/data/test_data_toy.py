@@ -25,7 +25,7 @@ def toy(name: str, *overrides: str) -> Toy:
     return instantiate(compose(f"data={name}", "data.size=20_000", *overrides).data)
 
 
-def ring(**changes: object) -> Ring:
+def ring(**changes: object) -> Toy:
     facts = {"modes": 8, "radius": 1.0, "std": 0.01, "size": 20_000, "data_seed": 0, "batch_size": 512}
     facts |= {"shape": [2], "num_classes": 8, "range": None}
     return Ring(**(facts | changes))
