@@ -36,6 +36,8 @@ SMALL = (
     "model.generator.batch_norm=true",
     "model.discriminator.hidden=[16]",
 )
+# Objectives that need networks or players which model=gan lacks, each with the model of the same name.
+WITH_MODEL = ("ali", "vae_gan")
 # The capabilities that depend on the data, the hardware or the compiler, and not on the objective.
 SETTINGS_CAPABILITIES = (
     Capability.LABELS,
@@ -82,7 +84,8 @@ def compose_small(*overrides: str) -> DictConfig:
 @cache
 def is_refused(objective: str, *tricks: str) -> bool:
     """Whether a game with this objective and these tricks is refused."""
-    cfg = compose_small().copy()
+    model = (f"model={objective}",) if objective in WITH_MODEL else ()
+    cfg = compose_small(*model).copy()
     cfg.data.labelled = 10
     cfg.objective = compose_small(f"objective={objective}").objective
     cfg.trick = OmegaConf.merge({}, *(compose_small(f"trick={trick}").trick for trick in tricks))

@@ -1,6 +1,6 @@
 """The composition of the tricks of a game: which of them go together, and the calls of their hooks."""
 
-from collections.abc import Callable, ItemsView, Mapping, ValuesView
+from collections.abc import Callable, ItemsView, Mapping, Set, ValuesView
 from functools import partial
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
@@ -93,18 +93,22 @@ class Tricks(nn.ModuleDict):
                 reason = f"both are {base.__name__} and would overwrite each other's loss terms"
                 raise ConfigError(reason, "remove one of them", "trick", sorted([name, other_name]))
 
-    def check_capabilities(self, provided: frozenset[str], objective: str) -> None:
+    def check_capabilities(self, provided: frozenset[str], objective: str, needed: Set[str]) -> None:
         """Checks the needs and the claims of all tricks.
 
         Args:
             provided: the capabilities of objective, data and settings.
             objective: the name of the objective's class, for the message.
+            needed: the capabilities that the networks need, which no trick may claim.
 
         Raises:
             ConfigError: a capability that a trick needs or claims is not provided, or a different trick
                 claims the same capability.
         """
         claimant = {capability: name for name, trick in self.items() for capability in trick.claims}
+        for capability in sorted(needed & claimant.keys()):
+            reason = f"claims {capability}, which a discriminator of conditions or codes needs"
+            raise ConfigError(reason, "remove it", "trick", claimant[capability])
         for name, trick in self.items():
             for capability in sorted(trick.needs | trick.claims):
                 if capability not in provided:

@@ -72,6 +72,9 @@ def option_config(group: str, option: str) -> DictConfig:
 
 
 MODELS = {"mlp": SMALL, "dcgan": DCGAN, "pix2pix": PIX2PIX}
+# Objectives that need networks or players which model=gan lacks, each with the model of the same name.
+WITH_MODEL = ("ali", "vae_gan")
+MODELS |= {model: (f"model={model}", *SMALL) for model in WITH_MODEL}
 
 
 @cache
@@ -93,6 +96,8 @@ def game(
     model: str = "mlp",
 ) -> GameModule:
     """A small game on 8x8 images. Each option is composed only once, because thousands of games are built."""
+    if model == "mlp" and objective in WITH_MODEL:
+        model = objective
     if model == "mlp" and any(needs_pairs(trick) for trick in tricks):
         model = "pix2pix"
     trick_overrides = [override for override in overrides if override.startswith("trick.")]
