@@ -34,8 +34,9 @@ def calls(module: Game, names: tuple[str, ...]) -> dict[str, int]:
     """Counts the passes of networks from now on."""
     counts = dict.fromkeys(names, 0)
     for name in names:
-        hook: Callable[..., None] = lambda *_, name=name: counts.update({name: counts[name] + 1})
-        getattr(module, name).register_forward_hook(hook)
+        getattr(module, name).register_forward_hook(
+            lambda *_, name=name: counts.update({name: counts[name] + 1})
+        )
     return counts
 
 
