@@ -86,7 +86,10 @@ class Networks(dict[str, Any]):
         return {capability for capability, present in has_capability.items() if present}
 
     def needs(self) -> set[str]:
-        """The capabilities that the networks need: a pack of samples has no condition and no code."""
+        """The capabilities that no trick may claim, because the networks need them.
+
+        A discriminator that was built for conditions or codes judges each sample with its own.
+        """
         network = self.get("discriminator")
         is_told = network is not None and (network.condition is not None or network.code_dim > 0)
         return {Capability.VERDICT_PER_SAMPLE} if is_told else set()

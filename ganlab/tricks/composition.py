@@ -40,6 +40,9 @@ MISSING_CAPABILITIES: dict[str, tuple[str, str]] = {
     Capability.LABELS: ("the data have no labels, or only one class", "choose labelled data"),
     Capability.LABELLED_BATCH: ("data.labelled is not set", "set it, such as data.labelled=100"),
     Capability.ONE_PROCESS: ("the run has several", "use one process"),
+    Capability.FEATURES: ("this discriminator judges patches", "choose another, as of model=dcgan"),
+    Capability.LATENT: ("this generator has none", "set model.generator.latent_dim"),
+    Capability.PAIRS: ("the samples of these data have no conditions to answer", "choose data of pairs"),
     Capability.SECOND_DERIVATIVES: ("compiled networks have none", "set compile=false"),
 }
 
@@ -93,23 +96,24 @@ class Tricks(nn.ModuleDict):
                 reason = f"both are {base.__name__} and would overwrite each other's loss terms"
                 raise ConfigError(reason, "remove one of them", "trick", sorted([name, other_name]))
 
-    def check_capabilities(self, provided: frozenset[str], objective: str, needed: Set[str]) -> None:
+    def check_capabilities(self, provided: frozenset[str], unclaimable: Set[str], objective: str) -> None:
         """Checks the needs and the claims of all tricks.
 
         Args:
-            provided: the capabilities of objective, data and settings.
+            provided: the capabilities of objective, networks, data and settings.
+            unclaimable: the capabilities that the networks need, so that no trick may claim them.
             objective: the name of the objective's class, for the message.
-            needed: the capabilities that the networks need, which no trick may claim.
 
         Raises:
             ConfigError: a capability that a trick needs or claims is not provided, or a different trick
                 claims the same capability.
         """
         claimant = {capability: name for name, trick in self.items() for capability in trick.claims}
-        for capability in sorted(needed & claimant.keys()):
-            reason = f"claims {capability}, which a discriminator of conditions or codes needs"
-            raise ConfigError(reason, "remove it", "trick", claimant[capability])
         for name, trick in self.items():
+            for capability in sorted(trick.claims & unclaimable):
+                reason = f"claims {capability}, which a discriminator of conditions or codes needs as well"
+                remedy = "remove it, or choose a discriminator of samples alone, such as that of model=gan"
+                raise ConfigError(reason, remedy, "trick", name)
             for capability in sorted(trick.needs | trick.claims):
                 if capability not in provided:
                     raise capability_error(name, trick, capability, objective)

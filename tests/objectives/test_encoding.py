@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import SMALL, game, options, play_step, play_steps, real_batch
+from support.small_games import SMALL, WITH_ENCODER, game, options, play_step, play_steps, real_batch
 from support.trick_effects import modules_differ
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -22,7 +22,6 @@ from ganlab.core.turn import Turn
 from ganlab.game import Game
 from ganlab.training.build import build
 
-WITH_ENCODER = ("ali", "vae_gan")
 NO_BATCH_NORM = "model.generator.batch_norm=false"
 
 
