@@ -73,6 +73,7 @@ class Game(nn.Module):
         require(not missing, reason, remedy, "objective", type(objective).__name__)
         with completing_relative_keys("objective"):
             objective.check_networks(networks)
+        networks.check_codes()
         self.tricks.change_networks(networks)
         self.networks = networks  # as the tricks have changed them
         for name, network in networks.items():
@@ -127,6 +128,7 @@ class Game(nn.Module):
             random=random,
             objective=self.objective,
             differentiates_inputs=any(trick.differentiates_inputs for trick in self.tricks.values()),
+            is_joint=self.networks.code_dim > 0,
         )
 
     def losses(self, turn: Turn) -> dict[str, Tensor]:
@@ -172,7 +174,8 @@ class Game(nn.Module):
     def classify(self, x: Tensor) -> Tensor:
         """Class logits of samples, [N, *shape] -> [N, K], with the network in evaluation mode."""
         with evaluating(self.classifier) as classifier:
-            return classifier(self._to_network_input(classifier, x)).class_logits
+            code = self.encode(x) if classifier.code_dim else None
+            return classifier(self._to_network_input(classifier, x), code=code).class_logits
 
     def _to_game_space(self, x: Tensor) -> Tensor:
         """Converts samples of the data to the space in which this game is played."""

@@ -38,7 +38,11 @@ SMALL = (
     "model.discriminator.hidden=[16]",
 )
 # Games of other kinds than those of `SMALL`, in which every trick acts or is refused.
-HOMES = {"pix2pix": ("experiment=pix2pix_digits",)}
+HOMES = {
+    "pix2pix": ("experiment=pix2pix_digits",),
+    "vae_gan": ("experiment=vae_gan_digits", "data.labelled=10", "model.generator.batch_norm=true"),
+    "ali": ("experiment=ali_digits", "data.labelled=10"),
+}
 # The capabilities that depend on the data, the hardware or the compiler, and not on the objective.
 SETTINGS_CAPABILITIES = (
     Capability.LABELS,
@@ -92,6 +96,8 @@ def is_refused(objective: str, *tricks: str) -> bool:
     """Whether a game with this objective and these tricks is refused."""
     if any(Capability.PAIRS in trick_class(trick).needs for trick in tricks):
         cfg = compose(*HOMES["pix2pix"], f"objective={objective}", "logger=csv")
+    elif objective in HOMES:  # an objective that needs its own model
+        cfg = compose_home(objective)
     else:
         cfg = compose_small().copy()
         cfg.data.labelled = 10

@@ -225,7 +225,7 @@ def test_options_that_a_view_cannot_use_are_refused(
 @pytest.mark.parametrize(
     ("line", "key", "reason"),
     [
-        ("what=film", "what", "must be one of grid, neighbours, interpolate, arithmetic, animate"),
+        ("what=film", "what", "must be one of grid, neighbours, reconstructions"),
         ("what=neighbours space=latents", "space", "must be one of pixels, features"),
         ("what=interpolate path=bezier", "path", "must be one of slerp, lerp"),
         ("what=interpolate columns=1", "columns", "must be a whole number of at least 2 and at most 1000"),
@@ -373,6 +373,7 @@ def test_one_image_is_not_an_animation(conditional: Path, tmp_path: Path) -> Non
         ("{what:arithmetic,n:4,plus:[4]}", "views[1].plus", "in a grid of n=4"),
         ("{what:grid,columns:9}", "views[1].columns", "has no effect with what=grid"),
         ("{what:neighbours,columns:1}", "views[1].columns", "at least 2"),
+        ("reconstructions", "views[1].what", "needs an encoder"),
         ("{what:grid,format:files}", "views[1].format", "has no effect at the end of a run"),
     ],
 )
@@ -388,6 +389,27 @@ def test_the_refusal_of_a_view_at_the_end_of_a_run_names_its_option(
 def test_views_are_names_or_mappings(views: str) -> None:
     with refuses("views", reason="must be a string or a list, each a string or a mapping"):
         compose(f"views={views}")
+
+
+@pytest.mark.parametrize("model", ["vae_gan", "ali"])
+def test_reconstructions_are_below_their_test_images(model: str, tmp_path: Path) -> None:
+    # An encoder does not receive the class, but a conditional generator does.
+    label = ["trick=label_conditioning"] if model == "ali" else []
+    play(tmp_path / "run", f"model={model}", "steps=2", "views=[{what:reconstructions,n:6}]", *label)
+    path = draw(tmp_path / "run", "what=reconstructions", "n=6", "columns=4")
+    assert path.name == "0000002_n6_seed0_reconstructions.png"
+    rows, made = tiles(path), load(tmp_path / "run")
+    x, labels = next(build_data(compose()).split("test", "cpu", 6))
+    decoded = made.generate_in_eval_mode(made.encode(x), labels if label else None).detach()
+    for i in range(6):
+        row, column = divmod(i, 4)
+        assert np.array_equal(rows[2 * row][column], levels(x)[i])
+        assert np.array_equal(rows[2 * row + 1][column], levels(decoded)[i])
+
+
+def test_a_game_without_an_encoder_has_no_reconstructions(points: Path) -> None:
+    with refuses("what", "reconstructions", "needs an encoder", "model=vae"):
+        draw(points, "what=reconstructions")
 
 
 def test_views_of_images_are_refused_for_points(tmp_path: Path) -> None:

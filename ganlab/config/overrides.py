@@ -15,9 +15,12 @@ from ganlab.config.setting_types import SETTING_TYPES, constructor_parameters
 from ganlab.core.errors import UNSET, ConfigError
 
 PARSER = OverridesParser.create()
-# These mappings take entries of any name, so a key that starts like this need not exist yet. The last prefix
-# has no dot, so that the mapping model.encoder itself may be new, too.
-OPEN_PREFIXES = ("trick.", "metric.", "logger.", "stages.", "clip.", "initial.", "model.encoder")
+# These mappings take entries of any name, so a key that starts like this need not exist yet. The last line
+# has no dots at the end, so that the mappings of the encoder themselves may be new, too.
+OPEN_PREFIXES = (
+    "trick.", "metric.", "logger.", "stages.", "clip.", "initial.",
+    "model.encoder", "optimizer.encoder",
+)  # fmt: skip
 SYNONYMS = {  # names of settings in other programs, and the settings of ganlab that the user may mean
     **dict.fromkeys(("epochs", "epoch", "iterations", "iters", "max_steps", "kimg"), ("steps", "images")),
     **dict.fromkeys(("learning_rate", "rate"), ("optimizer.generator.lr", "optimizer.discriminator.lr")),

@@ -47,7 +47,7 @@ TYPE_TABLE: tuple[tuple[str, Any], ...] = (
     ("figures", NonEmpty[Annotated[int, "[1, 7]"]]),
     ("evaluation.split trainer.accelerator", str),
     ("trainer.precision", Literal["32-true", "bf16-mixed", "64-true"]),
-    ("what", Literal["grid", "neighbours", "interpolate", "arithmetic", "animate"]),
+    ("what", Literal["grid", "neighbours", "reconstructions", "interpolate", "arithmetic", "animate"]),
     ("format", Literal["grid", "files"]),
     ("path", Literal["slerp", "lerp"]),
     ("space", Literal["pixels", "features"]),

@@ -28,6 +28,8 @@ def row_norms(rows: Tensor) -> Tensor:
 def interpolate_samples(turn: Turn, stream: str, n: int) -> Sample:
     """Uniformly drawn points on the lines from fake to real samples, with the conditions of the real ones.
 
+    If the discriminator judges codes, those of a point are at the same position between the two codes.
+
     Args:
         stream: the name of the random stream from which the positions on the lines are drawn.
         n: the number of positions. The B / n consecutive samples of a pack share one position.
@@ -36,4 +38,7 @@ def interpolate_samples(turn: Turn, stream: str, n: int) -> Sample:
     position = turn.random.uniform(stream, n, *[1] * (real.ndim - 1)).to(real.dtype)  # [n, 1, ...]
     position = position.repeat_interleave(len(real) // n, dim=0)  # [B, 1, ...]; 0: fake, 1: real
     points = position * real + (1 - position) * fake
-    return turn.real._replace(x=points.requires_grad_())
+    code = turn.real.code
+    if code is not None and turn.fake.code is not None:
+        code = torch.lerp(turn.fake.code, code, position.flatten(1).to(code.dtype))
+    return turn.real._replace(x=points.requires_grad_(), code=code)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ganlab.core.batch import ConditionSpec, Sample
 from ganlab.core.capability import Capability
+from ganlab.core.errors import require
 
 if TYPE_CHECKING:
     from ganlab.networks.base import Discriminator, Generator
@@ -87,10 +88,26 @@ class Networks(dict[str, Any]):
     def needs(self) -> set[str]:
         """The capabilities that no trick may claim, because the networks need them.
 
-        A discriminator that was built for conditions judges each sample with its own.
+        A discriminator that was built for conditions or codes judges each sample with its own.
         """
-        is_told = "discriminator" in self and self.discriminator.condition is not None
+        network = self.get("discriminator")
+        is_told = network is not None and (network.condition is not None or network.code_dim > 0)
         return {Capability.VERDICT_PER_SAMPLE} if is_told else set()
+
+    @property
+    def code_dim(self) -> int:
+        """The number of elements of the code that the discriminator judges with a sample; 0: none."""
+        return self.discriminator.code_dim if "discriminator" in self else 0
+
+    def check_codes(self) -> None:
+        """Raises `ConfigError` if the discriminator judges codes that this game does not have."""
+        remedy = "choose objective=ali, or another model"
+        has_codes = not self.code_dim or "encoder" in self
+        reason = "judges codes, but this objective trains no encoder"
+        require(has_codes, reason, remedy, "model.discriminator.code_dim", self.code_dim)
+        reason = f"must be that of latents, {self.generator.latent_dim}"
+        fits = self.code_dim in (0, self.generator.latent_dim)
+        require(fits, reason, key="model.discriminator.code_dim", value=self.code_dim)
 
     def blank(self, n: int) -> Sample:
         """Zeros with the shapes and types of n generated samples, their conditions and their latents."""

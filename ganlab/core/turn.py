@@ -27,6 +27,7 @@ COMPUTED_FROM: dict[str, set[str]] = {
     "posterior": {"asked", "encoder"},
     "code": {"posterior"},
     "decoded": {"code", "asked", "generator"},
+    "labelled": {"encoder", "player"},  # on the discriminator's turn, codes are constants
     # Tricks may change the inputs of the discriminator for one player only. A change of `real` or `fake`
     # makes no verdict stale, because each verdict belongs to one `Sample` object, and is used for no other.
     "verdicts": {"discriminator", "player"},
@@ -115,6 +116,14 @@ class Turn:
         return as_leaf(sample) if self.differentiates_inputs else sample
 
     @cached_property
+    def labelled(self) -> Sample:
+        """The second batch, of labelled samples; if the discriminator judges codes, with expected ones."""
+        sample = self.batch.labelled
+        assert sample is not None
+        code = self._infer(sample)[:, : self.generator.latent_dim] if self.is_joint else None
+        return sample._replace(code=code)
+
+    @cached_property
     def latent(self) -> Tensor:
         """The latents of as many fakes as the batch has samples, [B, latent_dim]."""
         latent = self.generator.prior(self.random, len(self.batch.real.x), self.generator.latent_dim)
@@ -138,8 +147,7 @@ class Turn:
         """What the encoder infers about the latents of the real samples, [B, num_outputs]."""
         if self.origin is not None:
             return self.origin.posterior
-        with torch.set_grad_enabled(not self.of_discriminator):
-            return at_least_float32(self.networks["encoder"](self.batch.real.x, self.asked))
+        return self._infer(self.batch.real._replace(condition=self.asked))
 
     @cached_property
     def code(self) -> Tensor:
@@ -188,6 +196,11 @@ class Turn:
     def decode(self, latent: Tensor) -> Sample:
         """The samples that the generator makes from given latents, after the tricks' `latents` hooks."""
         return self._generate(self.tricks.apply_hook("latents", latent, self))
+
+    def _infer(self, sample: Sample) -> Tensor:
+        """What the encoder infers about the latents of samples, [B, num_outputs]."""
+        with torch.set_grad_enabled(not self.of_discriminator):
+            return at_least_float32(self.networks["encoder"](sample.x, sample.condition))
 
     def _generate(self, latent: Tensor) -> Sample:
         # `latent` was computed before this block, so that hooks on latents can compute gradients.

@@ -104,7 +104,10 @@ class Encoder(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """The discriminator: samples [B, *shape] and a condition -> verdict.
+    """The discriminator: samples [B, *shape], a condition and, in some games, codes -> verdict.
+
+    A joint discriminator judges a sample together with its code, [B, code_dim], which it appends to the
+    flattened sample.
 
     A logit is the output of the layer `score`, plus the outputs of all layers in `further_scores`, which is
     empty at first. Tricks change the network before training: they append to `input_transforms` or to
@@ -126,9 +129,12 @@ class Discriminator(nn.Module):
         self.class_head: nn.Module | None = None  # a layer, features -> class logits [B, K]
         self.decoder: nn.Module | None = None  # a network, features -> samples; verdicts do not depend on it
         self.condition: ConditionSpec | None = None  # what the network was built for, if anything
+        self.code_dim = 0  # the number of elements of the code that is judged with a sample; 0: none is
         self.judges_patches = False  # whether the features are maps [B, num_features, h, w]
 
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
+    def forward(self, x: Tensor, condition: Tensor | None = None, code: Tensor | None = None) -> Verdict:
+        if code is not None:
+            x = torch.cat([x.flatten(1), code.to(x.dtype)], 1)  # [B, D + code_dim]
         x, condition = self.input_transforms(x, condition)
         features = self.body(x, condition)  # [B, num_features]
         further_logits = (layer(features, condition) for layer in self.further_scores)  # [B] each

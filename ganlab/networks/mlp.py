@@ -79,6 +79,27 @@ def discriminator(
     return Discriminator(ConditionalSequential(*layers), hidden[-1])
 
 
+def joint_discriminator(
+    code_dim: Count, hidden: NonEmpty[Count], *, slope: float, dropout: Rate, shape: Sequence[int]
+) -> Discriminator:
+    """A discriminator that judges samples together with their codes (Dumoulin et al. 2017).
+
+    The first layer receives the flattened sample followed by the code.
+
+    Args:
+        code_dim: the number of elements of a code, which is that of a latent.
+        hidden: the widths of the hidden layers.
+        slope: the slope of leaky ReLU for negative inputs.
+        dropout: the rate of the dropout after each hidden layer.
+    """
+    inputs = [prod(shape) + code_dim]
+    network = discriminator(
+        hidden, maxout=None, slope=slope, dropout=dropout, input_dropout=0.0, shape=inputs
+    )
+    network.code_dim = code_dim
+    return network
+
+
 def _dropout(rate: float) -> list[nn.Module]:
     """A list with a dropout layer; it is empty if the rate is 0."""
     return [nn.Dropout(rate)] if rate else []

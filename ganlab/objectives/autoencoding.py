@@ -52,12 +52,7 @@ class VAE(Autoencoding):
         self.beta = nonzero_schedule(".beta", beta)
 
     def check_networks(self, networks: Networks) -> None:
-        prior = networks.generator.prior
-        reason = f"must be normal for a VAE, whose divergence is from N(0, 1), not {type(prior).__name__}"
-        remedy = "choose ganlab.networks.priors.Normal"
-        # This key is absolute, because the prior is a setting of the model. A key with a dot at its start,
-        # such as ".beta", is a setting of this objective.
-        require(isinstance(prior, priors.Normal), reason, remedy, "model.generator.prior")
+        require_normal_prior(networks)
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
         mean, log_variance = turn.posterior.chunk(2, 1)  # [B, latent_dim]
@@ -65,6 +60,16 @@ class VAE(Autoencoding):
             "reconstruction": -self.likelihood(turn.real.x, turn.decoded.x),
             "divergence": self.beta(turn.step) * kl_from_standard_normal(mean, log_variance),
         }
+
+
+def require_normal_prior(networks: Networks) -> None:
+    """Raises `ConfigError` unless the latents are normal."""
+    prior = networks.generator.prior
+    reason = f"must be normal for a VAE, whose divergence is from N(0, 1), not {type(prior).__name__}"
+    remedy = "choose ganlab.networks.priors.Normal"
+    # This key is absolute, because the prior is a setting of the model. A key with a dot at its start,
+    # such as ".beta", is a setting of this objective.
+    require(isinstance(prior, priors.Normal), reason, remedy, "model.generator.prior")
 
 
 def kl_from_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:

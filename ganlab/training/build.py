@@ -73,7 +73,11 @@ def build_phase(
     if cfg.compile:
         game.compile()
     play = instantiate(cfg.play, Play)
-    per_player = {"make_optimizer": instantiate(cfg.optimizer), "clip": instantiate(cfg.clip)}
+    for player in game.players:
+        remedy = f"add '+optimizer.{player}=${{optimizer.generator}}', or choose the optimizer of the model"
+        require(player in cfg.optimizer, "is needed by the objective", remedy, f"optimizer.{player}")
+    clip = dict.fromkeys(game.players) | instantiate(cfg.clip)  # players without an entry are not clipped
+    per_player = {"make_optimizer": instantiate(cfg.optimizer), "clip": clip}
     if name is None:
         return Phase(game, play, **per_player, seed=seed)
     shallow = [earlier_games[earlier].networks for earlier in cfg.pretrained]

@@ -27,7 +27,7 @@ class FeatureMatching(Trick):
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
-        if turn.of_discriminator:
+        if turn.player != "generator":
             return terms
         if self.replace:
             terms = {name: term for name, term in terms.items() if not name.startswith("adversarial")}

@@ -21,10 +21,11 @@ class InvertedLabels(Trick):
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
-        if turn.of_discriminator:
+        if turn.player != "generator":
             return terms
         # The first call of `compute` has judged the fakes. The second computes c(-l) with negated logits.
-        return {**terms, "adversarial": -compute(with_negated_logits(turn))["adversarial"]}
+        negated = compute(with_negated_logits(turn))
+        return terms | {name: -term for name, term in negated.items() if name.startswith("adversarial")}
 
 
 def with_negated_logits(turn: Turn) -> Turn:

@@ -35,5 +35,4 @@ class SemiSupervised(Trick):
         discriminator.score = KPlusOneLogit(discriminator.class_head)
 
     def terms(self, turn: Turn) -> Terms:
-        assert turn.batch.labelled is not None
-        return {"supervised": self.weight(turn.step) * class_cross_entropy(turn, turn.batch.labelled)}
+        return {"supervised": self.weight(turn.step) * class_cross_entropy(turn, turn.labelled)}

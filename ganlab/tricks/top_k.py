@@ -31,7 +31,7 @@ class TopK(Trick):
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
-        if turn.of_discriminator:
+        if turn.player != "generator":
             return terms
         logits = at_least_float32(turn.on_fake.logits.detach())
         # The logits are detached, so no gradient flows through the gathering.

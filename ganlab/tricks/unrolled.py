@@ -37,7 +37,7 @@ class Unrolled(Trick):
         replace_modules(networks.discriminator, BATCH_NORMS, DifferentiableBatchNorm)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
-        if turn.of_discriminator:
+        if turn.player != "generator":
             return compute(turn)
         network = turn.discriminator
         weights = {name: weight.detach().requires_grad_() for name, weight in network.named_parameters()}
@@ -46,7 +46,8 @@ class Unrolled(Trick):
             # A turn with given fakes does not call the hook `fakes`. With trick replay_buffer, this hook
             # would return fakes that have no gradient to the generator.
             real, fake = new_node(turn.real), new_node(turn.fake)
-            inner = turn.replace(player="discriminator", real=real, fake=fake, is_unrolled=True)
+            view = turn.seen_by("discriminator")  # reconstructions keep their gradient to the generator
+            inner = view.replace(verdicts=[], real=real, fake=fake, is_unrolled=True)
             # In a block with `_reparametrize_module`, the network has the given weights and buffers.
             with _reparametrize_module(network, weights | buffers):
                 terms = compute(inner)

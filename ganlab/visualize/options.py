@@ -26,6 +26,7 @@ SAMPLING = {"n", "seed", "class", "condition", "checkpoint"}
 USED_OPTIONS = {
     "grid": SAMPLING | {"format"},
     "neighbours": SAMPLING | {"columns", "root", "space"},
+    "reconstructions": {"n", "checkpoint", "columns", "root"},
     "interpolate": SAMPLING | {"columns", "path"},
     "arithmetic": SAMPLING | {"plus", "minus"},
     "animate": set(),

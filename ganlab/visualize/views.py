@@ -93,6 +93,25 @@ def neighbours_view(options: Any, run: RunDirectory, game: Game, data: Data | No
     return View(caption, [interleave_rows(samples, images, data.value_range, columns)])
 
 
+def reconstructions_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
+    """Rows of test images, each above a row of what the generator makes of their codes."""
+    refuse_without_encoder(game)
+    data = data or build_data_of_run(run, run.config(), options.root)
+    x, condition = next(iter(data.split("test", next(game.parameters()).device, batch_size=options.n)))
+    asked = None if game.generator.condition is None else condition
+    reconstructed = game.generate_in_batches(game.encode(x), asked).to(x.dtype)
+    caption = f"{len(x)} test images above their reconstructions at step {game.run_step}"
+    caption += f" (mean squared error {float((x - reconstructed).square().mean()):.3f})"
+    columns = min(options.columns, len(x))
+    return View(caption, [interleave_rows(x, reconstructed, data.value_range, columns)])
+
+
+def refuse_without_encoder(game: Game) -> None:
+    """Raises `ConfigError` if no encoder infers the codes of images."""
+    remedy = "choose another view, or a game such as model=vae"
+    require("encoder" in game.networks, "needs an encoder", remedy, "what", "reconstructions")
+
+
 def interpolation_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
     """Interpolations between pairs of latents, each a row of `columns` samples of one class.
 
@@ -145,6 +164,7 @@ def training_view(options: Any, run: RunDirectory, game: Game, data: Data | None
 VIEWS: dict[str, Callable[[Any, RunDirectory, Game, Data | None], View]] = {
     "grid": sample_view,
     "neighbours": neighbours_view,
+    "reconstructions": reconstructions_view,
     "interpolate": interpolation_view,
     "arithmetic": arithmetic_view,
     "animate": training_view,

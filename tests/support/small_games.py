@@ -51,12 +51,14 @@ RESIDUAL = (
     "+model.discriminator={_target_:support.residual_networks.discriminator,shape:${data.shape}}",
     "data.batch_size=16",
 )
+WITH_ENCODER = ("ali", "vae_gan")  # objectives that need networks or players which model=gan lacks
 # Small games of kinds that digits without a condition are not: the objective, and overrides of the rest.
 HOMES = {
     "pix2pix": (
         "non_saturating",
         ("experiment=pix2pix_digits", "model.generator.width=4", "model.discriminator.width=4"),
     ),
+    **{name: (name, (f"experiment={name}_digits", *SMALL, "data.labelled=10")) for name in WITH_ENCODER},
 }
 
 
@@ -107,9 +109,9 @@ def game(
     """A small game on 8x8 images. Each option is composed only once, because thousands of games are built.
 
     Args:
-        model: a key of `MODELS`; empty: the one that the tricks need.
+        model: a key of `MODELS`; empty: the one that the objective or the tricks need.
     """
-    model = model or model_of(*tricks)
+    model = model or (objective if objective in HOMES else model_of(*tricks))
     trick_overrides = [override for override in overrides if override.startswith("trick.")]
     others = (override for override in overrides if override not in trick_overrides)
     cfg = config_without_tricks(objective, play, model, *others)

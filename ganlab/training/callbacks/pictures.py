@@ -16,7 +16,7 @@ from ganlab.training.module import GameModule
 from ganlab.visualize.images import save_png
 from ganlab.visualize.options import check_size, class_number, file_name, parse_views, view_name
 from ganlab.visualize.sample_picture import sample_picture
-from ganlab.visualize.views import VIEWS, feature_embedding
+from ganlab.visualize.views import VIEWS, feature_embedding, refuse_without_encoder
 
 NUM_IMAGES = 64  # the largest number of samples in a picture of images
 # The number of samples in a picture of points. Papers count the covered modes among as many samples.
@@ -66,12 +66,14 @@ class FinalViews(Callback):
                 check_size(options, game)
                 num_classes = game.generator.num_classes
                 options["class"] = class_number(options["class"], None, self.class_names, num_classes)
-                self._check_view(options, cfg, timetable)
+                self._check_view(options, cfg, timetable, game)
 
-    def _check_view(self, options: DictConfig, cfg: DictConfig, timetable: Timetable) -> None:
+    def _check_view(self, options: DictConfig, cfg: DictConfig, timetable: Timetable, game: Game) -> None:
         """Raises the errors that the view would otherwise raise only after the last step."""
         if options.space == "features":
             feature_embedding(cfg, self.data)  # raises an error if the run has no suitable extractor
+        if options.what == "reconstructions":
+            refuse_without_encoder(game)
         if options.what == "animate":
             has_earlier = any(timetable.is_due(step, cfg.sample_every) for step in range(1, self.steps))
             reason = f"an animation needs two images, and sample_every={cfg.sample_every} makes one"
