@@ -4,9 +4,9 @@ from typing import Unpack
 
 import torch
 
-from ganlab.core.batch import ConditionSpec
 from ganlab.core.errors import require
-from ganlab.core.validation import Whole
+from ganlab.core.randomness import seeded_generator
+from ganlab.core.validation import OpenFraction, Whole
 from ganlab.data.base import Data, DataSettings, check_image_settings
 from ganlab.data.sources import HeldOut
 from ganlab.data.vision import digit_sources
@@ -27,10 +27,7 @@ class HalfDigits(Data):
     """
 
     def __init__(self, validation: Whole, validation_choice: HeldOut, **settings: Unpack[DataSettings]):
-        spec: ConditionSpec = settings["condition"]
-        check_image_settings(settings, shape=(1, 8, 8), num_classes=None)
-        fits = (spec.kind, spec.shape) == ("image", (1, 8, 8))
-        require(fits, "must be an image of the shape [1, 8, 8]", key=".condition")
+        check_pairs(settings, (1, 8, 8))
 
         def with_half(pixels: torch.Tensor) -> torch.Tensor:
             half = pixels.clone()
@@ -38,3 +35,44 @@ class HalfDigits(Data):
             return torch.cat([pixels, half], 1)  # [N, 2, 8, 8]: the sample, then its condition
 
         super().__init__(**settings, sources=digit_sources(validation, validation_choice, with_half))
+
+
+class MissingDigits(Data):
+    """The handwritten digits of scikit-learn, of each of which some pixels are missing.
+
+    The condition holds the known pixels, where the missing ones have the lowest value, and then the mask,
+    which has the highest value where a pixel is known. The mask of an image is the same in every run. The
+    splits are those of `Digits`.
+
+    Args:
+        missing: the probability that a pixel is missing, independently of all others.
+        validation: the number of training images that are held out.
+        validation_choice: `last` holds out the last images, `random` the same random images in every run.
+        condition: an image of the shape [2, 8, 8].
+
+    Raises:
+        ConfigError: a setting contradicts the data, or too few images are left.
+    """
+
+    def __init__(
+        self,
+        missing: OpenFraction,
+        validation: Whole,
+        validation_choice: HeldOut,
+        **settings: Unpack[DataSettings],
+    ):
+        check_pairs(settings, (2, 8, 8))
+
+        def with_mask(pixels: torch.Tensor) -> torch.Tensor:
+            known = torch.rand(pixels.shape, generator=seeded_generator("missing")) >= missing
+            return torch.cat([pixels, pixels * known, known.byte() * 255], 1)  # [N, 3, 8, 8]
+
+        super().__init__(**settings, sources=digit_sources(validation, validation_choice, with_mask))
+
+
+def check_pairs(settings: DataSettings, condition_shape: tuple[int, ...]) -> None:
+    """Raises `ConfigError` if the settings are not those of digits with image conditions of this shape."""
+    spec = settings["condition"]
+    check_image_settings(settings, shape=(1, 8, 8), num_classes=None)
+    fits = (spec.kind, spec.shape) == ("image", condition_shape)
+    require(fits, f"must be an image of the shape {list(condition_shape)}", key=".condition")
