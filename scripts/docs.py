@@ -36,6 +36,8 @@ SMALL = (
     "model.generator.batch_norm=true",
     "model.discriminator.hidden=[16]",
 )
+# Objectives that need networks and data of their own.
+HOMES = {"gain": ("logger=csv", "experiment=gain_digits")}
 # The capabilities that depend on the data, the hardware or the compiler, and not on the objective.
 SETTINGS_CAPABILITIES = (
     Capability.LABELS,
@@ -80,11 +82,22 @@ def compose_small(*overrides: str) -> DictConfig:
 
 
 @cache
+def config_of(objective: str) -> DictConfig:
+    """The config of a small game with an objective."""
+    if objective in HOMES:
+        cfg = compose(*HOMES[objective])
+        OmegaConf.resolve(cfg)
+    else:
+        cfg = compose_small().copy()
+        cfg.data.labelled = 10
+        cfg.objective = compose_small(f"objective={objective}").objective
+    return cfg
+
+
+@cache
 def is_refused(objective: str, *tricks: str) -> bool:
     """Whether a game with this objective and these tricks is refused."""
-    cfg = compose_small().copy()
-    cfg.data.labelled = 10
-    cfg.objective = compose_small(f"objective={objective}").objective
+    cfg = config_of(objective).copy()
     cfg.trick = OmegaConf.merge({}, *(compose_small(f"trick={trick}").trick for trick in tricks))
     try:
         build_game(cfg)

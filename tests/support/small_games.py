@@ -47,6 +47,13 @@ PIX2PIX = (
     "model.discriminator.width=4",
     "data.batch_size=16",
 )
+GAIN = (
+    "logger=csv",
+    "experiment=gain_digits",
+    "model.generator.width=4",
+    "model.discriminator.hidden=[16]",
+    "data.batch_size=16",
+)
 
 
 def options(group: str) -> list[str]:
@@ -71,7 +78,9 @@ def option_config(group: str, option: str) -> DictConfig:
     return resolved_config(*SMALL, *f"{group}={option}".split())[group]
 
 
-MODELS = {"mlp": SMALL, "dcgan": DCGAN, "pix2pix": PIX2PIX}
+MODELS = {"mlp": SMALL, "dcgan": DCGAN, "pix2pix": PIX2PIX, "gain": GAIN}
+# Objectives that need networks and data of their own, or that no other model but the first has.
+MODEL_OF_OBJECTIVE = {"gain": "gain", "imle": "mlp"}
 
 
 @cache
@@ -93,8 +102,9 @@ def game(
     model: str = "mlp",
 ) -> GameModule:
     """A small game on 8x8 images. Each option is composed only once, because thousands of games are built."""
-    if model == "mlp" and any(needs_pairs(trick) for trick in tricks):
-        model = "pix2pix"
+    if model == "mlp":
+        home = "pix2pix" if any(needs_pairs(trick) for trick in tricks) else model
+        model = MODEL_OF_OBJECTIVE.get(objective, home)
     trick_overrides = [override for override in overrides if override.startswith("trick.")]
     others = (override for override in overrides if override not in trick_overrides)
     cfg = config_without_tricks(objective, play, model, *others)
@@ -186,10 +196,15 @@ def play_step(module: GameModule) -> dict[str, float]:
 
 
 def real_batch(step: int = 0, condition: ConditionSpec | None = None) -> Batch:
-    """The real and the labelled samples of a step; for image conditions, samples and their upper halves."""
+    """The real and the labelled samples of a step; for image conditions, samples and their upper halves.
+
+    A condition of two channels also has a mask, which says where the half is.
+    """
+    rows = 16 * step + torch.arange(16)  # each step has rows of its own
     if condition is not None and condition.kind == "image":
         x, _ = batch(step)
-        half = x.clone()
-        half[:, :, 4:] = -1
-        return Batch(Sample(x, half))
-    return Batch(Sample(*batch(step)), Sample(*labelled_batch(step)))
+        mask = torch.ones_like(x)
+        mask[:, :, 4:] = -1
+        half = torch.where(mask > 0, x, -1)
+        return Batch(Sample(x, torch.cat([half, mask], 1)[:, : condition.shape[0]]), indices=rows)
+    return Batch(Sample(*batch(step)), Sample(*labelled_batch(step)), rows)
