@@ -1,4 +1,4 @@
-"""GAIN: its losses and its optimum, compared with formulas of the paper, and samples that keep what is known."""
+"""GAIN: its losses and its optimum, compared with formulas, and samples that keep what is known."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_samples_keep_the_known_pixels_and_no_others() -> None:
 
 
 def test_what_is_real_and_fake_as_a_whole_is_refused_by_name() -> None:
-    for trick in ("gradient_penalty", "feature_matching", "replay_buffer", "packing", "lecam", "diff_augment"):
+    for trick in ("gradient_penalty", "feature_matching", "replay_buffer", "packing", "diff_augment"):
         with pytest.raises(ConfigError, match=Capability.APART):
             game("gain", [trick])
     with pytest.raises(ConfigError, match=Capability.APART):
@@ -160,9 +160,7 @@ def test_games_without_a_mask_targets_or_verdicts_on_pixels_are_refused() -> Non
     cfg.model.discriminator = compose(*SMALL).model.discriminator
     with refuses("model.discriminator", reason="verdict on each pixel"):
         built = build_game(cfg)
-        built.losses(
-            built.turn("discriminator", real_batch(0, built.networks.condition), RandomStreams(0))
-        )
+        built.losses(built.turn("discriminator", real_batch(0, built.networks.condition), RandomStreams(0)))
 
 
 @pytest.mark.parametrize("play", ["shared", "simultaneous", "extragradient"])
