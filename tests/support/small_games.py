@@ -198,13 +198,16 @@ def play_step(module: GameModule) -> dict[str, float]:
 def real_batch(step: int = 0, condition: ConditionSpec | None = None) -> Batch:
     """The real and the labelled samples of a step; for image conditions, samples and their upper halves.
 
-    A condition of two channels also has a mask, which says where the half is.
+    A condition of two channels has random pixels of the samples, and the mask that says which.
     """
     rows = 16 * step + torch.arange(16)  # each step has rows of its own
     if condition is not None and condition.kind == "image":
         x, _ = batch(step)
         mask = torch.ones_like(x)
         mask[:, :, 4:] = -1
-        half = torch.where(mask > 0, x, -1)
-        return Batch(Sample(x, torch.cat([half, mask], 1)[:, : condition.shape[0]]), indices=rows)
+        if condition.shape[0] == 2:
+            drawn = torch.rand(x.shape, generator=torch.Generator().manual_seed(step))
+            mask = torch.where(drawn < 0.6, 1.0, -1.0)
+        known = torch.where(mask > 0, x, -1)
+        return Batch(Sample(x, torch.cat([known, mask], 1)[:, : condition.shape[0]]), indices=rows)
     return Batch(Sample(*batch(step)), Sample(*labelled_batch(step)), rows)
