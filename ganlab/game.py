@@ -69,7 +69,7 @@ class Game(nn.Module):
         self.tricks.check_capabilities(provided, networks.needs(), type(objective).__name__)
         missing = " and ".join(sorted(objective.needs & unavailable))
         reason = f"needs {missing}, which the settings exclude"
-        remedy = "choose another objective, or change what excludes it, such as compile=true"
+        remedy = "choose another objective, or change what excludes it: compile=true, or flips and crops"
         require(not missing, reason, remedy, "objective", type(objective).__name__)
         with completing_relative_keys("objective"):
             objective.check_networks(networks)
@@ -142,7 +142,7 @@ class Game(nn.Module):
 
     def generate(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """Generates samples in the data's range, [N, latent_dim] -> [N, *shape], differentiable."""
-        generated = self.presented("generator")(latent, condition)
+        generated = self.objective.presented(self.presented("generator")(latent, condition), condition)
         return generated if self.autoencoder is None else self.autoencoder.generate_in_eval_mode(generated)
 
     @torch.no_grad()

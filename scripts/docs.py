@@ -42,6 +42,8 @@ HOMES = {
     "pix2pix": ("experiment=pix2pix_digits",),
     "vae_gan": ("experiment=vae_gan_digits", "data.labelled=10", "model.generator.batch_norm=true"),
     "ali": ("experiment=ali_digits", "data.labelled=10"),
+    "gain": ("experiment=gain_digits",),
+    "imle_ring": ("experiment=imle_ring",),
 }
 # The capabilities that depend on the data, the hardware or the compiler, and not on the objective.
 SETTINGS_CAPABILITIES = (
@@ -89,6 +91,19 @@ def compose_small(*overrides: str) -> DictConfig:
 
 def compose_home(home: str) -> DictConfig:
     return compose(*HOMES[home], "logger=csv")
+
+
+@cache
+def config_of(objective: str) -> DictConfig:
+    """The config of a small game with an objective."""
+    if objective in HOMES:
+        cfg = compose(*HOMES[objective])
+        OmegaConf.resolve(cfg)
+    else:
+        cfg = compose_small().copy()
+        cfg.data.labelled = 10
+        cfg.objective = compose_small(f"objective={objective}").objective
+    return cfg
 
 
 @cache

@@ -140,6 +140,8 @@ OBJECTIVE_OVERRIDES = {
     # The tricks of the paper without its one-sided term, which diverges for unbounded samples.
     "mmd_gan": ["trick=[weight_clip,feature_autoencoder]", "objective.one_sided=null"],
     "ali": ["trick=r1"],  # at this learning rate the means circle about those of the data without it
+    # Of more candidates, only those with extreme latents would be near the data, and would move.
+    "imle": ["objective.candidates=2", "objective.period=1"],
 }
 
 
@@ -163,13 +165,13 @@ def gaussian_overrides(objective: str, steps: int) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", [o for o in OBJECTIVES if o != "gain"])
 def test_an_objective_moves_a_gaussian_onto_the_data(objective: str) -> None:
     steps = 800 if objective == "vae" else 400  # a VAE's codes match its prior only late in training
     module = build(compose(*gaussian_overrides(objective, steps)))
     for step in range(steps):
         x = 2 + 0.5 * torch.randn(64, 2, generator=torch.Generator().manual_seed(step))
-        module.play_step(Batch(Sample(x)))
+        module.play_step(Batch(Sample(x), indices=64 * step + torch.arange(64)))
     mean = module.game.sample(500).mean(0)
     # The largest error with three seeds was 0.25, of absolute_error, whose gradient vanishes early.
     assert ((mean - 2).abs() < 0.4).all(), f"from 0 to {mean.tolist()} instead of 2"

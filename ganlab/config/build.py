@@ -141,7 +141,7 @@ def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | No
             torch.default_generator.manual_seed(derive_seed(cfg.seed, "tricks"))
             conditions = None if data is None else data.conditions("train")
             all_networks = Networks(networks, condition_of(cfg), conditions, objective.players)
-            unavailable = unavailable_capabilities(cfg)
+            unavailable = unavailable_capabilities(cfg, data)
             game = Game(all_networks, objective, tricks, unavailable=unavailable, autoencoder=autoencoder)
             if data is not None:
                 game.conditions = default_conditions(game.generator.condition, data)
@@ -163,12 +163,13 @@ def condition_of(cfg: DictConfig) -> ConditionSpec | None:
     return None if classes is None else ConditionSpec("class", num_classes=classes, paired=False)
 
 
-def unavailable_capabilities(cfg: DictConfig) -> frozenset[Capability]:
+def unavailable_capabilities(cfg: DictConfig, data: Data | None) -> frozenset[Capability]:
     """The capabilities that the hardware, the compiler or the data exclude."""
     is_unavailable = {
         Capability.ONE_PROCESS: num_processes(cfg) > 1,
         Capability.SECOND_DERIVATIVES: cfg.compile,
         Capability.LABELLED_BATCH: not cfg.data.get("labelled"),
+        Capability.INDEX: data is not None and data.sources["train"].augments,
     }
     return frozenset(capability for capability in is_unavailable if is_unavailable[capability])
 

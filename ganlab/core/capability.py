@@ -32,6 +32,8 @@ class Capability(StrEnum):
     FEATURES = "features of whole samples"  # discriminators of patches have none
     LATENT = "latents"  # a generator that only translates images has none
     PAIRS = "real samples that answer their own conditions"
+    APART = "samples that are real or fake as a whole"  # GAIN judges single values of a sample
+    INDEX = "training samples that are the same whenever they are seen"  # random crops and flips change them
     VERDICT_PER_SAMPLE = "verdicts on single samples"  # trick packing has verdicts on packs of samples
 
 
@@ -40,5 +42,5 @@ class Capability(StrEnum):
 BASE_CAPABILITIES = frozenset(Capability) - {
     Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.BOUNDARY_AT_ZERO, Capability.TARGETS,
     Capability.NON_NEGATIVE_LOSSES, Capability.LOSS_PER_FAKE, Capability.ZERO_SUM, Capability.LABELS,
-    Capability.FEATURES, Capability.LATENT, Capability.PAIRS,
+    Capability.FEATURES, Capability.LATENT, Capability.PAIRS, Capability.APART,
 }  # fmt: skip

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 COMPUTED_FROM: dict[str, set[str]] = {
     "latent": {"generator"},
     "generated": {"latent", "asked", "generator"},
-    "fake": {"generated", "player"},  # tricks exchange fakes on the discriminator's turn only
+    "shown": {"generated"},
+    "fake": {"shown", "player"},  # tricks exchange fakes on the discriminator's turn only
     "posterior": {"asked", "encoder"},
     "code": {"posterior"},
     "decoded": {"code", "asked", "generator"},
@@ -51,9 +52,10 @@ class Turn:
     Latents, samples, codes, verdicts and targets are computed when they are first used, and then cached. Only
     the discriminator's turn makes samples and codes without gradients.
 
-    There are two kinds of generated samples. `generated` are the generator's outputs, which tricks never
-    change; `fake` are the samples that the discriminator judges as fake. They differ only on the
-    discriminator's turn, and only if a trick exchanges samples, as a replay buffer does.
+    There are three kinds of generated samples. `generated` are the generator's outputs, which tricks never
+    change; `shown` are these outputs as the objective shows them, by default unchanged; `fake` are the
+    samples that the discriminator judges as fake. The last two differ only on the discriminator's turn, and
+    only if a trick exchanges samples, as a replay buffer does.
 
     Args:
         player: the player whose turn it is.
@@ -135,11 +137,18 @@ class Turn:
         return self._generate(self.latent)
 
     @cached_property
-    def fake(self) -> Sample:
-        """The samples that are judged as fake: `generated`, or what tricks have exchanged them for."""
-        if not self.of_discriminator:
+    def shown(self) -> Sample:
+        """What the objective shows of `generated`."""
+        if self.objective is None:
             return self.generated
-        fake = self.tricks.apply_hook("fakes", self.generated, self)
+        return self.objective.shown_as_fake(self.generated, self)
+
+    @cached_property
+    def fake(self) -> Sample:
+        """The samples that are judged as fake: `shown`, or what tricks have exchanged them for."""
+        if not self.of_discriminator:
+            return self.shown
+        fake = self.tricks.apply_hook("fakes", self.shown, self)
         return as_leaf(fake) if self.differentiates_inputs and not fake.x.requires_grad else fake
 
     @cached_property
@@ -205,8 +214,7 @@ class Turn:
     def _generate(self, latent: Tensor) -> Sample:
         # `latent` was computed before this block, so that hooks on latents can compute gradients.
         with torch.set_grad_enabled(not self.of_discriminator):
-            sample = Sample(self.generator(latent, self.asked), self.asked, latent)
-            return sample if self.objective is None else self.objective.shown_as_fake(sample, self)
+            return Sample(self.generator(latent, self.asked), self.asked, latent)
 
     def judge(self, sample: Sample) -> Verdict:
         """The verdict on samples after the tricks' `inputs` hooks, cached by the identity of the `Sample`."""
@@ -223,7 +231,7 @@ class Turn:
         """The turn of another player with the same generated samples, codes and verdicts."""
         if player == self.player:
             return self
-        shared = {"generated": self.generated, "verdicts": self.verdicts}
+        shared = {"generated": self.generated, "shown": self.shown, "verdicts": self.verdicts}
         return self._view(player, **shared)
 
     def detached(self) -> Turn:

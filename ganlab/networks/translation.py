@@ -1,14 +1,16 @@
-"""Players that translate images: a U-Net and a discriminator of patches (Isola et al. 2017)."""
+"""Players that translate images: a U-Net and a discriminator of patches (Isola et al. 2017), or of pixels."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
 from ganlab.core.batch import ConditionSpec
 from ganlab.core.errors import require
-from ganlab.core.validation import Count, ValueRange, Whole
+from ganlab.core.validation import Count, NonEmpty, ValueRange, Whole
 from ganlab.networks.base import (
     AppendCondition,
     ConditionalSequential,
@@ -130,4 +132,24 @@ def patch(
         discriminator.condition = condition
         discriminator.input_transforms.append(AppendCondition())
     discriminator.apply(initialise)
+    return discriminator
+
+
+def pixelwise(hidden: NonEmpty[Count], width: Count, *, hint: Whole, shape: Sequence[int]) -> Discriminator:
+    """A fully connected discriminator of all pixels together with a verdict on each: logits [B, H, W].
+
+    Args:
+        hidden: the widths of the hidden layers, with leaky ReLU.
+        width: the number of features of each pixel, of which the score is a convolution of kernel 1.
+        hint: the number of channels of the images that are judged together with the samples.
+    """
+    channels, *size = shape
+    layers: list[nn.Module] = [nn.Flatten()]
+    for inputs, outputs in pairwise([(channels + hint) * prod(size), *hidden, width * prod(size)]):
+        layers += [nn.Linear(inputs, outputs), nn.LeakyReLU(SLOPE)]
+    body = ConditionalSequential(*layers, nn.Unflatten(1, (width, *size)))
+    discriminator = Discriminator(body, width, partial(nn.Conv2d, kernel_size=1))
+    discriminator.judges_patches = True
+    discriminator.condition = ConditionSpec("image", (hint, *size))
+    discriminator.input_transforms.append(AppendCondition())
     return discriminator

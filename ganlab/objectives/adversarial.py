@@ -21,7 +21,9 @@ MaxLogit = Annotated[float, "(0, 40]"]  # exp(max_logit) stays far below the lar
 class Adversarial(Objective):
     """Base class of objectives with one loss term for each player: [B], or [B, h, w] over patches."""
 
-    provides = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.LOSS_PER_FAKE})
+    provides = frozenset({
+        Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.LOSS_PER_FAKE, Capability.APART,
+    })  # fmt: skip
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
         loss = self.discriminator_loss if turn.player == "discriminator" else self.generator_loss

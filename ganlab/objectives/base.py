@@ -66,6 +66,10 @@ class Objective(nn.Module, ABC):
         """What the discriminator and all tricks see as generated; by default the generator's outputs."""
         return sample
 
+    def presented(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        """What the generator's outputs become as samples outside of training; by default unchanged."""
+        return x
+
     @abstractmethod
     def terms(self, turn: Turn) -> dict[str, Tensor]:
         """The terms by name, not yet weighted."""

@@ -33,7 +33,7 @@ class LearnedMMD(Objective):
             None: no such term.
     """
 
-    provides = frozenset({Capability.DISCRIMINATOR})
+    provides = frozenset({Capability.DISCRIMINATOR, Capability.APART})
 
     def __init__(
         self,

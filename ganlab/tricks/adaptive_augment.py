@@ -24,7 +24,9 @@ class AdaptiveAugment(AugmentingTrick):
     """
 
     stream = "adaptive_augment"
-    needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.BOUNDARY_AT_ZERO})
+    needs = frozenset({
+        Capability.DISCRIMINATOR, Capability.APART, Capability.LOSS_ON_LOGITS, Capability.BOUNDARY_AT_ZERO,
+    })  # fmt: skip
     saved_attributes = ("num_updates", "images")
 
     def __init__(

@@ -42,6 +42,8 @@ class AdaptiveBalance(Trick):
     def __init__(self, by: LeadMeasure, low: Positive | None, high: Positive | None):
         super().__init__()
         needs = {Capability.NON_NEGATIVE_LOSSES if by == "loss_ratio" else Capability.LOSS_ON_LOGITS}
+        if by != "loss_ratio":
+            needs.add(Capability.APART)
         if by == "accuracy":
             needs.add(Capability.BOUNDARY_AT_ZERO)
         self.needs = frozenset(needs | {Capability.DISCRIMINATOR})

@@ -20,7 +20,7 @@ class ConsistencyRegularisation(AugmentingTrick):
     """
 
     stream = "consistency_regularisation"
-    needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.APART, Capability.LOSS_ON_LOGITS})
     players = ("discriminator",)
 
     def __init__(

@@ -32,7 +32,7 @@ class DiffAugment(Trick):
         numbers of pixels.
     """
 
-    needs = frozenset({Capability.DISCRIMINATOR})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.APART})
 
     def __init__(
         self,

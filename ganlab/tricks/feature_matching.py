@@ -16,7 +16,7 @@ class FeatureMatching(Trick):
         added to them.
     """
 
-    needs = frozenset({Capability.DISCRIMINATOR})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.APART})
 
     def __init__(self, weight: ScheduleLike, replace: bool):
         super().__init__()

@@ -2,6 +2,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from ganlab.core.capability import Capability
 from ganlab.core.gradients import input_gradients, interpolate_samples, row_norms
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Turn
@@ -22,6 +23,8 @@ class GradientPenalty(GradientRegulariser):
     sided: the sides of the target on which norms are penalised. `two`: above and below the target, as in the
         paper; `one`: only above it.
     """
+
+    needs = GradientRegulariser.needs | {Capability.APART}
 
     def __init__(self, weight: ScheduleLike, target: ScheduleLike, sided: Sides, every: Count):
         super().__init__("gradient_penalty", nonzero_schedule(".weight", weight), every)

@@ -20,7 +20,7 @@ class LeCam(Trick):
     weight `decay`^i * (1 - `decay`) / (1 - `decay`^t).
     """
 
-    needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.APART, Capability.LOSS_ON_LOGITS})
     players = ("discriminator",)
     saved_attributes = ("num_updates",)
 

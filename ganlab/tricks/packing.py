@@ -26,7 +26,7 @@ class Packing(Trick):
     """
 
     order = Order.RESHAPE
-    needs = frozenset({Capability.DISCRIMINATOR})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.APART})
     # There is no verdict on a single sample. The claim refuses tricks that need one.
     claims = frozenset({Capability.VERDICT_PER_SAMPLE})
 

@@ -20,7 +20,7 @@ class ReplayBuffer(Trick):
     """
 
     # `ONE_PROCESS`, because several processes would have a buffer each, and only the first would be saved.
-    needs = frozenset({Capability.DISCRIMINATOR, Capability.ONE_PROCESS})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.APART, Capability.ONE_PROCESS})
     saved_attributes = ("stored",)
 
     def __init__(self, size: Count, share: Annotated[float, "(0, 1]"]):

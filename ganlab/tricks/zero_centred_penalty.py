@@ -1,5 +1,6 @@
 from torch import Tensor
 
+from ganlab.core.capability import Capability
 from ganlab.core.gradients import input_gradients, interpolate_samples
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Turn
@@ -14,6 +15,8 @@ class ZeroCentredPenalty(GradientRegulariser):
     the line between them. The point has the real sample's condition. The gradient is that of the logits. The
     authors' code takes the gradient of sigmoid(logits), which vanishes where the discriminator is confident.
     """
+
+    needs = GradientRegulariser.needs | {Capability.APART}
 
     def __init__(self, weight: ScheduleLike, every: Count):
         super().__init__("zero_centred_penalty", nonzero_schedule(".weight", weight), every)

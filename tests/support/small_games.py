@@ -59,6 +59,11 @@ HOMES = {
         ("experiment=pix2pix_digits", "model.generator.width=4", "model.discriminator.width=4"),
     ),
     **{name: (name, (f"experiment={name}_digits", *SMALL, "data.labelled=10")) for name in WITH_ENCODER},
+    "gain": (
+        "gain",
+        ("experiment=gain_digits", "model.generator.width=4", "model.discriminator.hidden=[16]"),
+    ),
+    "imle_ring": ("imle", ("experiment=imle_ring", "model.generator.hidden=[16]")),
 }
 
 
@@ -220,4 +225,5 @@ def to_precision(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 def real_batch(step: int = 0) -> Batch:
     """The real and the labelled samples of a step."""
-    return Batch(Sample(*batch(step)), Sample(*labelled_batch(step)))
+    rows = 16 * step + torch.arange(16)  # each step has rows of its own
+    return Batch(Sample(*batch(step)), Sample(*labelled_batch(step)), rows)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from support.small_games import batch, compatible_objective, game, labelled_batch, options
+from support.small_games import compatible_objective, game, options, real_batch
 
 from ganlab.core.batch import Batch, Sample
 from ganlab.core.errors import ConfigError
@@ -137,12 +137,18 @@ def final_state(case, rank: int, world_size: int) -> dict[str, torch.Tensor] | N
     for step in range(STEPS):
         rows = slice(rank * share, (rank + 1) * share)
         module.train()
-        (x, labels), (y, classes) = batch(step), labelled_batch(step)
-        module.play_step(
-            Batch(Sample(x.double()[rows], labels[rows]), Sample(y.double()[rows], classes[rows]))
-        )
+        real, labelled, indices = real_batch(step, module.game.networks.condition)
+        assert indices is not None
+        module.play_step(Batch(part(real, rows), labelled and part(labelled, rows), indices[rows]))
     state = {name: value for name, value in module.game.state_dict().items() if hasattr(value, "dtype")}
     return {**state, "samples": module.game.sample_on_all_processes(7)}
+
+
+def part(sample: Sample, rows: slice) -> Sample:
+    """Some rows of a sample and its condition, in float64."""
+    assert sample.condition is not None
+    condition = sample.condition[rows]
+    return Sample(sample.x[rows].double(), condition.double() if condition.is_floating_point() else condition)
 
 
 def play_every_case(rank: int, port: int, folder: Path) -> None:
