@@ -223,7 +223,7 @@ def test_inverted_labels_make_the_minimax_game_the_non_saturating_one(objective:
     for player, terms in found[0].items():
         assert list(terms) == list(found[1][player])
         for name, term in terms.items():
-            assert float(term) == pytest.approx(float(found[1][player][name]), rel=1e-5), (player, name)
+            assert torch.allclose(term, found[1][player][name], rtol=1e-5), (player, name)
 
 
 def test_top_k_weighs_samples_and_not_codes() -> None:
@@ -231,6 +231,20 @@ def test_top_k_weighs_samples_and_not_codes() -> None:
     one, other = (made.losses(turn_of(made, "generator")) for made in (plain, chosen))
     assert torch.equal(one["adversarial_code"], other["adversarial_code"])
     assert other["adversarial"] < one["adversarial"]
+
+
+@pytest.mark.parametrize("trick", ["feature_matching", "top_k", "unrolled"])
+def test_tricks_of_the_generator_leave_the_encoder_alone(trick: str) -> None:
+    half = ["trick.top_k.share=0.5"] if trick == "top_k" else []
+    plain, changed = game("vae_gan").game, game("vae_gan", [trick], "alternating", *half).game
+    assert plain.losses(turn_of(plain, "encoder")) == changed.losses(turn_of(changed, "encoder"))
+    assert plain.losses(turn_of(plain, "generator")) != changed.losses(turn_of(changed, "generator"))
+
+
+def test_the_weights_of_every_player_are_averaged_over_their_history() -> None:
+    rows = play_steps(game("vae_gan", ["historical_averaging"]), 3)
+    for player in ("discriminator", "generator", "encoder"):
+        assert rows[2][f"{player}/historical_averaging"] > 0
 
 
 def test_labelled_samples_are_judged_and_classified_with_expected_codes() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import SMALL, game, play_steps, real_batch
+from support.small_games import SMALL, game, next_batch, play_steps
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, mse_loss
 
@@ -142,7 +142,7 @@ def test_samples_keep_the_known_pixels_and_no_others() -> None:
 
 
 def test_what_is_real_and_fake_as_a_whole_is_refused_by_name() -> None:
-    for trick in ("gradient_penalty", "feature_matching", "replay_buffer", "packing", "diff_augment"):
+    for trick in ("gradient_penalty", "feature_matching", "replay_buffer", "diff_augment"):
         with pytest.raises(ConfigError, match=Capability.APART):
             game("gain", [trick])
     with pytest.raises(ConfigError, match=Capability.APART):
@@ -160,7 +160,7 @@ def test_games_without_a_mask_targets_or_verdicts_on_pixels_are_refused() -> Non
     cfg.model.discriminator = compose(*SMALL).model.discriminator
     with refuses("model.discriminator", reason="verdict on each pixel"):
         built = build_game(cfg)
-        built.losses(built.turn("discriminator", real_batch(0, built.networks.condition), RandomStreams(0)))
+        built.losses(built.turn("discriminator", next_batch(game("gain")), RandomStreams(0)))
 
 
 @pytest.mark.parametrize("play", ["shared", "simultaneous", "extragradient"])
