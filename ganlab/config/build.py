@@ -1,7 +1,7 @@
 """Construction of objects from a config."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,16 +9,19 @@ import hydra
 import torch
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
+from torch import Tensor
 
+from ganlab.config.borrowing import Borrowing, check_borrowed
 from ganlab.config.checks import selected_nodes
 from ganlab.config.compose import num_processes
 from ganlab.config.run_directory import RunDirectory
-from ganlab.config.setting_types import check_arguments
+from ganlab.config.setting_types import check_arguments, is_borrowed
 from ganlab.core.batch import ConditionSpec
 from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError, complete_key, completing_relative_keys, error_message, require
 from ganlab.core.players import Networks, network_names
 from ganlab.core.randomness import derive_seed
+from ganlab.core.space import CodeOf, Space
 from ganlab.data.base import Data
 from ganlab.data.conditions import held_out_conditions
 from ganlab.game import Game
@@ -53,15 +56,20 @@ def as_config_errors() -> Iterator[None]:
         raise ConfigError(error_message(error).rstrip("."), "set HYDRA_FULL_ERROR=1 to see where") from error
 
 
-def instantiate(node: Any, base_class: type = object) -> Any:
+def instantiate(node: Any, base_class: type = object, **arguments: Any) -> Any:
     """The object that a node of the config describes, or a partial that makes it (`_partial_: true`).
+
+    Args:
+        node: the node.
+        base_class: the class of the object.
+        arguments: objects that replace settings of the node.
 
     Raises:
         ConfigError: the constructor refuses the settings, or the object is no instance of `base_class`.
     """
     check_arguments(node)
     with as_config_errors():
-        built = hydra.utils.instantiate(node, _convert_="all")
+        built = hydra.utils.instantiate(node, _convert_="all", **arguments)
     cls = getattr(built, "func", None)  # what a partial calls; None for any other object
     if not (isinstance(built, base_class) or (isinstance(cls, type) and issubclass(cls, base_class))):
         reason = f"is not a {base_class.__module__}.{base_class.__name__}"
@@ -113,14 +121,14 @@ def build_evaluation(
     return Evaluation(instantiate_group(cfg, "metric"), data, **settings, open_progress_bar=open_progress_bar)
 
 
-def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | None = None) -> Game:
+def build_game(cfg: DictConfig, data: Data | None = None, lenders: Mapping[str, Game] = {}) -> Game:
     """The game of a config. Weights depend on the seed, and on the data if an initialiser uses them.
 
     Args:
-        cfg: the config of one game; the group `stages` is ignored.
+        cfg: the config of one game, from `stage_configs`.
         data: the data that initialisers may use. None: data-dependent weights stay as they were drawn, which
             suffices if weights will be loaded.
-        autoencoder: the game of the stage that cfg.code_of names.
+        lenders: the games of earlier stages and of borrowed runs by name.
 
     Raises:
         ConfigError: a value is out of its range, or a trick could not act.
@@ -129,20 +137,23 @@ def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | No
         objective = instantiate(cfg.objective, Objective)
         tricks = instantiate_group(cfg, "trick")
         with torch.random.fork_rng(devices=[]):
-            names = network_names(objective.players)
-            networks = {name: build_network(cfg, name, data) for name in names if name != "encoder"}
+            names = [*network_names(objective.players), *objective.frozen]
+            networks = {name: build_network(cfg, name, data, lenders) for name in names if name != "encoder"}
             if objective.has_encoder():
                 num_outputs = objective.outputs_per_latent * networks["generator"].latent_dim
-                networks["encoder"] = build_network(cfg, "encoder", data, num_outputs=num_outputs)
+                networks["encoder"] = build_network(cfg, "encoder", data, lenders, num_outputs=num_outputs)
+            check_borrowed(networks, objective, tuple(cfg.data.shape))
             # The trick ema recomputes batch norm statistics from samples. It draws the classes of these
             # samples in proportion to the counts.
             networks["generator"].class_counts = None if data is None else data.class_counts()
             # `Game` calls the tricks, which may add layers and draw their weights.
             torch.default_generator.manual_seed(derive_seed(cfg.seed, "tricks"))
-            conditions = None if data is None else data.conditions("train")
-            all_networks = Networks(networks, condition_of(cfg), conditions, objective.players)
+            space = build_space(cfg, lenders)
+            all_networks = Networks(
+                networks, condition_of(cfg), conditions_in(space, data), objective.players
+            )
             unavailable = unavailable_capabilities(cfg)
-            game = Game(all_networks, objective, tricks, unavailable=unavailable, autoencoder=autoencoder)
+            game = Game(all_networks, objective, tricks, unavailable, space, lenders.values())
             if data is not None:  # samples of a game that is told images are made for held-out ones
                 game.conditions = held_out_conditions(data)
             # Networks are converted before weights are loaded, because float32 would round float64 weights.
@@ -152,6 +163,21 @@ def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | No
                 replace_modules(game, (*BATCH_NORMS, DifferentiableBatchNorm), SynchronisedNorm)
             # Convolutions are faster in this format on CPUs and GPUs; results differ in the last bit at most.
             return game.to(memory_format=torch.channels_last)
+
+
+def build_space(cfg: DictConfig, lenders: Mapping[str, Game]) -> Space | None:
+    """The space that a game's config names; None: that of the data."""
+    if cfg.get("code_of"):
+        return CodeOf(lenders[cfg.code_of])
+    return None if cfg.get("game_space") is None else instantiate(cfg.game_space)
+
+
+def conditions_in(space: Space | None, data: Data | None) -> Callable[[int], Tensor] | None:
+    """A function from n to the conditions of n training samples in the space of a game."""
+    if data is None:
+        return None
+    conditions = data.conditions("train")
+    return conditions if space is None else lambda n: space.enter_condition(conditions(n))
 
 
 def condition_of(cfg: DictConfig) -> ConditionSpec | None:
@@ -172,20 +198,27 @@ def unavailable_capabilities(cfg: DictConfig) -> frozenset[Capability]:
     return frozenset(capability for capability in is_unavailable if is_unavailable[capability])
 
 
-def build_network(cfg: DictConfig, name: str, data: Data | None, **derived_settings: int) -> Any:
-    """A network of the game, drawn from a seed that depends on its name.
+def build_network(
+    cfg: DictConfig, name: str, data: Data | None, lenders: Mapping[str, Game], **derived_settings: int
+) -> Any:
+    """A network of the game, drawn from a seed that depends on its name, or borrowed from another game.
 
     Args:
         cfg: the config of one game.
         name: the name of the network in the groups model and initial.
         data: the data set. Initialisers get its method `mean`, which some of them call. None: they get None.
+        lenders: the games of earlier stages and of borrowed runs by name.
         derived_settings: settings that the objective determines, of the encoder only.
     """
     key = f"model.{name}"
     require(name in cfg.model, "is needed by the objective", "add it, or choose model=vae", key)
+    node, borrow_from = cfg.model[name], Borrowing(name, lenders, condition_of(cfg))
+    if is_borrowed(node):
+        return borrow_from(node, key)
+    arguments = {arg: borrow_from(node[arg], f"{key}.{arg}") for arg in node if is_borrowed(node[arg])}
     torch.default_generator.manual_seed(derive_seed(cfg.seed, name))
     base_class = {"generator": Generator, "discriminator": Discriminator}.get(name, object)
-    network = instantiate(cfg.model[name], base_class)
+    network = instantiate(node, base_class, **arguments)
     if derived_settings:  # the node of the encoder is a partial, which still lacks these settings
         with completing_relative_keys(key):
             network = network(**derived_settings)

@@ -31,6 +31,8 @@ def config(cfg: DictConfig) -> str:
     for key in OUTSIDE:
         *groups, name = key.split(".")
         reduce(lambda node, group: node.get(group, {}), groups, resolved).pop(name, None)
+    if not resolved["borrows"]:  # a run that borrows nothing has the hash that it had without this setting
+        del resolved["borrows"]
     return short(json.dumps(named(resolved), sort_keys=True, default=str).encode())
 
 
