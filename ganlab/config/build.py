@@ -1,7 +1,7 @@
 """Construction of objects from a config."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,9 +9,7 @@ import hydra
 import torch
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
-from torch import Tensor
 
-from ganlab.config.borrowing import Borrowing, check_borrowed
 from ganlab.config.checks import selected_nodes
 from ganlab.config.compose import num_processes
 from ganlab.config.run_directory import RunDirectory
@@ -21,7 +19,7 @@ from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError, complete_key, completing_relative_keys, error_message, require
 from ganlab.core.players import Networks, network_names
 from ganlab.core.randomness import derive_seed
-from ganlab.core.space import CodeOf, Space
+from ganlab.core.space import CodeOf, Space, in_space
 from ganlab.data.base import Data
 from ganlab.data.conditions import held_out_conditions
 from ganlab.game import Game
@@ -29,6 +27,7 @@ from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.metric_set import OpenProgressBar
 from ganlab.networks.base import Discriminator, Generator, replace_modules
+from ganlab.networks.borrowed import Borrowed
 from ganlab.networks.norms import BATCH_NORMS, DifferentiableBatchNorm, SynchronisedNorm
 from ganlab.objectives.base import Objective
 from ganlab.tricks.base import Trick
@@ -142,16 +141,15 @@ def build_game(cfg: DictConfig, data: Data | None = None, lenders: Mapping[str, 
             if objective.has_encoder():
                 num_outputs = objective.outputs_per_latent * networks["generator"].latent_dim
                 networks["encoder"] = build_network(cfg, "encoder", data, lenders, num_outputs=num_outputs)
-            check_borrowed(networks, objective, tuple(cfg.data.shape))
+            check_borrowed(networks, objective, cfg)
             # The trick ema recomputes batch norm statistics from samples. It draws the classes of these
             # samples in proportion to the counts.
             networks["generator"].class_counts = None if data is None else data.class_counts()
             # `Game` calls the tricks, which may add layers and draw their weights.
             torch.default_generator.manual_seed(derive_seed(cfg.seed, "tricks"))
             space = build_space(cfg, lenders)
-            all_networks = Networks(
-                networks, condition_of(cfg), conditions_in(space, data), objective.players
-            )
+            conditions = None if data is None else in_space(space, data.conditions("train"))
+            all_networks = Networks(networks, condition_of(cfg), conditions, objective.players)
             unavailable = unavailable_capabilities(cfg)
             game = Game(all_networks, objective, tricks, unavailable, space, lenders.values())
             if data is not None:  # samples of a game that is told images are made for held-out ones
@@ -170,14 +168,6 @@ def build_space(cfg: DictConfig, lenders: Mapping[str, Game]) -> Space | None:
     if cfg.get("code_of"):
         return CodeOf(lenders[cfg.code_of])
     return None if cfg.get("game_space") is None else instantiate(cfg.game_space)
-
-
-def conditions_in(space: Space | None, data: Data | None) -> Callable[[int], Tensor] | None:
-    """A function from n to the conditions of n training samples in the space of a game."""
-    if data is None:
-        return None
-    conditions = data.conditions("train")
-    return conditions if space is None else lambda n: space.enter_condition(conditions(n))
 
 
 def condition_of(cfg: DictConfig) -> ConditionSpec | None:
@@ -212,10 +202,10 @@ def build_network(
     """
     key = f"model.{name}"
     require(name in cfg.model, "is needed by the objective", "add it, or choose model=vae", key)
-    node, borrow_from = cfg.model[name], Borrowing(name, lenders, condition_of(cfg))
+    node = cfg.model[name]
     if is_borrowed(node):
-        return borrow_from(node, key)
-    arguments = {arg: borrow_from(node[arg], f"{key}.{arg}") for arg in node if is_borrowed(node[arg])}
+        return borrow(node, name, lenders, key)
+    arguments = {a: borrow(node[a], name, lenders, f"{key}.{a}") for a in node if is_borrowed(node[a])}
     torch.default_generator.manual_seed(derive_seed(cfg.seed, name))
     base_class = {"generator": Generator, "discriminator": Discriminator}.get(name, object)
     network = instantiate(node, base_class, **arguments)
@@ -227,3 +217,29 @@ def build_network(
         for initialise in initialisers:
             initialise(network, None if data is None else data.mean)
     return network
+
+
+def borrow(node: DictConfig, role: str, lenders: Mapping[str, Game], key: str) -> Borrowed:
+    """The network of a node {borrowed: <a stage or a run>, network: <its role there, if another>}."""
+    lender, name = node.borrowed, node.get("network", role)
+    others = ", ".join(sorted(set(map(str, node)) - {"borrowed", "network"}))
+    require(not others, f"is borrowed, so it has no {others}", "remove them, or borrowed", key)
+    remedy = f"choose from {', '.join(lenders)}" if lenders else "add borrows.<name>=<run_dir>"
+    require(lender in lenders, "is no earlier stage and no borrowed run", remedy, f"{key}.borrowed", lender)
+    known = lenders[lender].networks
+    require(name in known, f"{lender} has {', '.join(known)}", "choose another", f"{key}.network", name)
+    return Borrowed(lenders[lender], name)
+
+
+def check_borrowed(networks: Mapping[str, Any], objective: Objective, cfg: DictConfig) -> None:
+    """Raises `ConfigError` unless just the networks that no player updates are borrowed, and fit the data."""
+    updated = network_names(objective.players)
+    for name, network in networks.items():
+        is_borrowed = isinstance(network, Borrowed)
+        reason = "is trained by the objective" if is_borrowed else "is trained by no player of the objective"
+        remedy = "give it settings of its own" if is_borrowed else "borrow it: {borrowed: <a key of borrows>}"
+        require(is_borrowed != (name in updated), reason, remedy, f"model.{name}")
+    generator = networks["generator"]
+    fits = [*generator.shape] == [*cfg.data.shape] and generator.condition in (None, condition_of(cfg))
+    reason = f"makes {list(generator.shape)} of {generator.condition}, which these data are not"
+    require(fits or not isinstance(generator, Borrowed), reason, "choose others", "model.generator")

@@ -30,6 +30,7 @@ class Capability(StrEnum):
     GENERATOR_WEIGHT_SCALE = "the scale of the generator's weights"
     GENERATOR_NORM = "the generator's batch norm"
     FEATURES = "features of whole samples"  # discriminators of patches have none
+    TRAINED_GENERATOR = "a generator that is trained"  # not a borrowed one
     LATENT = "latents"  # a generator that only translates images has none
     PAIRS = "real samples that answer their own conditions"
     VERDICT_PER_SAMPLE = "verdicts on single samples"  # trick packing has verdicts on packs of samples
@@ -40,5 +41,5 @@ class Capability(StrEnum):
 BASE_CAPABILITIES = frozenset(Capability) - {
     Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.BOUNDARY_AT_ZERO, Capability.TARGETS,
     Capability.NON_NEGATIVE_LOSSES, Capability.LOSS_PER_FAKE, Capability.ZERO_SUM, Capability.LABELS,
-    Capability.FEATURES, Capability.LATENT, Capability.PAIRS,
+    Capability.FEATURES, Capability.TRAINED_GENERATOR, Capability.LATENT, Capability.PAIRS,
 }  # fmt: skip

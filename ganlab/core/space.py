@@ -1,8 +1,8 @@
-"""Spaces in which a game is played instead of the space of the data: codes, or a lower resolution."""
+"""Spaces in which a game is played in the place of the data: codes, or a lower resolution."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from torch import Tensor
@@ -16,19 +16,24 @@ if TYPE_CHECKING:
 
 
 class Space(Protocol):
-    """A space of samples [N, *shape]. Real samples enter it, and what the game makes leaves it."""
+    """Real samples enter, [N, *data_shape] -> [N, *shape], and what the game makes leaves, differentiable.
+
+    Conditions enter with their samples, in batches or one by one.
+    """
 
     shape: tuple[int, ...]
     data_shape: tuple[int, ...]
 
-    def enter(self, x: Tensor) -> Tensor:
-        """Converts samples of the data, [N, *data_shape] -> [N, *shape]."""
+    def enter(self, x: Tensor) -> Tensor: ...
 
-    def enter_condition(self, condition: Tensor) -> Tensor:
-        """Converts conditions of the data, [N, ...], or a single one."""
+    def enter_condition(self, condition: Tensor) -> Tensor: ...
 
-    def leave(self, made: Tensor) -> Tensor:
-        """Converts what a game makes, [N, *shape] -> [N, *data_shape]; differentiable."""
+    def leave(self, made: Tensor) -> Tensor: ...
+
+
+def in_space(space: Space | None, conditions: Callable[[int], Tensor]) -> Callable[[int], Tensor]:
+    """A function from n to conditions of the data, as one to those that enter a space."""
+    return conditions if space is None else lambda n: space.enter_condition(conditions(n))
 
 
 class GameReference:
@@ -42,11 +47,7 @@ class GameReference:
 
 
 class CodeOf(GameReference):
-    """The codes of a trained game: its encoder encodes, [N, latent_dim], and its generator decodes.
-
-    Raises:
-        ConfigError: the game has no encoder, or its generator is told classes.
-    """
+    """The codes [N, latent_dim] of a trained game, which must have an encoder and no classes."""
 
     def __init__(self, game: Game):
         can_encode = "encoder" in game.networks and not game.generator.num_classes
@@ -67,16 +68,14 @@ class CodeOf(GameReference):
 
 
 class Pooled:
-    """Images of a lower resolution: the means of squares of pixels.
+    """Images of a lower resolution: the means of squares of `factor` x `factor` pixels.
 
     Args:
-        factor: the side of a square.
-        enlargement: how generated images are enlarged when they leave: `nearest` repeats each pixel,
-            `bilinear` interpolates.
+        enlargement: what enlarges generated images: `nearest` repeats pixels, `bilinear` interpolates.
         shape: the shape of the data, [C, H, W].
 
     Raises:
-        ConfigError: the data are no images, or their sides are no multiples of the factor.
+        ConfigError: the data are no images, or the factor does not divide their sides.
     """
 
     def __init__(self, factor: TwoOrMore, enlargement: Literal["nearest", "bilinear"], shape: Sequence[int]):

@@ -1,7 +1,8 @@
-"""A generator of two stages, which refines the samples of a smaller one (Zhang et al. 2017, StackGAN)."""
+"""A generator that refines the images of a smaller one (Zhang et al. 2017, StackGAN)."""
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -12,24 +13,27 @@ from ganlab.networks.borrowed import Borrowed
 
 
 class Enlarged(Conditioned):
-    """The sample of a trained generator, enlarged: latents [B, latent_dim] -> [B, C, H, W]."""
+    """Latents [B, latent_dim] -> the images that a trained generator makes of them, enlarged.
+
+    What tricks append to the latents, such as classes, becomes constant planes.
+    """
 
     def __init__(self, stage: Borrowed, size: Sequence[int]):
         super().__init__()
         self.stage, self.size = stage, size
 
     def forward(self, latent: Tensor, condition: Tensor | None) -> Tensor:
-        return interpolate(self.stage(latent, condition), self.size)
+        image = interpolate(self.stage(latent[:, : self.stage.latent_dim], condition), self.size)
+        planes = latent[:, self.stage.latent_dim :, None, None].expand(-1, -1, *self.size)
+        return torch.cat([image, planes.to(image.dtype)], 1)
 
 
 def refiner(stage: Borrowed, width: Count, shape: Sequence[int], value_range: ValueRange) -> Generator:
-    """A generator that refines the sample of a borrowed one by three convolutions of kernel 3.
+    """A generator of three convolutions of kernel 3 on the enlarged images of a borrowed generator.
 
-    Latents, prior and condition are those of the borrowed generator. Batch norm and ReLU follow each
-    convolution but the last.
+    Batch norm and ReLU follow each but the last. Latents and conditions are those of the borrowed generator.
 
     Args:
-        stage: the borrowed generator of smaller images.
         width: the number of channels between the convolutions.
 
     Raises:

@@ -15,9 +15,8 @@ from ganlab.config.build import as_config_errors, build_game, instantiate
 from ganlab.config.compose import num_processes
 from ganlab.config.overrides import shell_override
 from ganlab.config.run_directory import RunDirectory
-from ganlab.config.setting_types import to_plain
 from ganlab.config.stages import borrowed_runs, stage_configs
-from ganlab.core.errors import ConfigError, format_value, prefixing_all_keys, require
+from ganlab.core.errors import ConfigError, prefixing_all_keys, require
 from ganlab.core.players import network_names
 from ganlab.data.base import Data
 from ganlab.filesystem import atomic_writer
@@ -32,7 +31,7 @@ NETWORK_NAMES = ("discriminator", "generator", "encoder")  # the keys that clip 
 
 
 class LoadedRun(NamedTuple):
-    """A run as it was read, and the runs from which it borrows networks."""
+    """A run as it was read, and the runs that it borrows from. `made_by_user` is that of all of them."""
 
     directory: RunDirectory
     cfg: DictConfig
@@ -40,13 +39,8 @@ class LoadedRun(NamedTuple):
     module: GameModule
     borrowed: "dict[str, LoadedRun]"
 
-    @property
-    def is_made_by_user(self) -> bool:
-        """Whether this user has made it, and all runs from which it borrows."""
-        return self.directory.made_by_user and all(run.is_made_by_user for run in self.borrowed.values())
-
     def write_copy(self, path: Path) -> None:
-        """Writes what `load_run` reads: config and weights, and those of the runs that this one borrows."""
+        """Writes what `load_run` reads: the config and the weights, also of the runs that it borrows from."""
         for name, run in self.borrowed.items():
             run.write_copy(path / "borrowed" / name)
         copy = RunDirectory(path)
@@ -170,6 +164,7 @@ def load_run(run: RunDirectory, checkpoint: str | None = None) -> LoadedRun:
     """A trained run, with the errors of `load`."""
     cfg = run.config()
     borrowed = load_borrowed(cfg)
+    run.made_by_user &= all(lender.directory.made_by_user for lender in borrowed.values())
     module = build(cfg, borrowed=borrowed)
     _, content = run.checkpoint(checkpoint)
     load_weights(module, content)
@@ -183,23 +178,20 @@ def load_run(run: RunDirectory, checkpoint: str | None = None) -> LoadedRun:
 
 
 def load_borrowed(cfg: DictConfig) -> dict[str, LoadedRun]:
-    """The runs from which a run borrows networks, by name, in its precision and in evaluation mode.
+    """The runs that a run borrows from, by name: frozen, and in the precision of the run.
 
     Raises:
-        ConfigError: one of them cannot be loaded, or has samples in another range.
+        ConfigError: one of them cannot be loaded, or has data of another range.
     """
     runs: dict[str, LoadedRun] = {}
     for name, directory in borrowed_runs(cfg).items():
-        key = f"borrows.{name}"
-        with prefixing_all_keys(key):
+        with prefixing_all_keys(f"borrows.{name}"):
             directory.refuse_special_files()
-            run = load_run(directory)
-        ranges = [to_plain(config.data.range) for config in (run.cfg, cfg)]
-        reason = f"has samples in {format_value(ranges[0])}, and these data are in {format_value(ranges[1])}"
-        require(ranges[0] == ranges[1], reason, "make them agree", key, directory.path)
+            runs[name] = run = load_run(directory)
+            agrees = run.cfg.data.range == cfg.data.range
+            require(agrees, "has data of another range", "choose another", "data.range", run.cfg.data.range)
         dtype = torch.float64 if cfg.trainer.precision == "64-true" else torch.float32
         run.module.to(dtype).eval().requires_grad_(False)
-        runs[name] = run
     return runs
 
 

@@ -131,7 +131,7 @@ class Session:
             # then not signed, so it may only name classes of ganlab and optimisers of torch.
             _, self.directory.made_by_user = RunDirectory(cfg.init_from).read_config()
         if not cfg.resume:  # the same holds with borrowed networks
-            self.directory.made_by_user &= all(run.is_made_by_user for run in self.borrowed.values())
+            self.directory.made_by_user &= all(run.directory.made_by_user for run in self.borrowed.values())
         # A run that was started with `init_from` still has this setting when it is resumed. It then needs the
         # weights again only if it was killed before its first checkpoint.
         if cfg.init_from and self.checkpoint is None:
