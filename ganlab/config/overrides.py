@@ -152,7 +152,10 @@ def accepts_key(base: DictConfig, key: str) -> bool:
     """Whether a new key may have an effect: its mapping may have any keys, or a node above it has a class."""
     parts = key.split(".")
     ancestors = (".".join(parts[:i]) for i in range(1, len(parts)))
-    return key.startswith(OPEN_PREFIXES) or any(has_key(base, f"{node}._target_") for node in ancestors)
+    names = "_target_", "borrowed"  # what a node has that builds an object or borrows a network
+    return key.startswith(OPEN_PREFIXES) or any(
+        has_key(base, f"{node}.{name}") for node in ancestors for name in names
+    )
 
 
 def remedy_for_unknown(key: str, base: DictConfig, list_options: Callable[[str], list[str]]) -> str:

@@ -190,7 +190,7 @@ def load_borrowed(cfg: DictConfig) -> dict[str, LoadedRun]:
             runs[name] = run = load_run(directory)
             agrees = run.cfg.data.range == cfg.data.range
             require(agrees, "has data of another range", "choose another", "data.range", run.cfg.data.range)
-        dtype = torch.float64 if cfg.trainer.precision == "64-true" else torch.float32
+        dtype = torch.float64 if cfg.trainer.precision == "64-true" else torch.get_default_dtype()
         run.module.to(dtype).eval().requires_grad_(False)
     return runs
 

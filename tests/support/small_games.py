@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -11,12 +14,14 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from ganlab.config.checkpoint_file import CHECKPOINT_ENTRIES
 from ganlab.config.compose import CONF, compose
+from ganlab.config.run_directory import RunDirectory
 from ganlab.config.setting_types import import_object
 from ganlab.core.batch import Batch, ConditionSpec, Sample
 from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError
-from ganlab.training.build import build
+from ganlab.training.build import LoadedRun, build
 from ganlab.training.module import GameModule
 
 ROOT = Path(__file__).parent.parent.parent
@@ -39,6 +44,8 @@ DCGAN = (
     "model/prior@model.generator.prior=normal",  # truncation needs it
     "data.batch_size=16",
 )
+F_ANOGAN = ("logger=csv", "model=f_anogan", "model.encoder.hidden=[16]", "model.encoder.dropout=[0,0]")
+F_ANOGAN += ("data.batch_size=16",)
 PIX2PIX = (
     "logger=csv",
     "data=half_digits",
@@ -47,6 +54,25 @@ PIX2PIX = (
     "model.discriminator.width=4",
     "data.batch_size=16",
 )
+
+
+HOMES = {"f_anogan": "f_anogan"}  # the model of an objective that no other model can play
+
+
+@cache
+def untrained_run() -> Path:
+    """The directory of a run as it was before its first step, whose networks others borrow."""
+    path = Path(tempfile.mkdtemp(prefix="ganlab_"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    cfg = compose(*SMALL, "model.generator.batch_norm=false")
+    module = build(cfg)
+    torch.set_default_dtype(dtype)
+    content = {name: kind() for name, kind in CHECKPOINT_ENTRIES.items()}
+    content["state_dict"] = module.state_dict()
+    LoadedRun(RunDirectory(path), cfg, content, module, {}).write_copy(path / "run")
+    return path / "run"
 
 
 def options(group: str) -> list[str]:
@@ -71,13 +97,14 @@ def option_config(group: str, option: str) -> DictConfig:
     return resolved_config(*SMALL, *f"{group}={option}".split())[group]
 
 
-MODELS = {"mlp": SMALL, "dcgan": DCGAN, "pix2pix": PIX2PIX}
+MODELS = {"mlp": SMALL, "dcgan": DCGAN, "pix2pix": PIX2PIX, "f_anogan": F_ANOGAN}
 
 
 @cache
 def config_without_tricks(objective: str, play: str, model: str, *overrides: str) -> DictConfig:
     """A copy of the config of a game, whose tricks the caller sets."""
-    cfg = resolved_config(*MODELS[model], *overrides).copy()
+    borrows = [f"borrows.game={untrained_run()}"] if model == "f_anogan" else []
+    cfg = resolved_config(*MODELS[model], *borrows, *overrides).copy()
     if "labelled" in cfg.data:
         cfg.data.labelled = 10  # `play_step` provides the labelled batches
     cfg.objective = option_config("objective", objective)
@@ -90,9 +117,10 @@ def game(
     tricks: Sequence[str] = (),
     play: str = "alternating",
     *overrides: str,
-    model: str = "mlp",
+    model: str | None = None,
 ) -> GameModule:
     """A small game on 8x8 images. Each option is composed only once, because thousands of games are built."""
+    model = model or HOMES.get(objective, "mlp")
     if model == "mlp" and any(needs_pairs(trick) for trick in tricks):
         model = "pix2pix"
     trick_overrides = [override for override in overrides if override.startswith("trick.")]
