@@ -80,14 +80,22 @@ def compose_small(*overrides: str) -> DictConfig:
 
 
 @cache
+def compose_encoder_alone() -> DictConfig:
+    cfg = compose("logger=csv", "model=f_anogan", "borrows.game=<run_dir>")
+    OmegaConf.resolve(cfg)
+    return cfg
+
+
+@cache
 def is_refused(objective: str, *tricks: str) -> bool:
     """Whether a game with this objective and these tricks is refused."""
-    cfg = compose_small().copy()
+    is_encoder_alone = objective == "f_anogan"  # its networks but the encoder are borrowed
+    cfg = (compose_encoder_alone() if is_encoder_alone else compose_small()).copy()
     cfg.data.labelled = 10
     cfg.objective = compose_small(f"objective={objective}").objective
     cfg.trick = OmegaConf.merge({}, *(compose_small(f"trick={trick}").trick for trick in tricks))
     try:
-        build_game(cfg)
+        build_game(cfg, lenders={"game": build_game(compose_small())} if is_encoder_alone else {})
     except ConfigError:
         return True
     return False
