@@ -121,7 +121,7 @@ def game(
 ) -> GameModule:
     """A small game on 8x8 images. Each option is composed only once, because thousands of games are built."""
     model = model or HOMES.get(objective, "mlp")
-    if model == "mlp" and any(needs_pairs(trick) for trick in tricks):
+    if model == "mlp" and objective not in HOMES and any(needs_pairs(trick) for trick in tricks):
         model = "pix2pix"
     trick_overrides = [override for override in overrides if override.startswith("trick.")]
     others = (override for override in overrides if override not in trick_overrides)
