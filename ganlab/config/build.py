@@ -125,12 +125,11 @@ def build_game(cfg: DictConfig, data: Data | None = None, lenders: Mapping[str, 
 
     Args:
         cfg: the config of one game, from `stage_configs`.
-        data: the data that initialisers may use. None: data-dependent weights stay as they were drawn, which
-            suffices if weights will be loaded.
+        data: the data that initialisers may use; None suffices if weights will be loaded.
         lenders: the games of earlier stages and of borrowed runs by name.
 
     Raises:
-        ConfigError: a value is out of its range, or a trick could not act.
+        ConfigError: a value is out of range, or a trick could not act.
     """
     with as_config_errors():
         objective = instantiate(cfg.objective, Objective)
@@ -154,8 +153,8 @@ def build_game(cfg: DictConfig, data: Data | None = None, lenders: Mapping[str, 
             game = Game(all_networks, objective, tricks, unavailable, space, lenders.values())
             if data is not None:  # samples of a game that is told images are made for held-out ones
                 game.conditions = held_out_conditions(data)
-            # Networks are converted before weights are loaded, because float32 would round float64 weights.
-            game = game.double() if cfg.trainer.precision == "64-true" else game
+            if cfg.trainer.precision == "64-true":  # before weights are loaded: float32 would round them
+                game.double()
             if cfg.trainer.get("sync_batchnorm", False):
                 # `DifferentiableBatchNorm` is the batch norm that the trick `unrolled` uses.
                 replace_modules(game, (*BATCH_NORMS, DifferentiableBatchNorm), SynchronisedNorm)
