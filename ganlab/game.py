@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import repeat
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.batch import Batch, ConditionSource, at_least_float32
+from ganlab.core.batch import Batch, ConditionSource, Sample, at_least_float32
 from ganlab.core.capability import BASE_CAPABILITIES
 from ganlab.core.distributed import broadcast_, make_in_parallel
 from ganlab.core.errors import ConfigError, completing_relative_keys, require
-from ganlab.core.players import Networks, Player
+from ganlab.core.players import Networks, Player, network_names
 from ganlab.core.randomness import RandomStreams
+from ganlab.core.space import GameReference, Space
 from ganlab.core.turn import Turn
 from ganlab.core.validation import validated_whole_number
 from ganlab.networks.base import Discriminator, Generator, evaluating
@@ -27,16 +28,6 @@ Conditions = int | Tensor | Callable[[int], Tensor] | None
 LATENT_BLOCK = 1000  # the number of latents in one draw
 
 
-class SharedReference:
-    """A reference that does not make the game a submodule: copies, moves and checkpoints leave it out."""
-
-    def __init__(self, game: Game | None):
-        self.game = game
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
-
-
 class Game(nn.Module):
     """The players' networks, their objective and the tricks that change both.
 
@@ -46,9 +37,8 @@ class Game(nn.Module):
         tricks: the tricks by their names in the config.
         unavailable: the capabilities that no objective or trick may need, because the play, the hardware or
             the data exclude them.
-        autoencoder: the trained game of an earlier stage, in whose latent space this game is played (the
-            setting `code_of`): real samples are encoded, and generated samples decoded. None: this game is
-            played in the space of the data.
+        space: the space in which the game is played; None: that of the data.
+        lenders: the games whose networks this game may use; they follow it to other devices and precisions.
 
     Raises:
         ConfigError: a trick or the objective needs what is unavailable, or cannot handle these networks.
@@ -60,7 +50,8 @@ class Game(nn.Module):
         objective: Objective,
         tricks: Mapping[str, Trick],
         unavailable: frozenset[str] = frozenset(),
-        autoencoder: Game | None = None,
+        space: Space | None = None,
+        lenders: Iterable[Game] = (),
     ):
         super().__init__()
         self.objective = objective
@@ -81,11 +72,8 @@ class Game(nn.Module):
         self.generator: Generator = networks.generator
         self.discriminator: Discriminator | None = networks.get("discriminator")
         self.players = objective.players  # the networks that each player updates
-        self._autoencoder = SharedReference(autoencoder)
-        if autoencoder is not None:
-            can_encode = "encoder" in autoencoder.networks and not autoencoder.generator.num_classes
-            reason = "needs a stage with an encoder and without classes"
-            require(can_encode, reason, "choose another stage", "code_of")
+        self.space = space
+        self._lenders = [*map(GameReference, lenders)]  # no submodules
         # The conditions of samples for which none are given; None: classes in turn, anything else is refused.
         self.conditions: ConditionSource | None = None
         # `GameModule` counts here: the number of steps of all games of the run so far.
@@ -96,14 +84,15 @@ class Game(nn.Module):
         return self.tricks.presented(name, self.networks[name])
 
     @property
-    def autoencoder(self) -> Game | None:
-        """The game in whose latent space this game is played; None: it is played in the space of the data."""
-        return self._autoencoder.game
-
-    @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one sample, without the batch dimension."""
-        return self.generator.shape if self.autoencoder is None else self.autoencoder.shape
+        """The shape of one sample of the data, without the batch dimension."""
+        return self.generator.shape if self.space is None else self.space.data_shape
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What torch calls to move or convert all tensors; lenders follow."""
+        for lender in self._lenders:
+            lender.game._apply(fn, recurse)
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def weights(self, player: Player) -> list[nn.Parameter]:
         """The trainable parameters that a player updates, without the parts that belong to another player."""
@@ -115,10 +104,8 @@ class Game(nn.Module):
 
     def turn(self, player: Player, batch: Batch, random: RandomStreams, step: int = 0) -> Turn:
         """A player's turn on a batch of data, with random numbers from `random`, after `step` steps."""
-        if self.autoencoder is not None:
-            names = ("real", "labelled") if batch.labelled else ("real",)
-            samples = {name: getattr(batch, name) for name in names}
-            batch = batch._replace(**{n: s._replace(x=self._to_game_space(s.x)) for n, s in samples.items()})
+        labelled = batch.labelled and self._to_game_space(batch.labelled)
+        batch = batch._replace(real=self._to_game_space(batch.real), labelled=labelled)
         return Turn(
             player=player,
             step=step,
@@ -142,8 +129,8 @@ class Game(nn.Module):
 
     def generate(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """Generates samples in the data's range, [N, latent_dim] -> [N, *shape], differentiable."""
-        generated = self.objective.presented(self.presented("generator")(latent, condition), condition)
-        return generated if self.autoencoder is None else self.autoencoder.generate_in_eval_mode(generated)
+        made = self.objective.presented(self.presented("generator")(latent, condition), condition)
+        return made if self.space is None else self.space.leave(made)
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
@@ -177,13 +164,17 @@ class Game(nn.Module):
             code = self.encode(x) if classifier.code_dim else None
             return classifier(self._to_network_input(classifier, x), code=code).class_logits
 
-    def _to_game_space(self, x: Tensor) -> Tensor:
-        """Converts samples of the data to the space in which this game is played."""
-        return x if self.autoencoder is None else self.autoencoder.encode(x)
+    def _to_game_space(self, sample: Sample) -> Sample:
+        """Converts samples of the data, and their conditions, to the space in which this game is played."""
+        if self.space is None:
+            return sample
+        condition = sample.condition
+        condition = None if condition is None else self.space.enter_condition(condition)
+        return Sample(self.space.enter(sample.x), condition)
 
     def _to_network_input(self, network: nn.Module, x: Tensor) -> Tensor:
         """Converts samples of the data to inputs of a network: in its space and precision."""
-        return self._to_game_space(x.to(next(network.parameters()).dtype))
+        return self._to_game_space(Sample(x.to(next(network.parameters()).dtype))).x
 
     def latents(self, n: int, seed: int = 0) -> Tensor:
         """The latents that `sample(n, seed)` uses, [n, latent_dim].
@@ -256,7 +247,8 @@ class Game(nn.Module):
             conditions = self.conditions or (self._classes_in_turn if spec.kind == "class" else None)
         remedy = "give condition=<an image, a folder or a split of the data>"
         require(conditions is not None, f"the generator needs a condition: {spec.kind}", remedy, "condition")
-        given = spec.validated(conditions(n) if callable(conditions) else torch.as_tensor(conditions))
+        given = conditions(n) if callable(conditions) else torch.as_tensor(conditions)
+        given = spec.validated(given if self.space is None else self.space.enter_condition(given))
         weight = next(self.generator.parameters())
         given = given.to(weight) if given.is_floating_point() else given.to(weight.device)
         is_single = given.ndim == len(spec.shape)
@@ -275,8 +267,8 @@ class Game(nn.Module):
         torch._functorch.config.donated_buffer = False
         # All networks run through the same lines of code, and torch limits how often one line is compiled.
         torch._dynamo.config.recompile_limit = 64
-        for network in self.networks.values():
-            network.compile(dynamic=False, **settings)
+        for name in network_names(self.players):
+            self.networks[name].compile(dynamic=False, **settings)
 
     def get_extra_state(self) -> dict[str, Any]:
         """The step of the run, and the number of training samples in each class.

@@ -20,7 +20,7 @@ from ganhacks import GANHACKS
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.config.build import instantiate
+from ganlab.config.build import build_game, instantiate
 from ganlab.config.compose import CONF, compose
 from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError
@@ -44,6 +44,7 @@ HOMES = {
     "ali": ("experiment=ali_digits", "data.labelled=10"),
     "gain": ("experiment=gain_digits",),
     "imle_ring": ("experiment=imle_ring",),
+    "f_anogan": ("experiment=encoder_digits", "borrows.game=<run_dir>"),
 }
 # The capabilities that depend on the data, the hardware or the compiler, and not on the objective.
 SETTINGS_CAPABILITIES = (
@@ -94,19 +95,6 @@ def compose_home(home: str) -> DictConfig:
 
 
 @cache
-def config_of(objective: str) -> DictConfig:
-    """The config of a small game with an objective."""
-    if objective in HOMES:
-        cfg = compose(*HOMES[objective])
-        OmegaConf.resolve(cfg)
-    else:
-        cfg = compose_small().copy()
-        cfg.data.labelled = 10
-        cfg.objective = compose_small(f"objective={objective}").objective
-    return cfg
-
-
-@cache
 def is_refused(objective: str, *tricks: str) -> bool:
     """Whether a game with this objective and these tricks is refused."""
     if any(Capability.PAIRS in trick_class(trick).needs for trick in tricks):
@@ -124,7 +112,11 @@ def is_refused_in(cfg: DictConfig, *tricks: str) -> bool:
     """Whether a run with this config, but with these tricks, is refused."""
     cfg.trick = OmegaConf.merge({}, *(compose_small(f"trick={trick}").trick for trick in tricks))
     try:
-        build(cfg)
+        # What is borrowed is the default game, in the place of the run that a user names.
+        if cfg.borrows:
+            build_game(cfg, lenders=dict.fromkeys(cfg.borrows, build_game(compose_small())))
+        else:
+            build(cfg)
     except ConfigError:
         return True
     return False

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import DictConfig, OmegaConf
 from support.commands import (
     assert_same_run,
     bitwise_equal,
@@ -26,12 +27,15 @@ from support.commands import (
 )
 from support.refusals import refuses
 from support.small_games import batch, play_step
+from torch.nn.functional import avg_pool2d
 
+from ganlab.config.build import build_data
 from ganlab.config.checks import check_config
 from ganlab.config.compose import compose
-from ganlab.config.stages import Timetable
+from ganlab.config.stages import Timetable, complete_stages, stage_configs
 from ganlab.core.batch import Batch, Sample
 from ganlab.core.errors import ConfigError
+from ganlab.core.randomness import RandomStreams
 from ganlab.data.vision import Digits
 from ganlab.networks.autoencoder import linear_layers
 from ganlab.run import run
@@ -42,6 +46,7 @@ from ganlab.training.module import GameModule
 from ganlab.training.session import Session
 
 R1 = "{_target_: ganlab.tricks.r1.R1, gamma: 1, every: 1}"
+POOLED = "{_target_: ganlab.core.space.Pooled, factor: 2, enlargement: nearest, shape: '${data.shape}'}"
 SMALL = (
     "model=gmmn_autoencoder",
     "logger=csv",
@@ -77,6 +82,7 @@ def play(run_dir: Path, *overrides: str) -> dict[str, float]:
 def pretrained(steps: int):
     """The config of a run with two one-layer autoencoders, a deep one initialised by them, and the game."""
     cfg = small("steps=3")
+    OmegaConf.set_struct(cfg, False)  # for settings that the stage of this model inherits
     deep = copy.deepcopy(cfg.stages.autoencoder)
     outer = copy.deepcopy(deep)
     outer.steps = deep.steps = steps
@@ -180,7 +186,7 @@ def test_the_game_is_played_on_codes_and_its_samples_are_decoded() -> None:
     game.generate(latent).sum().backward()
     assert latent.grad.abs().sum() > 0
     assert samples.shape == (5, 1, 8, 8)
-    assert host.generator.training
+    assert not host.generator.training  # since the stage is finished
 
 
 def test_the_autoencoder_is_referenced_and_not_owned() -> None:
@@ -188,9 +194,9 @@ def test_the_autoencoder_is_referenced_and_not_owned() -> None:
     host, game = module.phases[0].game, module.game
     owned = {id(weight) for weight in game.parameters()}
     assert not owned & {id(weight) for weight in host.parameters()}
-    assert copy.deepcopy(game).autoencoder is game.autoencoder
-    assert game.autoencoder is host
-    assert pickle.loads(pickle.dumps(game)).autoencoder.run_step == host.run_step
+    assert copy.deepcopy(game).space is game.space
+    assert game.space.game is host
+    assert pickle.loads(pickle.dumps(game)).space.game.run_step == host.run_step
     saved = module.state_dict()
     assert sum(name.endswith("encoder.body.1.weight") for name in saved) == 1
     states = []
@@ -298,7 +304,7 @@ def test_a_run_of_stages_is_loaded_sampled_and_extended(tmp_path: Path) -> None:
 
 
 def test_init_from_loads_the_weights_of_all_stages(tmp_path: Path) -> None:
-    still = ["stages.autoencoder.optimizer.generator.lr=1e-12", "optimizer.generator.lr=1e-12"]
+    still = ["optimizer.generator.lr=1e-12"]
     play(tmp_path / "old", "stages.autoencoder.steps=3", "steps=2")
     play(tmp_path / "new", "stages.autoencoder.steps=1", "steps=1", f"init_from={tmp_path / 'old'}", *still)
     old, new = (checkpoint(tmp_path / name)["state_dict"] for name in ("old", "new"))
@@ -320,17 +326,28 @@ STAGE = "stages.autoencoder"
 @pytest.mark.parametrize(
     ("overrides", "key", "reason"),
     [
-        ([f"~{STAGE}.clip"], STAGE, "lacks clip"),
+        ([f"~{STAGE}.steps"], STAGE, "lacks steps"),
         ([f"+{STAGE}.precision=3"], STAGE, "has precision"),
-        ([f"{STAGE}=3"], STAGE, "lacks batch_size"),
+        ([f"{STAGE}=3"], STAGE, "lacks steps"),
+        ([f"+{STAGE}.space={POOLED}", f"+{STAGE}.code_of=a"], f"{STAGE}.space", "a second space"),
+        (
+            [f"+{STAGE}.space={POOLED.replace('2', '3')}"],
+            f"{STAGE}.space.factor",
+            "does not divide the sides",
+        ),
+        (["+borrows.autoencoder=x"], STAGE, "is the name of a borrowed run too"),
+        (["+borrows.a=null"], "borrows.a", "must be the directory of a run"),
+        (["+borrows={a-b: x}"], "borrows", "must consist of letters"),
+        (["+borrows.a=nowhere"], "borrows.a", "is not a run"),
+        (["+model.generator.borrowed=autoencoder"], "model.generator", "no such parameter"),
         ([f"{STAGE}.steps=0"], f"{STAGE}.steps", "at least 1"),
         (["code_of=nothing"], "code_of", "must be an earlier stage"),
-        ([f"{STAGE}.code_of=autoencoder"], f"{STAGE}.code_of", "must be an earlier stage"),
+        ([f"+{STAGE}.code_of=autoencoder"], f"{STAGE}.code_of", "must be an earlier stage"),
         ([f"~{STAGE}.model.encoder"], "code_of", "encoder"),
         (["images=1000"], "images", "stages"),
         (["model.generator.shape=[5]"], "model.generator.shape", "contradicts data.shape=.6."),
         (["model.generator.value_range=[-1,1]"], "model.generator.value_range", "contradicts data.range"),
-        ([f"+{STAGE}.clip.discriminator=1"], f"{STAGE}.clip.discriminator", "trains no discriminator"),
+        ([f"+{STAGE}.clip={{discriminator: 1}}"], f"{STAGE}.clip.discriminator", "trains no discriminator"),
         ([f"+{STAGE}.trick.r1={R1}"], STAGE, "with a discriminator"),
         ([f"{STAGE}.batch_size=5000"], STAGE, "exceeds the 1437 training samples"),
         (["trainer=ddp", f"{STAGE}.batch_size=33"], STAGE, "2 processes"),
@@ -382,3 +399,130 @@ def test_the_batches_of_stages_are_a_function_of_the_step() -> None:
         assert bitwise_equal(since(k, 1)[0], whole[k])
     alone = [batch.real[:2] for batch in islice(data.stream(0, lambda: 5, "cpu"), 3)]
     assert bitwise_equal(alone, whole[5:8])
+
+
+TWO = (
+    "experiment=two_stages_digits",
+    "logger=csv",
+    "log_every=1",
+    "evaluation.n=100",
+    "evaluation.n_real=60",
+    "evaluate_every=1000",
+    "data.batch_size=16",
+    "stages.low.model.generator.hidden=[16]",
+    "stages.low.model.generator.latent_dim=6",
+    "model.generator.width=4",
+    "model.discriminator.hidden=[16]",
+)
+
+
+def two_stages(*overrides: str) -> DictConfig:
+    return compose(*TWO, *overrides)
+
+
+def test_a_stage_inherits_what_it_does_not_say() -> None:
+    cfg = two_stages("trick=[ema,r1]", "clip.generator=3", "+stages.low.model.discriminator.hidden=[8]")
+    (name, low), (_, main) = stage_configs(cfg)
+    assert name == "low"
+    assert [low.data.shape, low.model.discriminator.shape] == [[1, 4, 4], [1, 4, 4]]
+    assert [low.model.generator.shape, main.model.generator.shape] == [[1, 4, 4], [1, 8, 8]]
+    assert (low.model.discriminator.hidden, main.model.discriminator.hidden) == ([8], [16])
+    assert low.model.discriminator.slope == main.model.discriminator.slope
+    assert "stage" not in low.model.generator  # another function builds it
+    assert (low.trick, low.objective, low.play) == (main.trick, main.objective, main.play)
+    rates = low.optimizer.generator.lr, main.optimizer.generator.lr
+    assert rates == (0.002, 0.0005)
+    assert low.optimizer.generator.betas == main.optimizer.generator.betas
+    assert (low.clip.generator, low.data.batch_size) == (3, 16)
+    assert low.seed != main.seed
+
+
+def test_the_tricks_of_a_stage_are_its_own_and_a_lacking_discriminator_is_not_clipped() -> None:
+    cfg = small("trick=r1", "clip.discriminator=2", "clip.generator=3")
+    (_, stage), (_, main) = stage_configs(cfg)
+    assert (list(stage.trick), list(main.trick)) == ([], ["r1"])
+    assert (stage.clip, main.clip) == ({"generator": 3}, {"discriminator": 2, "generator": 3})
+
+
+def test_a_completed_config_stays_the_same_when_it_is_resolved() -> None:
+    cfg = two_stages("trick=r1")
+    expected = [dict(game_cfg) for _, game_cfg in stage_configs(cfg)]
+    complete_stages(cfg)
+    saved = OmegaConf.create(OmegaConf.to_yaml(cfg, resolve=True))
+    assert [{**game_cfg, "stages": {}} for _, game_cfg in stage_configs(saved)] == expected
+
+
+def test_a_stage_at_a_low_resolution_is_refined_and_stays() -> None:
+    module = build(two_stages("stages.low.steps=2", "trick=ema"))
+    low, main = (phase.game for phase in module.phases)
+    states = []
+    for _ in range(4):
+        play_step(module)
+        states.append(copy.deepcopy(low.state_dict()))
+    assert not bitwise_equal(states[0], states[1])
+    assert bitwise_equal(states[1], states[3])
+    assert not low.training
+    assert module.training
+    assert main.training
+    x, labels = batch(0)
+    turn = low.turn("generator", Batch(Sample(x, labels)), RandomStreams(0))
+    assert torch.allclose(turn.real.x, x.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5)))
+    assert low.sample(3).shape == main.sample(3).shape == (3, 1, 8, 8)
+    latent = torch.randn(3, 6)
+    seen = main.generator.body[0](latent, None)
+    averaged = low.presented("generator").eval()(latent)  # what the stage presents is what is refined
+    assert torch.equal(seen, averaged.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    assert not torch.equal(averaged, low.generator(latent))
+    assert not any("stage" in name for name in main.state_dict())
+    assert copy.deepcopy(main).generator.body[0].stage is main.generator.body[0].stage
+
+
+def test_what_a_game_borrows_follows_its_precision() -> None:
+    main = build(two_stages("stages.low.steps=2")).game
+    main.double()
+    assert main.sample(2).dtype == torch.float64
+    main.generate(torch.randn(2, 6, dtype=torch.float64)).sum().backward()
+    assert main.generator.body[1].weight.grad.dtype == torch.float64
+
+
+def test_image_conditions_enter_a_space_with_their_samples() -> None:
+    settings = ["data=half_digits", "model=pix2pix", "model.generator.halvings=1", "model.generator.width=4"]
+    cfg = compose(*settings, "logger=csv", "data.batch_size=4", f"+stages.low={{steps: 1, space: {POOLED}}}")
+    data = build_data(cfg)
+    module = build(cfg, data)
+    low = module.phases[0].game
+    real = next(iter(data.stream(0, lambda: 0, "cpu"))).real
+    turn = low.turn("generator", Batch(real), RandomStreams(0))
+    assert torch.equal(turn.asked, avg_pool2d(real.condition, 2))
+    assert low.networks.conditions(3).shape == (3, 1, 4, 4)
+    assert torch.equal(low.asked(2, real.condition), turn.asked[:2])
+    module.play_step(Batch(real))
+    assert low.sample(3).shape == (3, 1, 8, 8)
+
+
+@pytest.mark.parametrize("length", [2, 3, 4])
+def test_two_resolutions_resume_before_at_and_after_the_change_of_stage(length: int, tmp_path: Path) -> None:
+    settings = [f"stages.low.steps={length}", f"steps={6 - length}", "checkpoint_every=3", "trick=ema"]
+    for name in ("whole", "again"):
+        run(two_stages(*settings, f"run_dir={tmp_path / name}"), [*TWO, *settings])
+    resume(tmp_path / "again" / "checkpoints" / "previous.ckpt")
+    assert_same_run(tmp_path / "whole", tmp_path / "again")
+    game = load(tmp_path / "again")
+    assert torch.equal(game.sample(4), load(tmp_path / "whole").sample(4))
+
+
+def test_a_killed_run_of_two_resolutions_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    settings = [*TWO, "stages.low.steps=60", "steps=60", "checkpoint_every=20"]
+    left_alone = start(*settings, f"run_dir={tmp_path / 'whole'}")
+    command = [*settings, f"run_dir={tmp_path / 'killed'}"]
+    for until in (30, 80):
+        process = start(*command)
+        while process.poll() is None and reached(tmp_path / "killed") < until:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        finish(process)
+        assert reached(tmp_path / "killed") < 120, "the run was over before the signal came"
+        command = [f"resume={tmp_path / 'killed'}"]
+    assert finish(start(*command))[0] == 0
+    assert finish(left_alone)[0] == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")

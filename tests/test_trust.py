@@ -57,6 +57,7 @@ LISTED = {
     "ganlab.data.table": "Table",
     "ganlab.data.toy": "Gaussian1D Grid Mixture1D Ring Spiral",
     "ganlab.data.vision": "Digits StackedMNIST Vision",
+    "ganlab.core.space": "Pooled",
     "ganlab.functional.kernels": "Energy GaussianMixture Laplacian Linear Polynomial RationalQuadratic",
     "ganlab.functional.likelihoods": "Bernoulli Gaussian",
     "ganlab.metrics.extractors": "ClassifierFeatures classifier inception",
@@ -68,6 +69,7 @@ LISTED = {
     "ganlab.networks.autoencoder": "decoder encoder",
     "ganlab.networks.dcgan": "discriminator generator",
     "ganlab.networks.salimans2016": "discriminator generator",
+    "ganlab.networks.refinement": "refiner",
     "ganlab.networks.initial": "FanIn Normal OutputMean Uniform",
     "ganlab.networks.mlp": "discriminator generator",
     "ganlab.networks.priors": "Normal Sphere TruncatedNormal Uniform",
@@ -79,6 +81,7 @@ LISTED = {
         "FDivergence JensenShannon KullbackLeibler Neyman Pearson ReverseKullbackLeibler SquaredHellinger "
         "TotalVariation"
     ),
+    "ganlab.objectives.inversion": "Inversion",
     "ganlab.objectives.learned": "LearnedMMD",
     "ganlab.objectives.matching": "MMD Moments SlicedWasserstein",
     "ganlab.objectives.relativistic": "Relativistic RelativisticAverage",

@@ -1,7 +1,7 @@
 """Construction of objects from a config."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,12 +13,13 @@ from omegaconf import DictConfig
 from ganlab.config.checks import selected_nodes
 from ganlab.config.compose import num_processes
 from ganlab.config.run_directory import RunDirectory
-from ganlab.config.setting_types import check_arguments
+from ganlab.config.setting_types import check_arguments, is_borrowed
 from ganlab.core.batch import ConditionSpec
 from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError, complete_key, completing_relative_keys, error_message, require
 from ganlab.core.players import Networks, network_names
 from ganlab.core.randomness import derive_seed
+from ganlab.core.space import CodeOf, Space, in_space
 from ganlab.data.base import Data
 from ganlab.data.conditions import default_conditions
 from ganlab.game import Game
@@ -26,6 +27,7 @@ from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.metric_set import OpenProgressBar
 from ganlab.networks.base import Discriminator, Generator, replace_modules
+from ganlab.networks.borrowed import Borrowed
 from ganlab.networks.norms import BATCH_NORMS, DifferentiableBatchNorm, SynchronisedNorm
 from ganlab.objectives.base import Objective
 from ganlab.tricks.base import Trick
@@ -53,15 +55,20 @@ def as_config_errors() -> Iterator[None]:
         raise ConfigError(error_message(error).rstrip("."), "set HYDRA_FULL_ERROR=1 to see where") from error
 
 
-def instantiate(node: Any, base_class: type = object) -> Any:
+def instantiate(node: Any, base_class: type = object, **arguments: Any) -> Any:
     """The object that a node of the config describes, or a partial that makes it (`_partial_: true`).
+
+    Args:
+        node: the node.
+        base_class: the class of the object.
+        arguments: objects that replace settings of the node.
 
     Raises:
         ConfigError: the constructor refuses the settings, or the object is no instance of `base_class`.
     """
     check_arguments(node)
     with as_config_errors():
-        built = hydra.utils.instantiate(node, _convert_="all")
+        built = hydra.utils.instantiate(node, _convert_="all", **arguments)
     cls = getattr(built, "func", None)  # what a partial calls; None for any other object
     if not (isinstance(built, base_class) or (isinstance(cls, type) and issubclass(cls, base_class))):
         reason = f"is not a {base_class.__module__}.{base_class.__name__}"
@@ -113,45 +120,53 @@ def build_evaluation(
     return Evaluation(instantiate_group(cfg, "metric"), data, **settings, open_progress_bar=open_progress_bar)
 
 
-def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | None = None) -> Game:
+def build_game(cfg: DictConfig, data: Data | None = None, lenders: Mapping[str, Game] = {}) -> Game:
     """The game of a config. Weights depend on the seed, and on the data if an initialiser uses them.
 
     Args:
-        cfg: the config of one game; the group `stages` is ignored.
-        data: the data that initialisers may use. None: data-dependent weights stay as they were drawn, which
-            suffices if weights will be loaded.
-        autoencoder: the game of the stage that cfg.code_of names.
+        cfg: the config of one game, from `stage_configs`.
+        data: the data that initialisers may use; None suffices if weights will be loaded.
+        lenders: the games of earlier stages and of borrowed runs by name.
 
     Raises:
-        ConfigError: a value is out of its range, or a trick could not act.
+        ConfigError: a value is out of range, or a trick could not act.
     """
     with as_config_errors():
         objective = instantiate(cfg.objective, Objective)
         tricks = instantiate_group(cfg, "trick")
         with torch.random.fork_rng(devices=[]):
-            names = network_names(objective.players)
-            networks = {name: build_network(cfg, name, data) for name in names if name != "encoder"}
+            names = [*network_names(objective.players), *objective.frozen]
+            networks = {name: build_network(cfg, name, data, lenders) for name in names if name != "encoder"}
             if objective.has_encoder():
                 num_outputs = objective.outputs_per_latent * networks["generator"].latent_dim
-                networks["encoder"] = build_network(cfg, "encoder", data, num_outputs=num_outputs)
+                networks["encoder"] = build_network(cfg, "encoder", data, lenders, num_outputs=num_outputs)
+            check_borrowed(networks, objective, cfg)
             # The trick ema recomputes batch norm statistics from samples. It draws the classes of these
             # samples in proportion to the counts.
             networks["generator"].class_counts = None if data is None else data.class_counts()
             # `Game` calls the tricks, which may add layers and draw their weights.
             torch.default_generator.manual_seed(derive_seed(cfg.seed, "tricks"))
-            conditions = None if data is None else data.conditions("train")
+            space = build_space(cfg, lenders)
+            conditions = None if data is None else in_space(space, data.conditions("train"))
             all_networks = Networks(networks, condition_of(cfg), conditions, objective.players)
             unavailable = unavailable_capabilities(cfg, data)
-            game = Game(all_networks, objective, tricks, unavailable=unavailable, autoencoder=autoencoder)
+            game = Game(all_networks, objective, tricks, unavailable, space, lenders.values())
             if data is not None:
                 game.conditions = default_conditions(game.generator.condition, data)
-            # Networks are converted before weights are loaded, because float32 would round float64 weights.
-            game = game.double() if cfg.trainer.precision == "64-true" else game
+            if cfg.trainer.precision == "64-true":  # before weights are loaded: float32 would round them
+                game.double()
             if cfg.trainer.get("sync_batchnorm", False):
                 # `DifferentiableBatchNorm` is the batch norm that the trick `unrolled` uses.
                 replace_modules(game, (*BATCH_NORMS, DifferentiableBatchNorm), SynchronisedNorm)
             # Convolutions are faster in this format on CPUs and GPUs; results differ in the last bit at most.
             return game.to(memory_format=torch.channels_last)
+
+
+def build_space(cfg: DictConfig, lenders: Mapping[str, Game]) -> Space | None:
+    """The space that a game's config names; None: that of the data."""
+    if cfg.get("code_of"):
+        return CodeOf(lenders[cfg.code_of])
+    return None if cfg.get("game_space") is None else instantiate(cfg.game_space)
 
 
 def condition_of(cfg: DictConfig) -> ConditionSpec | None:
@@ -174,20 +189,27 @@ def unavailable_capabilities(cfg: DictConfig, data: Data | None) -> frozenset[Ca
     return frozenset(capability for capability in is_unavailable if is_unavailable[capability])
 
 
-def build_network(cfg: DictConfig, name: str, data: Data | None, **derived_settings: int) -> Any:
-    """A network of the game, drawn from a seed that depends on its name.
+def build_network(
+    cfg: DictConfig, name: str, data: Data | None, lenders: Mapping[str, Game], **derived_settings: int
+) -> Any:
+    """A network of the game, drawn from a seed that depends on its name, or borrowed from another game.
 
     Args:
         cfg: the config of one game.
         name: the name of the network in the groups model and initial.
         data: the data set. Initialisers get its method `mean`, which some of them call. None: they get None.
+        lenders: the games of earlier stages and of borrowed runs by name.
         derived_settings: settings that the objective determines, of the encoder only.
     """
     key = f"model.{name}"
     require(name in cfg.model, "is needed by the objective", "add it, or choose model=vae", key)
+    node = cfg.model[name]
+    if is_borrowed(node):
+        return borrow(node, name, lenders, key)
+    arguments = {a: borrow(node[a], name, lenders, f"{key}.{a}") for a in node if is_borrowed(node[a])}
     torch.default_generator.manual_seed(derive_seed(cfg.seed, name))
     base_class = {"generator": Generator, "discriminator": Discriminator}.get(name, object)
-    network = instantiate(cfg.model[name], base_class)
+    network = instantiate(node, base_class, **arguments)
     if derived_settings:  # the node of the encoder is a partial, which still lacks these settings
         with completing_relative_keys(key):
             network = network(**derived_settings)
@@ -196,3 +218,29 @@ def build_network(cfg: DictConfig, name: str, data: Data | None, **derived_setti
         for initialise in initialisers:
             initialise(network, None if data is None else data.mean)
     return network
+
+
+def borrow(node: DictConfig, role: str, lenders: Mapping[str, Game], key: str) -> Borrowed:
+    """The network of a node {borrowed: <a stage or a run>, network: <its role there, if another>}."""
+    lender, name = node.borrowed, node.get("network", role)
+    others = ", ".join(sorted(set(map(str, node)) - {"borrowed", "network"}))
+    require(not others, f"is borrowed, so it has no {others}", "remove them, or borrowed", key)
+    remedy = f"choose from {', '.join(lenders)}" if lenders else "add borrows.<name>=<run_dir>"
+    require(lender in lenders, "is no earlier stage and no borrowed run", remedy, f"{key}.borrowed", lender)
+    known = lenders[lender].networks
+    require(name in known, f"{lender} has {', '.join(known)}", "choose another", f"{key}.network", name)
+    return Borrowed(lenders[lender], name)
+
+
+def check_borrowed(networks: Mapping[str, Any], objective: Objective, cfg: DictConfig) -> None:
+    """Raises `ConfigError` unless just the networks that no player updates are borrowed, and fit the data."""
+    updated = network_names(objective.players)
+    for name, network in networks.items():
+        is_borrowed = isinstance(network, Borrowed)
+        reason = "is trained by the objective" if is_borrowed else "is trained by no player of the objective"
+        remedy = "give it settings of its own" if is_borrowed else "borrow it: {borrowed: <a key of borrows>}"
+        require(is_borrowed != (name in updated), reason, remedy, f"model.{name}")
+    generator = networks["generator"]
+    fits = [*generator.shape] == [*cfg.data.shape] and generator.condition in (None, condition_of(cfg))
+    reason = f"makes {list(generator.shape)} of {generator.condition}, which these data are not"
+    require(fits or not isinstance(generator, Borrowed), reason, "choose others", "model.generator")

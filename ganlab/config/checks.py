@@ -7,7 +7,13 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import num_steps
-from ganlab.config.setting_types import check_arguments, import_object, to_plain, validated_settings
+from ganlab.config.setting_types import (
+    check_arguments,
+    import_object,
+    is_borrowed,
+    to_plain,
+    validated_settings,
+)
 from ganlab.config.stages import stage_configs
 from ganlab.core.errors import ConfigError, format_value, prefixing_all_keys, require
 
@@ -60,7 +66,9 @@ def check_game_config(cfg: DictConfig) -> None:
 
 def refuse_unused_settings(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Refuses settings of networks, data and extractors that the game would ignore."""
-    absent = {"discriminator"}.difference(player_names(cfg))
+    # A borrowed discriminator may be used although it is not trained.
+    absent = {"discriminator"} if not is_borrowed(cfg.model.get("discriminator")) else set()
+    absent = absent.difference(player_names(cfg))
     # In a command that resumes a run, the objective of `cfg` may not be that of the run, so whether the run
     # has an encoder is unknown. `ganlab.training.resume` refuses overrides that would change the run.
     if not cfg.resume and not has_encoder(cfg):

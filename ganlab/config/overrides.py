@@ -18,7 +18,7 @@ PARSER = OverridesParser.create()
 # These mappings take entries of any name, so a key that starts like this need not exist yet. The last line
 # has no dots at the end, so that the mappings of the encoder themselves may be new, too.
 OPEN_PREFIXES = (
-    "trick.", "metric.", "logger.", "stages.", "clip.", "initial.",
+    "trick.", "metric.", "logger.", "stages.", "borrows.", "clip.", "initial.",
     "model.encoder", "optimizer.encoder",
 )  # fmt: skip
 SYNONYMS = {  # names of settings in other programs, and the settings of ganlab that the user may mean
@@ -155,7 +155,10 @@ def accepts_key(base: DictConfig, key: str) -> bool:
     """Whether a new key may have an effect: its mapping may have any keys, or a node above it has a class."""
     parts = key.split(".")
     ancestors = (".".join(parts[:i]) for i in range(1, len(parts)))
-    return key.startswith(OPEN_PREFIXES) or any(has_key(base, f"{node}._target_") for node in ancestors)
+    names = "_target_", "borrowed"  # what a node has that builds an object or borrows a network
+    return key.startswith(OPEN_PREFIXES) or any(
+        has_key(base, f"{node}.{name}") for node in ancestors for name in names
+    )
 
 
 def remedy_for_unknown(key: str, base: DictConfig, list_options: Callable[[str], list[str]]) -> str:

@@ -7,6 +7,7 @@ lock             locked while a process plays the run, and names this process; e
 summary.json     status, steps, images, seconds, metrics with their protocol, seed, commit, versions
 samples/         pictures from the same latents, named by step
 checkpoints/     last.ckpt, previous.ckpt, best.ckpt: written under another name, then renamed
+borrowed/        for each run whose networks this run borrows, a directory with its config and its checkpoint
 
 This module is in config/, the lowest folder that needs it: objects are built from the config of a run.
 """
@@ -43,12 +44,13 @@ class RunDirectory:
     """
 
     def __init__(self, path: str | Path, trust: Iterable[str] = ()):
-        given = Path(path)
+        self.given = given = Path(path)
         is_checkpoint = given.suffix == ".ckpt"
         self.path = given.parent.parent if is_checkpoint else given
         self.default_checkpoint = str(given) if is_checkpoint else "last"
         self.checkpoints = self.path / "checkpoints"
         self.samples = self.path / "samples"
+        self.borrowed = self.path / "borrowed"
         self.metrics = self.path / "metrics.csv"
         self.config_file = self.path / "config.yaml"
         self.trust = trust
@@ -79,7 +81,8 @@ class RunDirectory:
         self.existing_paths = set(self.path.glob("*")) - {self.path / "lock"}
 
     def _refuse_nonempty(self) -> None:
-        is_empty = not os.path.isfile(self.path) and all(map(is_leftover, self.path.rglob("*")))
+        paths = (path for path in self.path.rglob("*") if self.borrowed not in path.parents)
+        is_empty = not os.path.isfile(self.path) and all(map(is_leftover, paths))
         remedy = f"continue the run with {shell_override('resume', self.path)}, or choose another run_dir"
         require(is_empty, "exists and is not empty", remedy, "run_dir", self.path)
 
@@ -187,6 +190,8 @@ class RunDirectory:
     def config(self) -> DictConfig:
         """The config of the run. Sets `made_by_user` to whether the config has a valid signature.
 
+        Its `trust` is that of this object, and its `borrows` are the copies in this directory.
+
         Raises:
             ConfigError: the config cannot be read, or would build objects that are not allowed.
         """
@@ -198,6 +203,10 @@ class RunDirectory:
         except Exception as error:  # yaml raises many kinds
             raise ConfigError(f"{self.config_file} cannot be read", RESTORE_REMEDY) from error
         check_trust(cfg, self.trust, self.made_by_user or content == self.written_config)
+        cfg.trust = list(self.trust)
+        if borrows := cfg.get("borrows"):
+            self.refuse_special_files()  # of which copies could be links
+            cfg.borrows = {name: str(self.borrowed / str(name)) for name in borrows}
         return cfg
 
     def _read_text(self, name: str) -> str:

@@ -173,6 +173,11 @@ def to_plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
+def is_borrowed(node: Any) -> bool:
+    """Whether a node stands for a network of an earlier stage or of a finished run."""
+    return isinstance(node, Mapping | DictConfig) and "borrowed" in node
+
+
 def matches(value: Any, annotation: Any) -> bool:
     """Whether a value of a config fits an annotation; a node with a `_target_` fits every class."""
     arguments = get_args(annotation)
@@ -186,7 +191,7 @@ def matches(value: Any, annotation: Any) -> bool:
         return any(type(value) is type(option) and value == option for option in arguments)
     if cls in (Union, UnionType):
         return any(matches(value, option) for option in arguments)
-    builds_object = isinstance(value, Mapping) and "_target_" in value
+    builds_object = isinstance(value, Mapping) and ("_target_" in value or is_borrowed(value))
     if builds_object or cls in (Any, object) or not isinstance(cls, type):
         return True
     if cls in (int, float):

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import num_processes
-from ganlab.core.errors import completing_relative_keys, require
+from ganlab.config.run_directory import RunDirectory
+from ganlab.config.setting_types import to_plain
+from ganlab.core.errors import completing_relative_keys, prefixing_all_keys, require
 
 if TYPE_CHECKING:
+    from ganlab.core.space import Space
     from ganlab.data.base import Data
 
-# The settings that each stage has; it shares all others with the run. `code_of` names an earlier stage, whose
-# encoder encodes the data of this one. `pretrained` lists earlier stages, each a shallow autoencoder, whose
-# layers are copied into the autoencoder of this stage before it is trained.
-STAGE_KEYS = (
-    "steps", "batch_size", "code_of", "pretrained",
-    "objective", "model", "initial", "optimizer", "play", "trick", "clip",
-)  # fmt: skip
+# The settings that a stage inherits from the run and may change. `trick` names all tricks of the stage; of
+# the others, a part suffices, and a node with another `_target_` replaces that of the run.
+INHERITED = ("objective", "model", "initial", "optimizer", "play", "trick", "clip")
+# The settings that a stage does not inherit, with their defaults. `code_of` names an earlier stage or a
+# borrowed run, in whose codes the game is played; `space` is another space. `pretrained` lists earlier
+# stages, shallow autoencoders, whose layers are copied into this stage's autoencoder before it is trained.
+OWN: dict[str, Any] = {"space": None, "code_of": None, "pretrained": []}
+STAGE_KEYS = ("steps", "batch_size", *OWN, *INHERITED)
 
 
 class Timetable:
@@ -38,7 +44,9 @@ class Timetable:
     def __init__(self, cfg: DictConfig):
         stages = stages_before_main(cfg)
         self.names = [*stages, None]
-        self.steps_and_batch_sizes = [(stage.steps, stage.batch_size) for stage in stages.values()]
+        self.steps_and_batch_sizes = [
+            (stage.steps, stage.get("batch_size", cfg.data.batch_size)) for stage in stages.values()
+        ]
         self.main_start = sum(steps for steps, _ in self.steps_and_batch_sizes)
         self.total = self.main_start + cfg.steps
         self.steps_and_batch_sizes.append((cfg.steps, cfg.data.batch_size))
@@ -74,58 +82,141 @@ def stage_configs(cfg: DictConfig) -> Iterator[tuple[str | None, DictConfig]]:
     """The name of each game (None: the main game, the last), and its config, as if it were a run by itself.
 
     Raises:
-        ConfigError: a stage lacks a setting, has an unknown one, or refers to a stage that it cannot use.
+        ConfigError: a stage lacks its steps, has an unknown setting, or refers to a game that it cannot use.
     """
     stages = stages_before_main(cfg)
     check_stages(cfg, stages)
-    if not stages:
-        yield None, cfg
-        return
-    from ganlab.core.randomness import derive_seed  # imports torch
-
-    resolved: Any = OmegaConf.to_container(cfg, resolve=True)
     for name in stages:
-        stage = resolved["stages"][name]
-        data = resolved["data"] | {"batch_size": stage.pop("batch_size")}
-        settings = resolved | stage | {"data": data, "seed": derive_seed(cfg.seed, "stage", name)}
-        yield name, standalone_config(settings, resolved["stages"])
-    yield None, standalone_config(resolved, resolved["stages"])
+        yield name, standalone_config(cfg, name)
+    is_alone = not stages and cfg.get("code_of") is None
+    yield None, cfg if is_alone else standalone_config(cfg, None)
 
 
-def standalone_config(settings: dict[str, Any], stages: dict[str, Any]) -> DictConfig:
-    """The config of a game without stages.
+def complete_stages(cfg: DictConfig) -> None:
+    """Writes into a config what its stages inherit, and what depends on the space of a game, in place.
 
-    If `code_of` names a stage, the data are the codes of its encoder. A code has the shape of a latent.
+    In a saved config there are no interpolations, so the shapes of networks could not follow those of spaces.
     """
-    if settings["code_of"] is not None:
-        model = stages[settings["code_of"]]["model"]
-        codes = {"shape": [model["generator"]["latent_dim"]], "range": model["encoder"].get("code_range")}
-        settings = settings | {"data": settings["data"] | codes}
-    return OmegaConf.create(settings | {"stages": {}, "images": None})
+    for name, game_cfg in [*stage_configs(cfg)]:
+        settings = {key: game_cfg[key] for key in INHERITED}
+        if name is not None:
+            settings |= {key: game_cfg[key] for key in ("steps", "code_of", "pretrained")}
+            settings |= {"batch_size": game_cfg.data.batch_size, "space": game_cfg.game_space}
+        for key, value in settings.items() if game_cfg is not cfg else ():
+            path = key if name is None else f"stages.{name}.{key}"
+            OmegaConf.update(cfg, path, value, merge=False, force_add=True)
+
+
+def standalone_config(cfg: DictConfig, name: str | None) -> DictConfig:
+    """The config of a stage (None: of the main game) as that of a run without stages.
+
+    In another space than that of the data, `data.shape` and `data.range` are those of the space.
+    """
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    own = OWN | ({"code_of": plain.get("code_of")} if name is None else plain["stages"][name])
+    with prefixing_all_keys(None if name is None else f"stages.{name}", separator="."):
+        data = data_of_space(cfg, own, plain["data"])
+    if data:
+        # Resolved again, because the settings of networks and tricks refer to the data.
+        plain = OmegaConf.to_container(OmegaConf.merge(cfg, {"data": data}), resolve=True)
+    settings = plain | {"stages": {}, "borrows": {}, "images": None, "game_space": own["space"]}
+    settings |= {key: own[key] for key in ("code_of", "pretrained")}
+    if name is not None:
+        from ganlab.core.randomness import derive_seed  # imports torch
+
+        stage = plain["stages"][name]
+        settings |= {key: merged(plain[key], stage[key]) for key in INHERITED if key in stage}
+        settings["trick"] = stage.get("trick", plain["trick"])
+        for key in ("clip", "initial"):  # without those of a discriminator that the stage lacks
+            names = {*stage.get(key, {}), "generator", "encoder", *settings["objective"].get("weight", {})}
+            settings[key] = {one: value for one, value in settings[key].items() if one in names}
+        settings |= {"steps": stage["steps"], "seed": derive_seed(cfg.seed, "stage", name)}
+        settings["data"]["batch_size"] = stage.get("batch_size", plain["data"]["batch_size"])
+    return OmegaConf.create(settings)
+
+
+def merged(base: Any, changes: Any) -> Any:
+    """A node of a config with some changes; changes that name another object replace the node."""
+    if not (isinstance(base, dict) and isinstance(changes, dict)):
+        return changes
+    for key in ("_target_", "borrowed"):
+        if key in changes and changes[key] != base.get(key):
+            return changes
+    return base | {key: merged(base.get(key), value) for key, value in changes.items()}
+
+
+def data_of_space(cfg: DictConfig, own: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the data that differ in the space of a game; none if it has no other space.
+
+    Args:
+        cfg: the config of the run.
+        own: the settings `OWN` of the game.
+        data: the settings of the data.
+    """
+    if (lender := own["code_of"]) is not None:
+        is_stage = lender in stages_before_main(cfg)
+        model = (standalone_config(cfg, lender) if is_stage else borrowed_runs(cfg)[lender].config()).model
+        return {"shape": [model.generator.latent_dim], "range": model.encoder.get("code_range")}
+    if own["space"] is None:
+        return {}
+    import torch  # takes seconds
+
+    from ganlab.config.build import instantiate
+
+    space: Space = instantiate(OmegaConf.create({"space": own["space"]}).space)
+    changes: dict[str, Any] = {"shape": [*space.shape]}
+    if condition := data.get("condition"):
+        blank = space.enter_condition(torch.zeros(condition["shape"]))
+        changes["condition"] = condition | {"shape": [*blank.shape]}
+    return changes
+
+
+def borrowed_runs(cfg: DictConfig) -> dict[str, RunDirectory]:
+    """The runs from which a run borrows networks, by name.
+
+    Raises:
+        ConfigError: a name cannot be that of a folder, or there is no directory.
+    """
+    borrows = to_plain(cfg.get("borrows") or {})
+    remedy = "give borrows.<name>=<run_dir>"
+    require(isinstance(borrows, dict), "must be a mapping", remedy, "borrows", borrows)
+    for name, path in borrows.items():
+        is_name = re.fullmatch(r"\w+", str(name))
+        require(is_name, "must consist of letters, digits and _", "choose another", "borrows", name)
+        is_path, key = isinstance(path, str) and path, f"borrows.{name}"
+        require(is_path, "must be the directory of a run", f"give {key}=<run_dir>, as text", key, path)
+    trust = cfg.get("trust") or ()
+    return {str(name): RunDirectory(Path(path).expanduser(), trust) for name, path in borrows.items()}
 
 
 def check_stages(cfg: DictConfig, stages: dict[str, Any]) -> None:
-    """Raises `ConfigError` if stages have settings other than `STAGE_KEYS`, or unsuitable references."""
-    earlier: list[str] = []
+    """Raises `ConfigError` if stages have other settings than `STAGE_KEYS`, or unsuitable references."""
+    lenders = [*borrowed_runs(cfg)]  # those of the games so far
     for name, stage in stages.items():
         keys = set(stage) if isinstance(stage, DictConfig) else set()
-        mistakes = [f"lacks {key}" for key in STAGE_KEYS if key not in keys]
+        mistakes = ["lacks steps"] if "steps" not in keys else []
         mistakes += [f"has {key}" for key in sorted(keys) if key not in STAGE_KEYS]
-        remedy = f"give {', '.join(STAGE_KEYS)} and nothing else"
+        remedy = f"give steps, and what differs from the run of {', '.join(STAGE_KEYS[1:])}"
         require(not mistakes, ", ".join(mistakes), remedy, f"stages.{name}")
-        check_reference(f"stages.{name}.code_of", stage.code_of, earlier, stages)
-        for pretrained in stage.pretrained:
-            check_reference(f"stages.{name}.pretrained", pretrained, earlier, stages)
-        earlier.append(name)
-    check_reference("code_of", cfg.get("code_of"), earlier, stages)
+        require(name not in lenders, "is the name of a borrowed run too", "rename one", f"stages.{name}")
+        spaces = [stage.get("space"), stage.get("code_of")]
+        require(None in spaces, "gives a second space next to code_of", "remove one", f"stages.{name}.space")
+        check_lender(f"stages.{name}.code_of", stage.get("code_of"), lenders, cfg)
+        for pretrained in stage.get("pretrained", []):
+            check_lender(f"stages.{name}.pretrained", pretrained, lenders, cfg)
+        lenders.append(name)
+    check_lender("code_of", cfg.get("code_of"), lenders, cfg)
     is_allowed = cfg.images is None or not stages
     require(is_allowed, "has no meaning in a run with stages", "give steps instead", "images", cfg.images)
 
 
-def check_reference(key: str, name: str | None, earlier: list[str], stages: dict[str, Any]) -> None:
-    """Raises `ConfigError` unless the name is None or that of an earlier stage with an encoder."""
-    if name is not None:
-        remedy = f"choose from {', '.join(earlier)}, or null" if earlier else "set null"
-        require(name in earlier, "must be an earlier stage", remedy, key, name)
-        remedy = "give this stage an autoencoder, or choose another"
-        require("encoder" in stages[name].model, "refers to a stage without an encoder", remedy, key, name)
+def check_lender(key: str, name: str | None, lenders: list[str], cfg: DictConfig) -> None:
+    """Raises `ConfigError` unless a name is None, or that of a borrowed run or a stage with an encoder."""
+    if name is None:
+        return
+    remedy = f"choose from {', '.join(lenders)}, or null" if lenders else "set null"
+    require(name in lenders, "must be an earlier stage or a borrowed run", remedy, key, name)
+    stage = stages_before_main(cfg).get(name)
+    has_encoder = stage is None or "encoder" in {*cfg.model, *stage.get("model", {})}
+    remedy = "give this stage an autoencoder, or choose another"
+    require(has_encoder, "refers to a stage without an encoder", remedy, key, name)

@@ -30,6 +30,7 @@ class Capability(StrEnum):
     GENERATOR_WEIGHT_SCALE = "the scale of the generator's weights"
     GENERATOR_NORM = "the generator's batch norm"
     FEATURES = "features of whole samples"  # discriminators of patches have none
+    TRAINED_GENERATOR = "a generator that is trained"  # not a borrowed one
     LATENT = "latents"  # a generator that only translates images has none
     PAIRS = "real samples that answer their own conditions"
     APART = "samples that are real or fake as a whole"  # GAIN judges single values of a sample
@@ -42,5 +43,5 @@ class Capability(StrEnum):
 BASE_CAPABILITIES = frozenset(Capability) - {
     Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.BOUNDARY_AT_ZERO, Capability.TARGETS,
     Capability.NON_NEGATIVE_LOSSES, Capability.LOSS_PER_FAKE, Capability.ZERO_SUM, Capability.LABELS,
-    Capability.FEATURES, Capability.LATENT, Capability.PAIRS, Capability.APART,
+    Capability.FEATURES, Capability.TRAINED_GENERATOR, Capability.LATENT, Capability.PAIRS, Capability.APART,
 }  # fmt: skip

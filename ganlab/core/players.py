@@ -80,6 +80,7 @@ class Networks(dict[str, Any]):
         has_capability = {
             Capability.LABELS: (self.num_classes or 0) > 1,
             Capability.PAIRS: self.condition is not None and self.condition.paired,
+            Capability.TRAINED_GENERATOR: "generator" in network_names(self.players),
             Capability.LATENT: self.generator.latent_dim > 0,
             Capability.FEATURES: "discriminator" in self and not self.discriminator.judges_patches,
         }

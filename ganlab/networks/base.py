@@ -237,9 +237,11 @@ def add_inputs(layer: nn.Linear | nn.Conv2d, num_inputs: int) -> None:
 @contextmanager
 def evaluating(network: Network) -> Iterator[Network]:
     """Sets a network to evaluation mode for the duration of a block, and restores its mode afterwards."""
-    mode = network.training
-    network.eval()
+    is_training = network.training
+    if is_training:  # otherwise there is nothing to do, and this takes longer than a pass of a small network
+        network.eval()
     try:
         yield network
     finally:
-        network.train(mode)
+        if is_training:
+            network.train()

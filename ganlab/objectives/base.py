@@ -30,6 +30,8 @@ class Objective(nn.Module, ABC):
     """
 
     players: ClassVar[Players] = TWO_PLAYERS
+    # The networks that the objective uses and no player updates. They must be borrowed from a trained game.
+    frozen: tuple[str, ...] = ()
     # The number of outputs of the encoder for each element of a latent: 1 for the latent itself, 2 for the
     # mean and the log-variance of a normal distribution of latents.
     outputs_per_latent: int = 1

@@ -35,6 +35,8 @@ def config(cfg: DictConfig) -> str:
         reduce(lambda node, group: node.get(group, {}), groups, resolved).pop(name, None)
     data = resolved["data"].items()
     resolved["data"] = {key: value for key, value in data if value is not None or key not in ONLY_IF_GIVEN}
+    if not resolved["borrows"]:  # a run that borrows nothing has the hash that it had without this setting
+        del resolved["borrows"]
     return short(json.dumps(named(resolved), sort_keys=True, default=str).encode())
 
 

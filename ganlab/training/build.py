@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from omegaconf import DictConfig
@@ -15,9 +15,11 @@ from ganlab.config.build import as_config_errors, build_game, instantiate
 from ganlab.config.compose import num_processes
 from ganlab.config.overrides import shell_override
 from ganlab.config.run_directory import RunDirectory
-from ganlab.config.stages import stage_configs
+from ganlab.config.stages import borrowed_runs, stage_configs
 from ganlab.core.errors import ConfigError, prefixing_all_keys, require
+from ganlab.core.players import network_names
 from ganlab.data.base import Data
+from ganlab.filesystem import atomic_writer
 from ganlab.game import Game
 from ganlab.networks.autoencoder import pretrained_initialiser
 from ganlab.networks.norms import DifferentiableBatchNorm
@@ -28,13 +30,37 @@ from ganlab.tricks.gradient_regulariser import GradientRegulariser
 NETWORK_NAMES = ("discriminator", "generator", "encoder")  # the keys that clip and initial may have
 
 
-def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
+class LoadedRun(NamedTuple):
+    """A run as it was read, and the runs that it borrows from. `made_by_user` is that of all of them."""
+
+    directory: RunDirectory
+    cfg: DictConfig
+    checkpoint: dict[str, Any]
+    module: GameModule
+    borrowed: "dict[str, LoadedRun]"
+
+    def write_copy(self, path: Path) -> None:
+        """Writes what `load_run` reads: the config and the weights, also of the runs that it borrows from."""
+        for name, run in self.borrowed.items():
+            run.write_copy(path / "borrowed" / name)
+        copy = RunDirectory(path)
+        copy.made_by_user = self.directory.made_by_user
+        copy.make_folders()
+        with atomic_writer(copy.checkpoints / "last.ckpt") as file:
+            torch.save(self.checkpoint | {"optimizer_states": [], "callbacks": {}, "loops": {}}, file)
+        copy.write_config(self.cfg)
+
+
+def build(
+    cfg: DictConfig, data: Data | None = None, borrowed: Mapping[str, LoadedRun] | None = None
+) -> GameModule:
     """The module of a run, with all of its phases.
 
     Args:
         cfg: the config of the run.
         data: the data of the run. None suffices for a module whose weights will be loaded. Initial weights
             that are computed from the data, such as the mean of the outputs, are then left out.
+        borrowed: the runs from which this run borrows; None: they are read.
 
     Raises:
         ConfigError: a value is out of its range, or a trick could not act.
@@ -42,8 +68,10 @@ def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
     if cfg.compile:
         torch._dynamo.reset()  # forgets what the previous job of a sweep has compiled
     phases: list[Phase] = []  # in the order of play; that of the main game is the last one
+    runs = load_borrowed(cfg) if borrowed is None else borrowed
+    finished_games = {name: run.module.game for name, run in runs.items()}
     for name, game_cfg in stage_configs(cfg):
-        earlier_games = {phase.name: phase.game for phase in phases}
+        earlier_games = finished_games | {phase.name: phase.game for phase in phases}
         # In an error about a stage, the key `clip` becomes stages.<name>.clip. The main game needs no prefix.
         prefix = None if name is None else f"stages.{name}"
         with prefixing_all_keys(prefix, separator="."), as_config_errors():
@@ -60,12 +88,11 @@ def build_phase(
     Args:
         cfg: the config of this game alone, from `stage_configs`.
         data: the data of the run, or None, as in `build`.
-        earlier_games: the games of the stages before this game, by name.
+        earlier_games: the games of borrowed runs, and of the stages before this game, by name.
         name: the name of the stage; None: the main game.
         seed: the seed of the run.
     """
-    autoencoder = earlier_games[cfg.code_of] if cfg.get("code_of") else None
-    game = build_game(cfg, data, autoencoder)
+    game = build_game(cfg, data, earlier_games)
     refuse_settings_of_untrained_networks(cfg, game)
     refuse_single_samples(cfg, game)
     if data is not None:  # without data, the weights of a trained game will be loaded
@@ -87,7 +114,7 @@ def build_phase(
 
 def refuse_settings_of_untrained_networks(cfg: DictConfig, game: Game) -> None:
     """Refuses gradient clipping and initialisers for networks that the objective does not train."""
-    trained = {"clip": [*game.players], "initial": [*game.networks]}
+    trained = {"clip": [*game.players], "initial": network_names(game.players)}
     for setting, names in trained.items():
         for player, value in cfg[setting].items():
             # The config lists all networks, so one that is not trained may be there without a value.
@@ -134,8 +161,15 @@ def load(
         ConfigError: the directory is not a run or has no readable checkpoint, or the config names classes
             outside of the trusted packages.
     """
-    run = RunDirectory(run_dir, trust)
-    module = build(run.config())
+    return load_run(RunDirectory(run_dir, trust), checkpoint).module.to(device).eval().game
+
+
+def load_run(run: RunDirectory, checkpoint: str | None = None) -> LoadedRun:
+    """A trained run, with the errors of `load`."""
+    cfg = run.config()
+    borrowed = load_borrowed(cfg)
+    run.made_by_user &= all(lender.directory.made_by_user for lender in borrowed.values())
+    module = build(cfg, borrowed=borrowed)
     _, content = run.checkpoint(checkpoint)
     load_weights(module, content)
     game = module.game
@@ -143,8 +177,26 @@ def load(
     first_step = module.phases[-1].first_step
     is_trained = first_step == 0 or game.run_step > first_step
     reason = f"stopped after {game.run_step} of the {first_step} steps before its generator learns"
-    require(is_trained, reason, f"continue it: {shell_override('resume', run.path)}", "run_dir", run_dir)
-    return module.to(device).eval().game
+    require(is_trained, reason, f"continue it: {shell_override('resume', run.path)}", "run_dir", run.given)
+    return LoadedRun(run, cfg, content, module, borrowed)
+
+
+def load_borrowed(cfg: DictConfig) -> dict[str, LoadedRun]:
+    """The runs that a run borrows from, by name: frozen, and in the precision of the run.
+
+    Raises:
+        ConfigError: one of them cannot be loaded, or has data of another range.
+    """
+    runs: dict[str, LoadedRun] = {}
+    for name, directory in borrowed_runs(cfg).items():
+        with prefixing_all_keys(f"borrows.{name}"):
+            directory.refuse_special_files()
+            runs[name] = run = load_run(directory)
+            agrees = run.cfg.data.range == cfg.data.range
+            require(agrees, "has data of another range", "choose another", "data.range", run.cfg.data.range)
+        dtype = torch.float64 if cfg.trainer.precision == "64-true" else torch.get_default_dtype()
+        run.module.to(dtype).eval().requires_grad_(False)
+    return runs
 
 
 def load_players(module: GameModule, checkpoint: dict[str, Any]) -> None:
@@ -155,7 +207,7 @@ def load_players(module: GameModule, checkpoint: dict[str, Any]) -> None:
     """
     for name, game in module.named_modules():
         if isinstance(game, Game):
-            for network in game.networks:
+            for network in network_names(game.players):
                 load_weights(game.networks[network], checkpoint, f"{name}.{network}.")
             game.on_weights_loaded()
 

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.build import instantiate
 from ganlab.config.overrides import shell_override
+from ganlab.config.setting_types import is_borrowed
 from ganlab.core.errors import ConfigError, Diverged, ProcessLost, error_message, escape_unprintable
 from ganlab.core.validation import format_number
 from ganlab.metrics.protocols import floor_note
@@ -183,12 +184,15 @@ def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -
 def target_name(node: DictConfig, function: str = "") -> str:
     """The name to print for what a node builds, such as "Digits" for `ganlab.data.vision.Digits`.
 
-    For a network it is the name of the module, such as "dcgan" for `ganlab.networks.dcgan.generator`.
+    For a network it is the name of the module, such as "dcgan" for `ganlab.networks.dcgan.generator`. What a
+    network borrows from is named as in "borrowed from game".
 
     Args:
         node: a node of the config with a `_target_`.
         function: the name of the function, if the module is to be named instead, such as `generator` above.
     """
+    if is_borrowed(node):
+        return f"borrowed from {node.borrowed}"
     return str(node._target_).removesuffix(f".{function}").rpartition(".")[2]
 
 

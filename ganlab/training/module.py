@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import reduce
-from typing import Any
+from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ganlab.core.batch import Batch, Sample
-from ganlab.core.distributed import all_reduce_mean_
+from ganlab.core.distributed import all_reduce_mean_, broadcast_
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.players import Player
 from ganlab.core.profiling import profile_range
@@ -225,6 +225,13 @@ class GameModule(pl.LightningModule):
         *stages, main = self.phases
         return next((stage for stage in stages if stage.step < stage.steps), main)
 
+    def train(self, mode: bool = True) -> Self:
+        """Sets the mode of all games, but those of finished stages stay in evaluation mode."""
+        super().train(mode)
+        for phase in self.phases[: self.phases.index(self.phase)]:
+            phase.game.eval()
+        return self
+
     def setup(self, stage: str) -> None:  # for Lightning, a stage is "fit" or "test"
         reason = "counts steps of Lightning's automatic optimisation, which a game does not use"
         remedy = "set max_epochs=1 and limit_train_batches=<steps>"
@@ -261,3 +268,6 @@ class GameModule(pl.LightningModule):
         self.game.run_step += 1
         # The saved state of a stage's game contains the step of the run at which the stage ended.
         phase.game.run_step = self.game.run_step
+        if self.phase is not phase:
+            broadcast_(phase.game.buffers())  # checkpoints contain those of the first process
+            phase.game.eval()

@@ -12,10 +12,10 @@ from omegaconf import DictConfig, open_dict
 from ganlab.config.build import as_config_errors, build_data, build_evaluation, instantiate
 from ganlab.config.checks import check_config, refuse_unused_settings
 from ganlab.config.run_directory import RunDirectory, new_run_path
-from ganlab.config.stages import Timetable
+from ganlab.config.stages import Timetable, complete_stages
 from ganlab.core.errors import ProcessLost, escape_unprintable, final_status, require
 from ganlab.data.base import Data
-from ganlab.training.build import build, load_players, load_weights
+from ganlab.training.build import build, load_borrowed, load_players, load_weights
 from ganlab.training.callbacks.evaluate import Evaluate
 from ganlab.training.callbacks.pictures import FinalViews, SamplePictures
 from ganlab.training.callbacks.profile import CallbackProfiler, Profile
@@ -45,13 +45,15 @@ class Session:
         refuse_unused_settings(cfg, overrides)
         with as_config_errors():
             check_config(cfg)
+            complete_stages(cfg)
         check_wandb_mode(cfg)
         self.cfg = cfg
         self.command = command_line(overrides)
         self.data = build_data(cfg)
         self.timetable = Timetable(cfg)
         self.timetable.check_batches(self.data)
-        self.module = build(cfg, self.data)
+        self.borrowed = load_borrowed(cfg)
+        self.module = build(cfg, self.data, self.borrowed)
         self.evaluation = build_evaluation(cfg, self.data, progress_bar)
         self.evaluation.check_game(self.module.game)
         self.directory = directory or RunDirectory(cfg.resume or new_run_path(cfg))
@@ -128,6 +130,8 @@ class Session:
             # With the weights of somebody else's run, this run counts as somebody else's, too. Its config is
             # then not signed, so it may only name classes of ganlab and optimisers of torch.
             _, self.directory.made_by_user = RunDirectory(cfg.init_from).read_config()
+        if not cfg.resume:  # the same holds with borrowed networks
+            self.directory.made_by_user &= all(run.directory.made_by_user for run in self.borrowed.values())
         # A run that was started with `init_from` still has this setting when it is resumed. It then needs the
         # weights again only if it was killed before its first checkpoint.
         if cfg.init_from and self.checkpoint is None:
@@ -138,9 +142,17 @@ class Session:
             cfg.class_names = self.data.class_names and list(self.data.class_names)
         if self.is_main:
             self.directory.make_folders()
+            self._copy_borrowed()
             self.directory.write_config(cfg)
         self.write_summary("running", reason=None)
         self.local_processes.start(cfg, lambda lost: self.write_failure(ProcessLost(lost)))
+
+    def _copy_borrowed(self) -> None:
+        """Copies the runs that a new run borrows from, before its config says that it has begun."""
+        for name, run in self.borrowed.items() if not self.cfg.resume else ():
+            run.write_copy(self.directory.borrowed / name)
+            self.cfg.borrows[name] = str(self.directory.borrowed / name)
+        self.borrowed = {}  # the checkpoints are needed no longer
 
     def _resume(self) -> None:
         """Restores the last checkpoint. A run that was killed early has none, and starts again."""

@@ -134,7 +134,8 @@ class PlayerTrick(Trick):
         super().__init__()
         self.player = player
         self.players = ("discriminator", "generator") if player == "both" else (player,)
-        self.needs = frozenset({Capability.DISCRIMINATOR} if "discriminator" in self.players else ())
+        needs = {"discriminator": Capability.DISCRIMINATOR, "generator": Capability.TRAINED_GENERATOR}
+        self.needs = frozenset(needs[name] for name in self.players)
 
 
 def weight_scale_capabilities(players: Iterable[Player]) -> frozenset[str]:

@@ -56,8 +56,8 @@ class EMA(Trick):
         self.players = tuple(self.num_updates)
         self.averages = nn.ModuleDict()  # by the names of the networks
         # Copies of the averages whose statistics and singular vectors fit the averaged weights, by network
-        # and device. They are not part of the state, so sampling does not change the game.
-        self._prepared: dict[tuple[str, torch.device], nn.Module] = {}
+        # device and precision. They are not part of the state, so sampling does not change the game.
+        self._prepared: dict[tuple[str, torch.device, torch.dtype], nn.Module] = {}
 
     def networks(self, networks: Networks) -> None:
         players = list(self.players)
@@ -106,7 +106,8 @@ class EMA(Trick):
         if name not in self.averages:
             return network
         average = self.averages[name]
-        key = name, next(average.parameters()).device
+        weight = next(average.parameters())
+        key = name, weight.device, weight.dtype
         if key not in self._prepared:
             # The memo makes deepcopy return the weights themselves, so the copy shares them with the average.
             prepared = deepcopy(average, memo={id(weight): weight for weight in average.parameters()})

@@ -19,7 +19,7 @@ class GeneratorDropout(Trick):
     at_test: whether dropout is also applied when sampling, as in the paper and in ganhacks 17.
     """
 
-    needs = frozenset({Capability.LATENT})
+    needs = frozenset({Capability.TRAINED_GENERATOR, Capability.LATENT})
 
     def __init__(self, rate: OpenFraction, at_test: bool):
         super().__init__()

@@ -28,7 +28,8 @@ class HistoricalAveraging(Trick):
         self.updated: dict[str, list[str]] = {}  # the names of the networks that each player updates
 
     def networks(self, networks: Networks) -> None:
-        self.num_updates, self.players = dict.fromkeys(networks.players, 0), tuple(networks.players)
+        self.players = tuple(networks.players)
+        self.num_updates = dict.fromkeys(networks.players, 0)
         self.updated = {player: networks.updated_by([player]) for player in networks.players}
         for name in networks.updated_by(networks.players):
             # The average of the weights is a buffer with the name of the network.

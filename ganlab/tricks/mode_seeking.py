@@ -19,7 +19,7 @@ class ModeSeeking(Trick):
     """
 
     players = ("generator",)
-    needs = frozenset({Capability.LATENT})
+    needs = frozenset({Capability.TRAINED_GENERATOR, Capability.LATENT})
 
     def __init__(self, weight: ScheduleLike, eps: Positive):
         super().__init__()

@@ -13,7 +13,7 @@ class PixelLoss(Trick):
     """
 
     players = ("generator",)
-    needs = frozenset({Capability.PAIRS})
+    needs = frozenset({Capability.TRAINED_GENERATOR, Capability.PAIRS})
 
     def __init__(self, weight: ScheduleLike):
         super().__init__()

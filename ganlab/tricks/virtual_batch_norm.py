@@ -20,6 +20,7 @@ class VirtualBatchNorm(Trick):
     """
 
     order = Order.REPLACE
+    needs = frozenset({Capability.TRAINED_GENERATOR})
     claims = frozenset({Capability.GENERATOR_NORM})
 
     def __init__(self, size: TwoOrMore):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -13,13 +16,15 @@ from lightning_utilities import apply_to_collection
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.build import build_data
+from ganlab.config.checkpoint_file import CHECKPOINT_ENTRIES
 from ganlab.config.compose import CONF, compose
+from ganlab.config.run_directory import RunDirectory
 from ganlab.config.setting_types import import_object
 from ganlab.core.batch import Batch, Sample
 from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
-from ganlab.training.build import build
+from ganlab.training.build import LoadedRun, build
 from ganlab.training.module import GameModule
 
 ROOT = Path(__file__).parent.parent.parent
@@ -64,7 +69,27 @@ HOMES = {
         ("experiment=gain_digits", "model.generator.width=4", "model.discriminator.hidden=[16]"),
     ),
     "imle_ring": ("imle", ("experiment=imle_ring", "model.generator.hidden=[16]")),
+    "f_anogan": (
+        "f_anogan",
+        ("experiment=encoder_digits", "model.encoder.hidden=[16]", "model.encoder.dropout=[0,0]"),
+    ),
 }
+
+
+@cache
+def untrained_run() -> Path:
+    """The directory of a run as it was before its first step, whose networks others borrow."""
+    path = Path(tempfile.mkdtemp(prefix="ganlab_"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    cfg = compose(*SMALL, "model.generator.batch_norm=false")
+    module = build(cfg)
+    torch.set_default_dtype(dtype)
+    content = {name: kind() for name, kind in CHECKPOINT_ENTRIES.items()}
+    content["state_dict"] = module.state_dict()
+    LoadedRun(RunDirectory(path), cfg, content, module, {}).write_copy(path / "run")
+    return path / "run"
 
 
 def options(group: str) -> list[str]:
@@ -96,7 +121,8 @@ MODELS |= {home: ("logger=csv", "data.batch_size=16", *overrides) for home, (_, 
 @cache
 def config_without_tricks(objective: str, play: str, model: str, *overrides: str) -> DictConfig:
     """A copy of the config of a game, whose tricks the caller sets."""
-    cfg = resolved_config(*MODELS[model], *overrides).copy()
+    borrows = [f"borrows.game={untrained_run()}"] if model == "f_anogan" else []
+    cfg = resolved_config(*MODELS[model], *borrows, *overrides).copy()
     if "labelled" in cfg.data:
         cfg.data.labelled = 10  # `play_step` provides the labelled batches
     cfg.objective = option_config("objective", objective)
