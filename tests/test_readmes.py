@@ -55,7 +55,7 @@ FILE = re.compile(r"(?:python )?((?:ganlab|conf|tests|scripts|experiments)/[\w./
 COMMAND = re.compile(r"(?:[^$].*)?-m ganlab\.(run|sample|evaluate|compare|figures|ablate|report)(.*)")
 OTHER_COMMANDS = ("sample", "evaluate", "compare", "figures", "ablate")  # with configs of their own
 # Selections that an override may presuppose; the text around it names them.
-CONTEXTS = ("data=folder", "data=mnist", "objective=mmd", "objective=f_kl", "trainer=ddp")
+CONTEXTS = ("data=folder", "data=mnist", "objective=mmd", "objective=f_kl", "objective=ali", "trainer=ddp")
 PLACEHOLDER = "somewhere"  # replaces <...> in commands
 READERS_OWN = ("key=", "latent_jitter", "experiment=mine")  # in examples that the reader completes
 
