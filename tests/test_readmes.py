@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pytest
 import yaml
+from hydra.errors import HydraException
 from support.commands import play
 from support.small_games import ROOT, options
 
@@ -139,7 +140,7 @@ def is_accepted(overrides: list[str]) -> bool:
     for command, context in [*attempts, *((command, "") for command in OTHER_COMMANDS)]:
         try:
             compose(*filter(None, [context]), *overrides, config_name=command)
-        except ConfigError:
+        except (ConfigError, HydraException):
             continue
         return True
     return False
