@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pytest
 import yaml
+from hydra.errors import HydraException
 from support.commands import play
 from support.small_games import ROOT, options
 
@@ -55,7 +56,10 @@ FILE = re.compile(r"(?:python )?((?:ganlab|conf|tests|scripts|experiments)/[\w./
 COMMAND = re.compile(r"(?:[^$].*)?-m ganlab\.(run|sample|evaluate|compare|figures|ablate|report)(.*)")
 OTHER_COMMANDS = ("sample", "evaluate", "compare", "figures", "ablate")  # with configs of their own
 # Selections that an override may presuppose; the text around it names them.
-CONTEXTS = ("data=folder", "data=mnist", "data=table", "objective=mmd", "objective=f_kl", "trainer=ddp")
+CONTEXTS = (
+    *("data=folder", "data=mnist", "data=table", "trainer=ddp"),
+    *("objective=mmd", "objective=f_kl", "objective=ali"),
+)
 PLACEHOLDER = "somewhere"  # replaces <...> in commands
 READERS_OWN = ("key=", "latent_jitter", "experiment=mine")  # in examples that the reader completes
 
@@ -139,7 +143,7 @@ def is_accepted(overrides: list[str]) -> bool:
     for command, context in [*attempts, *((command, "") for command in OTHER_COMMANDS)]:
         try:
             compose(*filter(None, [context]), *overrides, config_name=command)
-        except ConfigError:
+        except (ConfigError, HydraException):
             continue
         return True
     return False

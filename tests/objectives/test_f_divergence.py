@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
+from support.daily_sample import family
 from support.logit_costs import FAKE, ONES, REAL, logit_gradients, player_cost
 from support.refusals import refuses
 from support.small_games import SMALL, option_config, options
@@ -98,7 +99,7 @@ def best_critic(objective: FDivergence) -> torch.Tensor:
 
 
 def test_every_divergence_is_tested() -> None:
-    assert set(FACTS) == {name for name in options("objective") if name.startswith("f_")}
+    assert set(FACTS) == {name for name in options("objective") if family(name).endswith(".f_divergence")}
 
 
 @pytest.mark.parametrize(
