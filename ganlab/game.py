@@ -95,6 +95,11 @@ class Game(nn.Module):
         return self.tricks.presented(name, self.networks[name])
 
     @property
+    def parts(self) -> dict[str, Game]:
+        """The games that are played: this one, without a name. A composite of games has several."""
+        return {"": self}
+
+    @property
     def autoencoder(self) -> Game | None:
         """The game in whose latent space this game is played; None: it is played in the space of the data."""
         return self._autoencoder.game
@@ -251,7 +256,8 @@ class Game(nn.Module):
             require(conditions is None, "the generator has no classes", remedy, "class", conditions)
             return None
         if conditions is None:
-            conditions = self._classes_in_turn if spec.kind == "class" else self.conditions
+            classes = self.generator.num_classes
+            conditions = self.conditions if classes is None else lambda n: torch.arange(n) % classes
         remedy = "give condition=<an image, a folder or a split of the data>"
         require(conditions is not None, f"the generator needs a condition: {spec.kind}", remedy, "condition")
         given = spec.validated(conditions(n) if callable(conditions) else torch.as_tensor(conditions))
@@ -259,10 +265,6 @@ class Game(nn.Module):
         given = given.to(weight) if given.is_floating_point() else given.to(weight.device)
         is_single = given.ndim == len(spec.shape)
         return given.expand(n, *spec.shape) if is_single else given[torch.arange(n) % len(given)]
-
-    def _classes_in_turn(self, n: int) -> Tensor:
-        assert self.generator.num_classes is not None
-        return torch.arange(n) % self.generator.num_classes
 
     def compile(self, *_: Any, **settings: Any) -> None:
         """Compiles the players for the shapes of a step; sampling stays uncompiled.

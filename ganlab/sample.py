@@ -46,11 +46,11 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     from ganlab.training.build import load
     from ganlab.visualize.views import VIEWS
 
-    game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
+    game = load(cfg.run_dir, cfg.checkpoint, cfg.trust, part=cfg.part)
     check_size(cfg, game)
     # The class is also passed as it was typed, because Hydra reads some names of classes as numbers or null.
     cfg["class"] = class_number(cfg["class"], typed.get("class"), class_names, game.generator.num_classes)
-    set_conditions(game, cfg.condition, run)
+    set_conditions(game, cfg.condition, run, cfg.part)
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.run_step, class_names)
     with as_config_errors():  # a view may build data and an extractor from the config
         view = VIEWS[cfg.what](cfg, run, game, None)  # None: a view that needs the data loads them
@@ -63,7 +63,7 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     return output
 
 
-def set_conditions(game: "Game", text: str | None, run: RunDirectory) -> None:
+def set_conditions(game: "Game", text: str | None, run: RunDirectory, part: str | None) -> None:
     """Gives a game that is told images the conditions of its samples, see `given_conditions`."""
     from ganlab.config.build import build_data
     from ganlab.data.conditions import given_conditions
@@ -73,7 +73,9 @@ def set_conditions(game: "Game", text: str | None, run: RunDirectory) -> None:
     require(is_told or text is None, "the generator is told no image", "remove it", "condition", text)
     if spec is not None and is_told:
         config = run.config()
-        game.conditions = given_conditions(text, spec, config.data.get("range"), lambda: build_data(config))
+        game.conditions = given_conditions(
+            text, spec, config.data.get("range"), lambda: build_data(config).of_part(part)
+        )
 
 
 if __name__ == "__main__":

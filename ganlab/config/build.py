@@ -12,16 +12,25 @@ from omegaconf import DictConfig
 
 from ganlab.config.checks import selected_nodes
 from ganlab.config.compose import num_processes
+from ganlab.config.parts import part_configs
 from ganlab.config.run_directory import RunDirectory
-from ganlab.config.setting_types import check_arguments
+from ganlab.config.setting_types import check_arguments, to_plain
 from ganlab.core.batch import ConditionSpec
 from ganlab.core.capability import Capability
-from ganlab.core.errors import ConfigError, complete_key, completing_relative_keys, error_message, require
+from ganlab.core.errors import (
+    ConfigError,
+    complete_key,
+    completing_relative_keys,
+    error_message,
+    prefixing_all_keys,
+    require,
+)
 from ganlab.core.players import Networks, network_names
 from ganlab.core.randomness import derive_seed
 from ganlab.data.base import Data
 from ganlab.data.conditions import held_out_conditions
 from ganlab.game import Game
+from ganlab.games import Bridge, Games, Playable
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.metric_set import OpenProgressBar
@@ -81,6 +90,11 @@ def build_data(cfg: DictConfig) -> Data:
     data: Data = instantiate(cfg.data, Data)
     if cfg.data.num_classes is None:
         cfg.data.num_classes = data.num_classes
+    for i, (name, part_cfg) in enumerate(part_configs(cfg).items()):
+        if to_plain(part_cfg.data) != to_plain(cfg.data):
+            with prefixing_all_keys(f"games.{name}", separator="."):
+                data.parts[name] = instantiate(part_cfg.data, Data)
+            data.parts.setdefault(None if i == 0 else name, data.parts[name])
     return data
 
 
@@ -152,6 +166,15 @@ def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | No
                 replace_modules(game, (*BATCH_NORMS, DifferentiableBatchNorm), SynchronisedNorm)
             # Convolutions are faster in this format on CPUs and GPUs; results differ in the last bit at most.
             return game.to(memory_format=torch.channels_last)
+
+
+def build_games(cfg: DictConfig, data: Data | None = None, autoencoder: Game | None = None) -> Playable:
+    """The game of a config, or the games of its setting `games` as one; see `build_game`."""
+    parts = {}
+    for name, part_cfg in part_configs(cfg).items():
+        with prefixing_all_keys(f"games.{name}" if cfg.get("games", {}).get(name) else None, separator="."):
+            parts[name] = build_game(part_cfg, None if data is None else data.of_part(name), autoencoder)
+    return Games(parts, instantiate(cfg.bridge, Bridge)) if cfg.get("games") else parts[""]
 
 
 def condition_of(cfg: DictConfig) -> ConditionSpec | None:

@@ -142,7 +142,9 @@ class VariableSizeImages(InMemory):
         return self.pixels[starts[:, :, None, None] + within_channel[:, None]]
 
 
-def hold_out(x: Tensor, labels: Tensor, validation: int, choice: HeldOut, flip: bool) -> dict[str, Source]:
+def hold_out(
+    x: Tensor, labels: Tensor, validation: int, choice: HeldOut, flip: bool
+) -> dict[str, TensorSource]:
     """Divides samples into the sources `train` and `validation`; only `train` if `validation` is 0.
 
     Args:

@@ -16,7 +16,7 @@ from ganlab.core.errors import ConfigError, require
 from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import Count, Whole
 from ganlab.data.base import Data, DataSettings, check_image_settings, check_settings
-from ganlab.data.sources import HeldOut, InMemory, Source, TensorSource, hold_out
+from ganlab.data.sources import HeldOut, InMemory, TensorSource, hold_out
 
 # The folder in which torchvision stores each data set.
 FOLDERS = {"MNIST": "MNIST", "FashionMNIST": "FashionMNIST", "CIFAR10": "cifar-10-batches-py"}
@@ -63,7 +63,7 @@ class Digits(Data):
 
 def digit_sources(
     validation: int, choice: HeldOut, change: Callable[[Tensor], Tensor] = lambda pixels: pixels
-) -> dict[str, Source]:
+) -> dict[str, TensorSource]:
     """The splits of the digits of scikit-learn, see `Digits`.
 
     Args:

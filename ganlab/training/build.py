@@ -11,14 +11,17 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ganlab.config.build import as_config_errors, build_game, instantiate
+from ganlab.config.build import as_config_errors, build_games, instantiate
 from ganlab.config.compose import num_processes
 from ganlab.config.overrides import shell_override
+from ganlab.config.parts import part_configs
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import stage_configs
 from ganlab.core.errors import ConfigError, prefixing_all_keys, require
+from ganlab.core.players import Player, path
 from ganlab.data.base import Data
 from ganlab.game import Game
+from ganlab.games import find_part, main_part
 from ganlab.networks.autoencoder import pretrained_initialiser
 from ganlab.networks.norms import DifferentiableBatchNorm
 from ganlab.training.module import GameModule, Phase
@@ -43,7 +46,7 @@ def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
         torch._dynamo.reset()  # forgets what the previous job of a sweep has compiled
     phases: list[Phase] = []  # in the order of play; that of the main game is the last one
     for name, game_cfg in stage_configs(cfg):
-        earlier_games = {phase.name: phase.game for phase in phases}
+        earlier_games = {phase.name: main_part(phase.game) for phase in phases}
         # In an error about a stage, the key `clip` becomes stages.<name>.clip. The main game needs no prefix.
         prefix = None if name is None else f"stages.{name}"
         with prefixing_all_keys(prefix, separator="."), as_config_errors():
@@ -65,20 +68,25 @@ def build_phase(
         seed: the seed of the run.
     """
     autoencoder = earlier_games[cfg.code_of] if cfg.get("code_of") else None
-    game = build_game(cfg, data, autoencoder)
-    refuse_settings_of_untrained_networks(cfg, game)
-    refuse_single_samples(cfg, game)
-    if data is not None:  # without data, the weights of a trained game will be loaded
-        warn_of_batch_norm(game)
-    if cfg.compile:
-        game.compile()
+    game = build_games(cfg, data, autoencoder)
+    optimizers: dict[Player, Any] = {}
+    clip: dict[Player, Any] = {}
+    for part_name, part_cfg in part_configs(cfg).items():
+        part = game.parts[part_name]
+        refuse_settings_of_untrained_networks(part_cfg, part)
+        refuse_single_samples(part_cfg, part)
+        if data is not None:  # without data, the weights of a trained game will be loaded
+            warn_of_batch_norm(part)
+        if cfg.compile:
+            part.compile()
+        for of_players, node in ((optimizers, part_cfg.optimizer), (clip, part_cfg.clip)):
+            of_players |= {path(part_name, player): value for player, value in instantiate(node).items()}
     play = instantiate(cfg.play, Play)
-    per_player = {"make_optimizer": instantiate(cfg.optimizer), "clip": instantiate(cfg.clip)}
     if name is None:
-        return Phase(game, play, **per_player, seed=seed)
+        return Phase(game, play, optimizers, clip, seed)
     shallow = [earlier_games[earlier].networks for earlier in cfg.pretrained]
-    initialise = pretrained_initialiser(game.networks, shallow)
-    return Phase(game, play, **per_player, seed=seed, name=name, steps=cfg.steps, initialise=initialise)
+    initialise = pretrained_initialiser(main_part(game).networks, shallow)
+    return Phase(game, play, optimizers, clip, seed, name=name, steps=cfg.steps, initialise=initialise)
 
 
 def refuse_settings_of_untrained_networks(cfg: DictConfig, game: Game) -> None:
@@ -115,7 +123,11 @@ def warn_of_batch_norm(game: Game) -> None:
 
 
 def load(
-    run_dir: str | Path, checkpoint: str | None = None, trust: Iterable[str] = (), device: str = "cpu"
+    run_dir: str | Path,
+    checkpoint: str | None = None,
+    trust: Iterable[str] = (),
+    device: str = "cpu",
+    part: str | None = None,
 ) -> Game:
     """The trained game of a run, in evaluation mode. Its data are not needed.
 
@@ -125,11 +137,19 @@ def load(
             the last one.
         trust: the packages, in addition to ganlab, from which the config may build objects.
         device: the device to which the game is moved.
+        part: the name of a part of a composite of games; None: the first.
 
     Raises:
-        ConfigError: the directory is not a run or has no readable checkpoint, or the config names classes
-            outside of the trusted packages.
+        ConfigError: the directory is not a run or has no readable checkpoint, the config names classes
+            outside of the trusted packages, or there is no such part.
     """
+    return find_part(load_parts(run_dir, checkpoint, trust, device), part)
+
+
+def load_parts(
+    run_dir: str | Path, checkpoint: str | None = None, trust: Iterable[str] = (), device: str = "cpu"
+) -> Mapping[str, Game]:
+    """The trained games of a run that are its main game, by name, see `load`; first the one of `load`."""
     run = RunDirectory(run_dir, trust)
     module = build(run.config())
     _, content = run.checkpoint(checkpoint)
@@ -140,7 +160,7 @@ def load(
     is_trained = first_step == 0 or game.run_step > first_step
     reason = f"stopped after {game.run_step} of the {first_step} steps before its generator learns"
     require(is_trained, reason, f"continue it: {shell_override('resume', run.path)}", "run_dir", run_dir)
-    return module.to(device).eval().game
+    return module.to(device).eval().parts
 
 
 def load_players(module: GameModule, checkpoint: dict[str, Any]) -> None:

@@ -16,14 +16,15 @@ from ganlab.core.errors import ConfigError, require
 from ganlab.data.base import Data
 from ganlab.data.conditions import held_out_conditions
 from ganlab.data.folder import EvaluationFolder
+from ganlab.metrics.evaluation import records_of_parts
 from ganlab.metrics.protocols import MetricRecords
-from ganlab.training.build import load
+from ganlab.training.build import load_parts
 from ganlab.training.callbacks.progress import progress_bar
 
 
 def measure_run(cfg: DictConfig) -> MetricRecords:
     """Measures the samples of a run against its data, with the settings of `ganlab.evaluate`."""
-    game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
+    games = load_parts(cfg.run_dir, cfg.checkpoint, cfg.trust)
     directory = RunDirectory(cfg.run_dir, cfg.trust)
     run_cfg = directory.config()
     with open_dict(run_cfg):
@@ -35,11 +36,11 @@ def measure_run(cfg: DictConfig) -> MetricRecords:
             run_cfg.extractor.weights = cfg.metric.weights
     refuse_unused_weights(run_cfg)
     data = build_data_of_run(directory, run_cfg, cfg.root)
-    game.conditions = held_out_conditions(data)
-    evaluation = build_evaluation(run_cfg, data, progress_bar)
-    evaluation.check_game(game)
-    game = game.to(find_device(cfg.device))
-    return evaluation.records(evaluation(game), game)
+    evaluations = {name: build_evaluation(run_cfg, data.of_part(name), progress_bar) for name in games}
+    for name, game in games.items():
+        game.conditions = held_out_conditions(data.of_part(name))
+        evaluations[name].check_game(game.to(find_device(cfg.device)))
+    return records_of_parts(evaluations, games)
 
 
 def measure_folder(cfg: DictConfig) -> MetricRecords:

@@ -21,7 +21,7 @@ from ganlab.core.validation import is_integer
 if TYPE_CHECKING:
     from ganlab.game import Game
 
-SAMPLING = {"n", "seed", "class", "condition", "checkpoint"}
+SAMPLING = {"n", "seed", "class", "condition", "checkpoint", "part"}
 # The options that each view uses, in addition to `run_dir`, `output` and `trust`.
 USED_OPTIONS = {
     "grid": SAMPLING | {"format"},
@@ -133,7 +133,7 @@ def check_output(path: Path, cfg: DictConfig) -> None:
 def file_name(cfg: DictConfig, step: int, names: Sequence[str]) -> str:
     """A file name that describes the view, and differs from the names of the sample grids of the run."""
     label = cfg["class"]
-    stem = f"{step:07d}_n{cfg.n}_seed{cfg.seed}"
+    stem = f"{step:07d}_n{cfg.n}_seed{cfg.seed}" + (f"_{cfg.part}" if cfg.part else "")
     if label is not None:
         stem += f"_class{label}"
         if names and names[label] != str(label):
