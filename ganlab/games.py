@@ -4,57 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganlab.core.batch import Batch, Sample, at_least_float32
 from ganlab.core.errors import ConfigError, require
-from ganlab.core.players import Player, Players
+from ganlab.core.players import Player
 from ganlab.core.profiling import profile_range
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Turn
 from ganlab.core.validation import NotNegative
 from ganlab.game import Game
-
-
-class Playable(Protocol):
-    """What a phase plays: a game, or several that are played as one. It is all that a phase knows of them."""
-
-    @property
-    def players(self) -> Players:
-        """The players, in the order in which they move; the last one leads."""
-
-    @property
-    def parts(self) -> Mapping[str, Game]:
-        """The games by name: first the one that stands for all, such as when a checkpoint is chosen."""
-
-    def turn(self, player: Player, batch: Batch, random: RandomStreams, step: int = 0) -> Any:
-        """The turn of a player, with `player`, `seen_by`, `detached` and `of_parts` of a `Turn`."""
-
-    def losses(self, turn: Any) -> dict[str, Tensor]:
-        """The terms whose sum the player minimises, by "term" or, in a composite, by "part/term"."""
-
-
-def main_part(game: Playable) -> Game:
-    """The first part of a composite of games, which stands for all; of a game alone, the game itself."""
-    return next(iter(game.parts.values()))
-
-
-def find_part(parts: Mapping[str, Game], name: str | None) -> Game:
-    """The part of a composite of games with a name; None: the first.
-
-    Raises:
-        ConfigError: there is no such part.
-    """
-    remedy = f"choose from {', '.join(parts)}" if "" not in parts else "remove it"
-    require(name is None or name in parts, "the run has no such part", remedy, "part", name)
-    return next(iter(parts.values())) if name is None else parts[name]
-
-
-def further_parts(game: Playable) -> dict[str, Game]:
-    """The other parts of a composite of games."""
-    return {name: part for name, part in game.parts.items() if part is not main_part(game)}
 
 
 @dataclass(eq=False)
@@ -153,6 +113,32 @@ class Games:
             terms |= {f"{name}/{term}": value for term, value in own.items()}
         further = self.bridge.terms(turns)
         return terms | {name: at_least_float32(value).mean() for name, value in further.items()}
+
+
+# What a phase plays. Of both it knows `players`, `parts`, `turn` and `losses`, and of a turn `player`,
+# `seen_by`, `detached` and `of_parts`.
+Playable = Game | Games
+
+
+def main_part(game: Playable) -> Game:
+    """The first part of a composite of games, which stands for all; of a game alone, the game itself."""
+    return next(iter(game.parts.values()))
+
+
+def find_part(parts: Mapping[str, Game], name: str | None) -> Game:
+    """The part of a composite of games with a name; None: the first.
+
+    Raises:
+        ConfigError: there is no such part.
+    """
+    remedy = f"choose from {', '.join(parts)}" if "" not in parts else "remove it"
+    require(name is None or name in parts, "the run has no such part", remedy, "part", name)
+    return next(iter(parts.values())) if name is None else parts[name]
+
+
+def further_parts(game: Playable) -> nn.ModuleDict:
+    """The other parts of a composite of games, by name; of a game alone, none."""
+    return nn.ModuleDict({name: part for name, part in game.parts.items() if part is not main_part(game)})
 
 
 class CycleConsistency(Bridge):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial, reduce
+from itertools import product
 from typing import Any
 
 import pytorch_lightning as pl
@@ -93,15 +94,14 @@ class Phase:
         self.main_game = main_part(game)  # the main game of the run, which counts the steps of all phases
         self.first_step = 0  # the number of steps of all phases before this one
         self.scalars: dict[str, Tensor] = {}
-        # The parts of the game in which each player moves in this step; `active_players` decides it.
-        self.moving_parts: dict[Player, list[str]] = {player: [*game.parts] for player in game.players}
-        self.player_optimizers = {
-            (key := path(name, player)): PlayerOptimizer(
-                player, part.weights(player), make_optimizer[key], clip[key]
-            )
-            for player in game.players
-            for name, part in game.parts.items()
-        }
+        self.player_optimizers: dict[str, PlayerOptimizer] = {}
+        # For each player, the optimisers of the parts of the game in which it moves in this step, by the name
+        # of the part. `active_players` decides in which parts it moves.
+        self.moving: dict[Player, dict[str, PlayerOptimizer]] = {player: {} for player in game.players}
+        for player, (name, part) in product(game.players, game.parts.items()):
+            key = path(name, player)
+            optimizer = PlayerOptimizer(player, part.weights(player), make_optimizer[key], clip[key])
+            self.player_optimizers[key] = self.moving[player][name] = optimizer
 
     @property
     def step(self) -> int:
@@ -129,12 +129,11 @@ class Phase:
 
         To be called before the first of them moves, because a move may change the decisions of tricks.
         """
-        parts = self.game.parts.items()
-        self.moving_parts = {
-            player: [name for name, game in parts if game.tricks.may_move(player, self.step)]
-            for player in self.game.players
-        }
-        return tuple(player for player, names in self.moving_parts.items() if names)
+        self.moving = {player: {} for player in self.game.players}
+        for player, (name, part) in product(self.game.players, self.game.parts.items()):
+            if part.tricks.may_move(player, self.step):
+                self.moving[player][name] = self.player_optimizers[path(name, player)]
+        return tuple(player for player, parts in self.moving.items() if parts)
 
     def turn(self, player: Player, batch: Batch, *extra_key: str) -> Any:
         """A player's turn in this step. An extra key gives a second turn different random numbers."""
@@ -149,7 +148,7 @@ class Phase:
 
     def losses(self, turn: Any) -> dict[str, Tensor]:
         with profile_range(turn.player):
-            return self.game.losses(turn.of_parts(self.moving_parts[turn.player]))
+            return self.game.losses(turn.of_parts(self.moving[turn.player]))
 
     def step_ahead(self, terms_by_player: LossTerms) -> Weights:
         """Updates all players for a look at the gradients one step ahead, as in extragradient.
@@ -181,23 +180,19 @@ class Phase:
                 torch._foreach_copy_(self._weights(player), weights)
         self._update(terms_by_player.keys())
         for player in terms_by_player:
-            for part in self.moving_parts[player]:
+            for part in self.moving[player]:
                 game = self.game.parts[part]
                 game.tricks.after_update(player, game.networks, self.step)
 
-    def _moving_optimizers(self, player: Player) -> dict[str, PlayerOptimizer]:
-        """The optimisers of a player in the parts of the game in which it moves, by the name of the part."""
-        return {part: self.player_optimizers[path(part, player)] for part in self.moving_parts[player]}
-
     def _weights(self, player: Player) -> list[Tensor]:
         """The weights that a player moves in this step."""
-        return [w for optimizer in self._moving_optimizers(player).values() for w in optimizer.weights]
+        return [weight for optimizer in self.moving[player].values() for weight in optimizer.weights]
 
     def _differentiate(self, terms_by_player: LossTerms) -> None:
         for i, (player, terms) in enumerate(terms_by_player.items(), start=1):
             loss, weights = reduce(torch.add, terms.values()), self._weights(player)
             with profile_range(player):
-                for optimizer in self._moving_optimizers(player).values():
+                for optimizer in self.moving[player].values():
                     optimizer.optimizer.zero_grad()
                 # With `inputs`, the other player need not be frozen. The losses may share a graph, which the
                 # last backward pass frees.
@@ -206,7 +201,7 @@ class Phase:
     def _update(self, players: Iterable[Player]) -> None:
         for player in players:
             with profile_range(player):
-                for part, optimizer in self._moving_optimizers(player).items():
+                for part, optimizer in self.moving[player].items():
                     optimizer.update(self.step, partial(self.record, part=part))
 
 
@@ -237,11 +232,10 @@ class GameModule(pl.LightningModule):
         *stages, main = phases
         # Checkpoints contain the weights of the games of stages under the names before.<stage>.game.<weight>,
         # and those of the further parts of a composite of games under beside.<part>.<weight>.
-        self.game, self.beside = main_part(main.game), nn.ModuleDict(further_parts(main.game))
+        self.game, self.beside = main_part(main.game), further_parts(main.game)
         self.before = nn.ModuleDict()
         for name, game in ((stage.name, stage.game) for stage in stages):
-            parts = {"game": main_part(game), "beside": nn.ModuleDict(further_parts(game))}
-            self.before[name] = nn.ModuleDict(parts)
+            self.before[name] = nn.ModuleDict({"game": main_part(game), "beside": further_parts(game)})
         self.scalars: dict[str, Tensor] = {}
         self.metrics: dict[str, float] = {}
         first_step = 0

@@ -40,6 +40,7 @@ class EMA(Trick):
     players: the players whose networks are averaged.
     """
 
+    conditions: Tensor | None
     order = Order.OBSERVE
     saved_attributes = ("num_updates",)
 
@@ -54,6 +55,8 @@ class EMA(Trick):
         self.num_updates = dict.fromkeys(players, 0)  # the number of updates of each player
         self.players = tuple(self.num_updates)
         self.averages = nn.ModuleDict()  # by the names of the networks
+        # Training conditions for the statistics, if the generator is told images or vectors, [250, ...].
+        self.register_buffer("conditions", None)
         # Copies of the averages whose statistics and singular vectors fit the averaged weights, by network
         # and device. They are not part of the state, so sampling does not change the game.
         self._prepared: dict[tuple[str, torch.device], nn.Module] = {}
@@ -73,6 +76,8 @@ class EMA(Trick):
             setting = "trick.normalisation.player=discriminator"
             remedy = f"leave discriminator out, or add trick=normalisation with {setting}"
             require(not has_norm, reason, remedy, key=".players", value=players)
+        if (spec := networks.generator.condition) is not None and spec.kind != "class":
+            self.conditions = networks.conditions(BATCH_SIZE)
         for name in networks.updated_by(players):
             self.averages[name] = deepcopy(networks[name]).requires_grad_(False)
 
@@ -106,7 +111,7 @@ class EMA(Trick):
             prepared = deepcopy(average, memo={id(weight): weight for weight in average.parameters()})
             set_singular_vectors(prepared)
             if isinstance(prepared, Generator):
-                set_standing_statistics(prepared, latent_batches(prepared))
+                set_standing_statistics(prepared, latent_batches(prepared, self.conditions))
             self._prepared[key] = prepared
         return self._prepared[key]
 
@@ -115,10 +120,10 @@ class EMA(Trick):
         self._prepared = {}
 
 
-def latent_batches(generator: Generator) -> Iterator[tuple[Tensor, Tensor | None]]:
+def latent_batches(generator: Generator, conditions: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Yields batches of latents with their classes, which are the same at every call.
 
-    The classes are as frequent as in the training data; None for a generator without classes.
+    The classes are as frequent as in the training data. A generator without classes gets `conditions`.
     """
     weight = next(generator.parameters())
     classes = None
@@ -130,4 +135,4 @@ def latent_batches(generator: Generator) -> Iterator[tuple[Tensor, Tensor | None
         latent = generator.prior(random, BATCH_SIZE, generator.latent_dim)
         # The sorted classes are dealt out to the batches in turn, like cards. So the numbers of samples of a
         # class in two batches differ by at most 1.
-        yield latent.to(weight.dtype), None if classes is None else classes[batch::NUM_BATCHES]
+        yield latent.to(weight.dtype), conditions if classes is None else classes[batch::NUM_BATCHES]

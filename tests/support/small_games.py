@@ -47,6 +47,14 @@ PIX2PIX = (
     "model.discriminator.width=4",
     "data.batch_size=16",
 )
+CYCLEGAN = (
+    "logger=csv",
+    "data=digits_and_negatives",
+    "model=cyclegan",
+    "model.generator.width=4",
+    "model.discriminator.width=4",
+    "data.batch_size=16",
+)
 
 
 def options(group: str) -> list[str]:
@@ -71,7 +79,7 @@ def option_config(group: str, option: str) -> DictConfig:
     return resolved_config(*SMALL, *f"{group}={option}".split())[group]
 
 
-MODELS = {"mlp": SMALL, "dcgan": DCGAN, "pix2pix": PIX2PIX}
+MODELS = {"mlp": SMALL, "dcgan": DCGAN, "pix2pix": PIX2PIX, "cyclegan": CYCLEGAN}
 
 
 @cache
@@ -111,7 +119,8 @@ def game(
         cfg.trick.unrolled.lr = 0.001  # larger steps diverge under a penalty of weight 10
     cfg.merge_with_dotlist(trick_overrides)
     module = build(cfg)
-    module.game.conditions = sample_conditions(module.game.networks.condition)  # those of data are not known
+    for part in module.parts.values():
+        part.conditions = sample_conditions(part.networks.condition)  # those of data are not known
     return module
 
 
