@@ -12,19 +12,12 @@ from omegaconf import DictConfig
 
 from ganlab.config.checks import selected_nodes
 from ganlab.config.compose import num_processes
-from ganlab.config.parts import part_configs
+from ganlab.config.parts import naming_part, part_configs
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.setting_types import check_arguments, to_plain
 from ganlab.core.batch import ConditionSpec
 from ganlab.core.capability import Capability
-from ganlab.core.errors import (
-    ConfigError,
-    complete_key,
-    completing_relative_keys,
-    error_message,
-    prefixing_all_keys,
-    require,
-)
+from ganlab.core.errors import ConfigError, complete_key, completing_relative_keys, error_message, require
 from ganlab.core.players import Networks, network_names
 from ganlab.core.randomness import derive_seed
 from ganlab.data.base import Data
@@ -92,7 +85,7 @@ def build_data(cfg: DictConfig) -> Data:
         cfg.data.num_classes = data.num_classes
     for i, (name, part_cfg) in enumerate(part_configs(cfg).items()):
         if to_plain(part_cfg.data) != to_plain(cfg.data):
-            with prefixing_all_keys(f"games.{name}", separator="."):
+            with naming_part(cfg, name):
                 data.parts[name] = instantiate(part_cfg.data, Data)
             data.parts.setdefault(None if i == 0 else name, data.parts[name])
     return data
@@ -172,7 +165,7 @@ def build_games(cfg: DictConfig, data: Data | None = None, autoencoder: Game | N
     """The game of a config, or the games of its setting `games` as one; see `build_game`."""
     parts = {}
     for name, part_cfg in part_configs(cfg).items():
-        with prefixing_all_keys(f"games.{name}" if cfg.get("games", {}).get(name) else None, separator="."):
+        with naming_part(cfg, name):
             parts[name] = build_game(part_cfg, None if data is None else data.of_part(name), autoencoder)
     return Games(parts, instantiate(cfg.bridge, Bridge)) if cfg.get("games") else parts[""]
 

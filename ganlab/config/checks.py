@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import num_steps
-from ganlab.config.parts import part_configs
+from ganlab.config.parts import naming_part, part_configs
 from ganlab.config.setting_types import check_arguments, import_object, to_plain, validated_settings
 from ganlab.config.stages import stage_configs
 from ganlab.core.errors import ConfigError, format_value, prefixing_all_keys, require
@@ -30,7 +30,7 @@ def check_config(cfg: DictConfig) -> None:
             check_arguments(validated_settings(game_cfg))
             check_game_config(game_cfg)
             for part, part_cfg in part_configs(game_cfg).items():
-                with prefixing_all_keys(f"games.{part}" if part else None, separator="."):
+                with naming_part(game_cfg, part):
                     check_arguments(part_cfg)
                     check_game_config(part_cfg)
 

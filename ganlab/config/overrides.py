@@ -17,7 +17,7 @@ from ganlab.core.errors import UNSET, ConfigError
 PARSER = OverridesParser.create()
 # These mappings take entries of any name, so a key that starts like this need not exist yet. The last prefix
 # has no dot, so that the mapping model.encoder itself may be new, too.
-OPEN_PREFIXES = ("trick.", "metric.", "logger.", "stages.", "clip.", "initial.", "model.encoder")
+OPEN_PREFIXES = ("trick.", "metric.", "logger.", "stages.", "games.", "clip.", "initial.", "model.encoder")
 SYNONYMS = {  # names of settings in other programs, and the settings of ganlab that the user may mean
     **dict.fromkeys(("epochs", "epoch", "iterations", "iters", "max_steps", "kimg"), ("steps", "images")),
     **dict.fromkeys(("learning_rate", "rate"), ("optimizer.generator.lr", "optimizer.discriminator.lr")),

@@ -1,10 +1,11 @@
 """The games that are played as one, from the settings `games` and `bridge` of a config."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.core.errors import require
+from ganlab.core.errors import prefixing_all_keys, require
 
 # The settings in which a part may differ from the rest of the config.
 PART_KEYS = ("data", "objective", "model", "initial", "optimizer", "trick", "clip")
@@ -38,3 +39,9 @@ def part_configs(cfg: DictConfig) -> dict[str, DictConfig]:
         same = parts[str(name)].data.batch_size == resolved["data"]["batch_size"]
         require(same, "is the same for all parts", "set data.batch_size", f"{key}.data.batch_size")
     return parts
+
+
+def naming_part(cfg: DictConfig, name: str) -> AbstractContextManager[None]:
+    """Prepends the name of a part to the keys of errors, if the part has settings of its own."""
+    own = name and cfg.games[name]
+    return prefixing_all_keys(f"games.{name}" if own else None, separator=".")

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ganlab.config.build import as_config_errors, build_games, instantiate
 from ganlab.config.compose import num_processes
 from ganlab.config.overrides import shell_override
-from ganlab.config.parts import part_configs
+from ganlab.config.parts import naming_part, part_configs
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import stage_configs
 from ganlab.core.errors import ConfigError, prefixing_all_keys, require
@@ -73,8 +73,9 @@ def build_phase(
     clip: dict[Player, Any] = {}
     for part_name, part_cfg in part_configs(cfg).items():
         part = game.parts[part_name]
-        refuse_settings_of_untrained_networks(part_cfg, part)
-        refuse_single_samples(part_cfg, part)
+        with naming_part(cfg, part_name):
+            refuse_settings_of_untrained_networks(part_cfg, part)
+            refuse_single_samples(part_cfg, part)
         if data is not None:  # without data, the weights of a trained game will be loaded
             warn_of_batch_norm(part)
         if cfg.compile:

@@ -77,7 +77,9 @@ def parse_views(views: str | Sequence[Any], *, of_images: bool) -> list[DictConf
 
 
 def check_size(cfg: DictConfig, game: Game) -> None:
-    """Refuses more images than fit into memory."""
+    """Refuses more images than fit into memory, and views of latents of a generator that has none."""
+    has_latents = game.generator.latent_dim > 0 or cfg.what not in ("interpolate", "arithmetic")
+    require(has_latents, "the generator has no latents", "choose what=grid", "what", cfg.what)
     # A grid enlarges images to 32 pixels a side.
     pixels = max(cfg.n, cfg.columns) * prod(max(side, 32) for side in game.shape[-2:])
     fits = cfg.what == "animate" or pixels <= MAX_PIXELS[cfg.format]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from support.small_games import batch, compatible_objective, game, labelled_batch, options
+from support.small_games import compatible_objective, game, options, real_batch
 
 from ganlab.core.batch import Batch, Sample
 from ganlab.core.errors import ConfigError
@@ -56,6 +56,7 @@ def two_process_cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]
         # ReLU networks are piecewise linear: the perturbation must be large enough to cross kinks.
         ("non_saturating", ("dragan",), ("trick.dragan.size=20",)),
         ("non_saturating", ("adaptive_augment",), AUGMENTED),
+        *(("least_squares", tricks, ("model=cyclegan",)) for tricks in ((), ("r1", "ema", "instance_noise"))),
     ]
     return [
         *((*case, first, ()) for case in objectives_with_tricks_in(first)),
@@ -120,7 +121,8 @@ def build_in_float64(objective: str, tricks: tuple[str, ...], play: str, overrid
     try:
         settings = ("trainer=ddp", "trainer.sync_batchnorm=true", *EPS, *overrides)
         settings += ("trick.unrolled.steps=2",) if "unrolled" in tricks else ()  # each step sends messages
-        return game(objective, tricks, play, *settings).double()
+        model = "cyclegan" if "model=cyclegan" in settings else "mlp"
+        return game(objective, tricks, play, *settings, model=model).double()
     except ConfigError as refusal:
         if "a single process" in refusal.reason or "needs as well" in refusal.reason:
             return None
@@ -137,12 +139,19 @@ def final_state(case, rank: int, world_size: int) -> dict[str, torch.Tensor] | N
     for step in range(STEPS):
         rows = slice(rank * share, (rank + 1) * share)
         module.train()
-        (x, labels), (y, classes) = batch(step), labelled_batch(step)
-        module.play_step(
-            Batch(Sample(x.double()[rows], labels[rows]), Sample(y.double()[rows], classes[rows]))
-        )
-    state = {name: value for name, value in module.game.state_dict().items() if hasattr(value, "dtype")}
+        module.play_step(rows_in_float64(real_batch(step, module.game.networks.condition), rows))
+    state = {name: value for name, value in module.state_dict().items() if hasattr(value, "dtype")}
     return {**state, "samples": module.game.sample_on_all_processes(7)}
+
+
+def rows_in_float64(batch: Batch, rows: slice) -> Batch:
+    """The rows of one process, with all samples and images in float64."""
+
+    def part(x: torch.Tensor) -> torch.Tensor:
+        return x[rows].double() if x.is_floating_point() else x[rows]
+
+    samples = (sample and Sample(part(sample.x), part(sample.condition)) for sample in batch[:2])
+    return Batch(*samples)
 
 
 def play_every_case(rank: int, port: int, folder: Path) -> None:
