@@ -54,6 +54,8 @@ LISTED = {
     "ganlab.training.callbacks.tensorboard": "TensorBoard",
     "ganlab.training.callbacks.weights_and_biases": "Wandb",
     "ganlab.data.folder": "Folder",
+    "ganlab.data.unpaired": "DigitsAndNegatives",
+    "ganlab.games": "CycleConsistency",
     "ganlab.data.toy": "Gaussian1D Grid Mixture1D Ring Spiral",
     "ganlab.data.vision": "Digits StackedMNIST Vision",
     "ganlab.functional.kernels": "Energy GaussianMixture Laplacian Linear Polynomial RationalQuadratic",
