@@ -20,6 +20,10 @@ from support.trick_effects import PLAYS, modules_or_refusal, observables, observ
 from ganlab.config.build import build_data
 from ganlab.config.checks import check_config
 from ganlab.config.compose import compose
+from ganlab.core.batch import ConditionSpec
+from ganlab.data.base import Data
+from ganlab.data.sources import TensorSource
+from ganlab.data.unpaired import Unpaired
 from ganlab.evaluate import evaluate
 from ganlab.run import run
 from ganlab.sample import sample
@@ -164,6 +168,16 @@ def test_both_domains_have_epochs_of_their_own_and_no_sample_in_common() -> None
     assert torch.equal(other.conditions("test")(5), next(data.split("test", "cpu", 5))[0])
     assert torch.equal(data.conditions("test")(5), next(other.split("test", "cpu", 5))[0])
     assert data.fingerprint() == other.fingerprint()
+
+
+def test_domains_of_equal_size_have_different_orders() -> None:
+    x = torch.arange(16.0)[:, None]
+    domains = [Data((1,), None, None, 8, {"train": TensorSource(x, None, flip=False)}) for _ in range(2)]
+    spec = ConditionSpec("vector", (1,), paired=False)
+    settings = {"shape": (1,), "num_classes": None, "range": None, "batch_size": 8, "condition": spec}
+    real = next(iter(Unpaired(*domains, reversed=False, **settings).stream(0, lambda: 0, "cpu"))).real
+    assert len(real.x.unique()) == len(real.condition.unique()) == 8
+    assert not torch.equal(real.x, real.condition)
 
 
 @pytest.mark.parametrize("trick", options("trick"))

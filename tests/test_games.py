@@ -84,14 +84,21 @@ def test_a_composite_whose_bridge_adds_nothing_is_its_parts(tricks: tuple[str, .
 class Never(Trick):
     """The players of this game rest."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.updates = 0
+
     def may_move(self, player, step):
         return False
+
+    def after_update(self, player, networks, step):
+        self.updates += 1
 
 
 @pytest.mark.parametrize("play", options("play"))
 def test_a_part_that_rests_stays_although_the_bridge_reaches_it(play: str) -> None:
     module = cyclegan(play=play)
-    module.parts["ba"].tricks["never"] = Never()
+    module.parts["ba"].tricks["never"] = never = Never()
     before = {p: copy.deepcopy([*part.parameters()]) for p, part in module.parts.items()}
     logged = play_step(module)
     assert {"ab/generator/cycle", "ba/generator/cycle", "ab/generator/adversarial"} <= logged.keys()
@@ -99,6 +106,7 @@ def test_a_part_that_rests_stays_although_the_bridge_reaches_it(play: str) -> No
     for part, moved in (("ab", True), ("ba", False)):
         pairs = zip(before[part], module.parts[part].parameters(), strict=True)
         assert any(not torch.equal(old, new) for old, new in pairs) == moved
+    assert never.updates == 0
     module.parts["ab"].tricks["never"] = Never()
     assert play_step(module) == {}
 

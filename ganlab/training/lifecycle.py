@@ -160,25 +160,25 @@ def print_header(session: Session) -> None:
 
 def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -> None:
     """Prints the speed, the metrics, the paths of the results, and a command to continue with."""
-    run_path, data, bar = session.directory.path, session.data, session.bar
+    path, data, evaluation, bar = session.directory.path, session.data, session.evaluation, session.bar
     records = session.evaluate_callback.latest_records
     speed = f"{bar.seconds:.1f} s, {bar.images_per_second:,.0f} images/s"
     lines = {"steps": f"{session.module.game.run_step:,}", "training": speed}
     samples = "samples" if data.value_range is None else "images"
-    run = shell_override("run_dir", run_path)
+    run = shell_override("run_dir", path)
     for name, value in metrics.items():
         lines[name] = format_number(value) + floor_note(records.get(name, {}), samples)
-    if status == "finished" and not session.evaluation.metrics and data.value_range is not None:
+    if status == "finished" and not evaluation.metrics and data.value_range is not None:
         # KID draws subsets of 1000 images by default.
         subset_size = f" metric.kid.subset_size={len(data)}" if len(data) < 1000 else ""
         lines["measured"] = f"nothing: python -m ganlab.evaluate {run} 'metric=[kid]'{subset_size}"
     if data.skipped:
         lines["skipped"] = f"{len(data.skipped)} files that are not images, {data.skipped[0]} first"
     if session.cfg.profile:
-        lines["profile"] = f"{run_path / 'profile.txt'}, and profile.json for chrome://tracing or Perfetto"
-    lines |= {"samples": str(run_path / "samples"), "everything": str(run_path)} | view_command(session)
+        lines["profile"] = f"{path / 'profile.txt'}, and profile.json for chrome://tracing or Perfetto"
+    lines |= {"samples": str(path / "samples"), "everything": str(path)} | view_command(session)
     if status == "stopped":
-        lines["resume"] = f"python -m ganlab.run {shell_override('resume', run_path)}"
+        lines["resume"] = f"python -m ganlab.run {shell_override('resume', path)}"
     else:
         lines["more"] = f"python -m ganlab.sample {run}"
     print_table(f"\n{status}", lines)
