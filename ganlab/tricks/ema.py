@@ -120,7 +120,9 @@ class EMA(Trick):
         self._prepared = {}
 
 
-def latent_batches(generator: Generator, conditions: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+def latent_batches(
+    generator: Generator, conditions: Tensor | None = None
+) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Yields batches of latents with their classes, which are the same at every call.
 
     The classes are as frequent as in the training data. A generator without classes gets `conditions`.
