@@ -31,25 +31,30 @@ from ganlab.training.process_settings import keep_memory, silence_lightning
 STEPS = 16  # the number of steps in a block
 BLOCKS = 3  # the number of blocks of each game, after a first block that is not counted
 BATCH = 64
+SIZE = "data.shape=[1,28,28]"
 WORKLOADS = {
-    "DCGAN 28x28, batch 64": ("model=dcgan",),
+    "DCGAN 28x28, batch 64": (SIZE, "model=dcgan"),
     "MLP 1200-1200, batch 64": (
+        SIZE,
         "model.generator.hidden=[1200,1200]",
         "model.generator.batch_norm=true",
         "model.discriminator.hidden=[240,240]",
     ),
+    "U-Net 8x8, batch 64": ("experiment=pix2pix_digits", "trick=[]"),
 }
 
 
 def build_module(*overrides: str) -> GameModule:
-    """The module of a game with play=shared on images of 28x28, in training mode."""
-    size = ("data.shape=[1,28,28]", f"data.batch_size={BATCH}")
-    return build(compose(*overrides, "logger=csv", "play=shared", *size)).train()
+    """The module of a game with play=shared, in training mode."""
+    return build(compose(*overrides, "logger=csv", "play=shared", f"data.batch_size={BATCH}")).train()
 
 
-def random_batch(generator: torch.Generator) -> Sample:
-    """Images [B, 1, 28, 28] and classes [B]."""
-    x = torch.rand(BATCH, 1, 28, 28, generator=generator) * 2 - 1
+def random_batch(module: GameModule, generator: torch.Generator) -> Sample:
+    """Images [B, *shape] and their conditions: classes [B], or images."""
+    x = torch.rand(BATCH, *module.game.shape, generator=generator) * 2 - 1
+    condition = module.game.networks.condition
+    if condition is not None and condition.kind == "image":
+        return Sample(x, torch.rand(BATCH, *condition.shape, generator=generator) * 2 - 1)
     return Sample(x, torch.randint(10, (BATCH,), generator=generator))
 
 
@@ -60,7 +65,7 @@ def time_block(module: GameModule, num_batches: int) -> float:
         num_batches: 1: a step has a real batch; 2: it also has a labelled batch.
     """
     generator = torch.Generator().manual_seed(module.game.run_step)
-    batch = Batch(*(random_batch(generator) for _ in range(num_batches)))
+    batch = Batch(*(random_batch(module, generator) for _ in range(num_batches)))
     began = process_time()
     for _ in range(STEPS):
         module.play_step(batch)

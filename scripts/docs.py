@@ -20,10 +20,11 @@ from ganhacks import GANHACKS
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.config.build import build_game, instantiate
+from ganlab.config.build import instantiate
 from ganlab.config.compose import CONF, compose
 from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError
+from ganlab.training.build import build
 from ganlab.tricks.base import Trick
 
 ROOT = Path(__file__).parent.parent
@@ -36,12 +37,15 @@ SMALL = (
     "model.generator.batch_norm=true",
     "model.discriminator.hidden=[16]",
 )
+# Games of other kinds than those of `SMALL`, in which every trick acts or is refused.
+HOMES = {"pix2pix": ("experiment=pix2pix_digits",), "cyclegan": ("experiment=cyclegan_digits",)}
 # The capabilities that depend on the data, the hardware or the compiler, and not on the objective.
 SETTINGS_CAPABILITIES = (
     Capability.LABELS,
     Capability.LABELLED_BATCH,
     Capability.ONE_PROCESS,
     Capability.SECOND_DERIVATIVES,
+    Capability.PAIRS,
 )
 PAPER = re.compile(r"\(([^()]*\b(?:19|20)\d\d[^()]*)\)")  # brackets that contain a year
 INTRODUCTION = """# Tricks
@@ -79,15 +83,27 @@ def compose_small(*overrides: str) -> DictConfig:
     return cfg
 
 
+def compose_home(home: str) -> DictConfig:
+    return compose(*HOMES[home], "logger=csv")
+
+
 @cache
 def is_refused(objective: str, *tricks: str) -> bool:
     """Whether a game with this objective and these tricks is refused."""
-    cfg = compose_small().copy()
-    cfg.data.labelled = 10
-    cfg.objective = compose_small(f"objective={objective}").objective
+    if any(Capability.PAIRS in trick_class(trick).needs for trick in tricks):
+        cfg = compose(*HOMES["pix2pix"], f"objective={objective}", "logger=csv")
+    else:
+        cfg = compose_small().copy()
+        cfg.data.labelled = 10
+        cfg.objective = compose_small(f"objective={objective}").objective
+    return is_refused_in(cfg, *tricks)
+
+
+def is_refused_in(cfg: DictConfig, *tricks: str) -> bool:
+    """Whether a run with this config, but with these tricks, is refused."""
     cfg.trick = OmegaConf.merge({}, *(compose_small(f"trick={trick}").trick for trick in tricks))
     try:
-        build_game(cfg)
+        build(cfg)
     except ConfigError:
         return True
     return False
@@ -108,10 +124,11 @@ def can_be_combined(*tricks: str) -> bool:
 
 
 class Refused(NamedTuple):
-    """The combinations that are refused: of a trick and an objective, and of two tricks."""
+    """The combinations that are refused: of a trick with an objective, another trick, or a game."""
 
     objectives: set[tuple[str, str]]  # (trick, objective)
     pairs: set[tuple[str, str]]  # (trick, other trick), in alphabetical order
+    homes: set[tuple[str, str]]  # (trick, home)
 
 
 def find_refused() -> Refused:
@@ -121,6 +138,7 @@ def find_refused() -> Refused:
     return Refused(
         {(trick, objective) for trick, objective in choices if is_refused(objective, trick)},
         {pair for pair in combinations(tricks, 2) if not can_be_combined(*pair)},
+        {(trick, home) for trick in tricks for home in HOMES if is_refused_in(compose_home(home), trick)},
     )
 
 
@@ -209,13 +227,9 @@ def trick_table(tricks: list[str], refused: set[tuple[str, str]]) -> list[str]:
     return markdown_table(header, rows)
 
 
-def objective_table(tricks: list[str], refused: set[tuple[str, str]]) -> list[str]:
-    objectives = option_names("objective")
-    rows = []
-    for trick in tricks:
-        marks = ["–" if (trick, objective) in refused else "" for objective in objectives]
-        rows.append([f"`{trick}`", *marks])
-    return markdown_table(["", *(f"`{objective}`" for objective in objectives)], rows)
+def table_of_refusals(tricks: list[str], columns: list[str], refused: set[tuple[str, str]]) -> list[str]:
+    rows = [[f"`{trick}`", *("–" if (trick, c) in refused else "" for c in columns)] for trick in tricks]
+    return markdown_table(["", *(f"`{column}`" for column in columns)], rows)
 
 
 def ganhacks_table() -> list[str]:
@@ -238,7 +252,13 @@ def page(refused: Refused) -> str:
         "",
         "`–`: the trick refuses this objective, in a message with the reason.",
         "",
-        *objective_table(tricks, refused.objectives),
+        *table_of_refusals(tricks, option_names("objective"), refused.objectives),
+        "",
+        "## Other games",
+        "",
+        "`–`: the trick is refused in this game, in a message with the reason.",
+        "",
+        *table_of_refusals(tricks, list(HOMES), refused.homes),
         "",
         "## ganhacks",
         "",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import time
 from itertools import islice
@@ -14,8 +13,7 @@ import torch
 from PIL import Image
 from support.commands import assert_same_run, checkpoint, finish, rows, start, summary
 from support.refusals import refuses
-from support.small_games import CYCLEGAN, options, play_step
-from support.trick_effects import PLAYS, modules_or_refusal, observables, observables_differ, recorded_game
+from support.small_games import CYCLEGAN
 
 from ganlab.config.build import build_data
 from ganlab.config.checks import check_config
@@ -178,33 +176,3 @@ def test_domains_of_equal_size_have_different_orders() -> None:
     real = next(iter(Unpaired(*domains, reversed=False, **settings).stream(0, lambda: 0, "cpu"))).real
     assert len(real.x.unique()) == len(real.condition.unique()) == 8
     assert not torch.equal(real.x, real.condition)
-
-
-@pytest.mark.parametrize("trick", options("trick"))
-def test_a_trick_takes_effect_in_a_cycle_or_is_refused(trick: str) -> None:
-    # Non-saturating, because all tricks but two need nothing that it lacks.
-    play = PLAYS[options("trick").index(trick) % len(PLAYS)]
-    games, refusal = modules_or_refusal([play], "non_saturating", [trick], "cyclegan")
-    assert bool(refusal) == (trick in REFUSED), refusal
-    for _, module in games:
-        assert any(
-            all(map(math.isfinite, play_step(module).values()))
-            and step >= 2
-            and observables_differ(
-                observables(module),
-                recorded_game("non_saturating", play, "cyclegan").observables_after(step),
-            )
-            for step in range(1, 30)
-        )
-
-
-REFUSED = {
-    # no classes, no samples that answer their conditions
-    "auxiliary_classifier", "label_conditioning", "semi_supervised", "pixel_loss",
-    # verdicts on patches have no features of whole samples
-    "feature_autoencoder", "minibatch_discrimination",
-    # no latents
-    "generator_dropout", "mode_seeking", "truncation",
-    # another objective
-    "inverted_labels",
-}  # fmt: skip

@@ -201,10 +201,10 @@ class Needing(Trick):
 def test_a_claim_of_one_trick_is_a_need_of_no_other(names: str) -> None:
     tricks = Tricks({names[0]: Claiming(), names[1]: Needing()})
     with refuses("trick", list(names), f"{names[0]} claims targets, which {names[1]} needs as well"):
-        tricks.check_capabilities(frozenset({"targets"}), "this")
+        tricks.check_capabilities(frozenset({"targets"}), set(), "this")
     with refuses("trick", ["b", "a"], "b claims targets"):
-        Tricks({"a": Claiming(), "b": Claiming()}).check_capabilities(frozenset({"targets"}), "this")
-    Tricks({"a": Claiming()}).check_capabilities(frozenset({"targets"}), "this")
+        Tricks({"a": Claiming(), "b": Claiming()}).check_capabilities(frozenset({"targets"}), set(), "this")
+    Tricks({"a": Claiming()}).check_capabilities(frozenset({"targets"}), set(), "this")
 
 
 R1_WITH = "{_target_: ganlab.tricks.r1.R1, gamma: %s, every: 1}"

@@ -22,7 +22,8 @@ def test_refused_combinations_are_read_as_they_were_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(docs, "REFUSED", tmp_path / "refused.json")
-    refused = docs.Refused({("r1", "mmd"), ("r1", "energy"), ("r2", "mmd")}, {("lecam", "r1")})
+    objectives, pairs = {("r1", "mmd"), ("r1", "energy"), ("r2", "mmd")}, {("lecam", "r1")}
+    refused = docs.Refused(objectives, pairs, {("packing", "pix2pix")})
     docs.write_refused(refused)
     assert docs.read_refused() == refused
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 from support.commands import bitwise_equal
-from support.small_games import game, options, play_step, play_steps, real_batch
+from support.small_games import game, options, play_step, play_steps
 from torch import nn
 from torch.optim import Adam
 
@@ -59,7 +59,9 @@ def alone(module: GameModule, part: str) -> GameModule:
     for make in makers.values():
         make.keywords = {}
     phase = Phase(played, twin.phase.play, makers, dict.fromkeys(makers), seed=module.phase.seed)
-    return GameModule([phase])
+    module_alone = GameModule([phase])
+    module_alone.batches = module.batches
+    return module_alone
 
 
 MANY = ("r1", "ema", "instance_noise", "replay_buffer", "unrolled")
@@ -114,7 +116,7 @@ def test_a_part_that_rests_stays_although_the_bridge_reaches_it(play: str) -> No
 def test_the_terms_of_a_cycle_are_those_of_the_paper_and_reach_both_generators() -> None:
     module = cyclegan().eval()
     games = module.phase.game
-    batch = real_batch(0, module.game.networks.condition)
+    batch = module.batches(0)
     terms = games.losses(games.turn("generator", batch, RandomStreams(0)))
     forward, backward = (
         lambda x, g=part.generator: g(torch.zeros(len(x), 0), x) for part in module.parts.values()

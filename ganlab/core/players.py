@@ -89,6 +89,14 @@ class Networks(dict[str, Any]):
         }
         return {capability for capability, present in has_capability.items() if present}
 
+    def needs(self) -> set[str]:
+        """The capabilities that no trick may claim, because the networks need them.
+
+        A discriminator that was built for conditions judges each sample with its own.
+        """
+        is_told = "discriminator" in self and self.discriminator.condition is not None
+        return {Capability.VERDICT_PER_SAMPLE} if is_told else set()
+
     def blank(self, n: int) -> Sample:
         """Zeros with the shapes and types of n generated samples, their conditions and their latents."""
         condition = None if self.condition is None else self.condition.blank(n)

@@ -1,6 +1,6 @@
 """The composition of the tricks of a game: which of them go together, and the calls of their hooks."""
 
-from collections.abc import Callable, ItemsView, Mapping, ValuesView
+from collections.abc import Callable, ItemsView, Mapping, Set, ValuesView
 from functools import partial
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,9 @@ MISSING_CAPABILITIES: dict[str, tuple[str, str]] = {
     Capability.LABELS: ("the data have no labels, or only one class", "choose labelled data"),
     Capability.LABELLED_BATCH: ("data.labelled is not set", "set it, such as data.labelled=100"),
     Capability.ONE_PROCESS: ("the run has several", "use one process"),
+    Capability.FEATURES: ("this discriminator judges patches", "choose another, as of model=dcgan"),
+    Capability.LATENT: ("this generator has none", "set model.generator.latent_dim"),
+    Capability.PAIRS: ("the samples of these data have no conditions to answer", "choose data of pairs"),
     Capability.SECOND_DERIVATIVES: ("compiled networks have none", "set compile=false"),
 }
 
@@ -93,11 +96,12 @@ class Tricks(nn.ModuleDict):
                 reason = f"both are {base.__name__} and would overwrite each other's loss terms"
                 raise ConfigError(reason, "remove one of them", "trick", sorted([name, other_name]))
 
-    def check_capabilities(self, provided: frozenset[str], objective: str) -> None:
+    def check_capabilities(self, provided: frozenset[str], unclaimable: Set[str], objective: str) -> None:
         """Checks the needs and the claims of all tricks.
 
         Args:
-            provided: the capabilities of objective, data and settings.
+            provided: the capabilities of objective, networks, data and settings.
+            unclaimable: the capabilities that the networks need, so that no trick may claim them.
             objective: the name of the objective's class, for the message.
 
         Raises:
@@ -106,6 +110,10 @@ class Tricks(nn.ModuleDict):
         """
         claimant = {capability: name for name, trick in self.items() for capability in trick.claims}
         for name, trick in self.items():
+            for capability in sorted(trick.claims & unclaimable):
+                reason = f"claims {capability}, which the discriminator needs as well: it is told conditions"
+                remedy = "remove it, or set model.discriminator.condition=null"
+                raise ConfigError(reason, remedy, "trick", name)
             for capability in sorted(trick.needs | trick.claims):
                 if capability not in provided:
                     raise capability_error(name, trick, capability, objective)

@@ -20,6 +20,7 @@ from ganlab.tricks.base import Order, Trick
 
 # The number and the size of the batches of latents from which batch norm statistics are computed.
 NUM_BATCHES, BATCH_SIZE = 4, 250
+NUM_CONDITIONS = 32  # the number of images or vectors that the generator is told for these latents, in turn
 
 
 class EMA(Trick):
@@ -40,7 +41,6 @@ class EMA(Trick):
     players: the players whose networks are averaged.
     """
 
-    conditions: Tensor | None
     order = Order.OBSERVE
     saved_attributes = ("num_updates",)
 
@@ -55,8 +55,6 @@ class EMA(Trick):
         self.num_updates = dict.fromkeys(players, 0)  # the number of updates of each player
         self.players = tuple(self.num_updates)
         self.averages = nn.ModuleDict()  # by the names of the networks
-        # Training conditions for the statistics, if the generator is told images or vectors, [250, ...].
-        self.register_buffer("conditions", None)
         # Copies of the averages whose statistics and singular vectors fit the averaged weights, by network
         # and device. They are not part of the state, so sampling does not change the game.
         self._prepared: dict[tuple[str, torch.device], nn.Module] = {}
@@ -76,10 +74,13 @@ class EMA(Trick):
             setting = "trick.normalisation.player=discriminator"
             remedy = f"leave discriminator out, or add trick=normalisation with {setting}"
             require(not has_norm, reason, remedy, key=".players", value=players)
-        if (spec := networks.generator.condition) is not None and spec.kind != "class":
-            self.conditions = networks.conditions(BATCH_SIZE)
         for name in networks.updated_by(players):
             self.averages[name] = deepcopy(networks[name]).requires_grad_(False)
+        condition = networks.generator.condition
+        is_told_tensors = condition is not None and condition.kind != "class"
+        conditions = networks.conditions(NUM_CONDITIONS) if is_told_tensors else None
+        # Those of training samples, saved because a game that is loaded has no data.
+        self.conditions = None if conditions is None else nn.Buffer(conditions)
 
     def on_weights_loaded(self, networks: Networks) -> None:
         for name, average in self.averages.items():
@@ -120,21 +121,25 @@ class EMA(Trick):
         self._prepared = {}
 
 
-def latent_batches(
-    generator: Generator, conditions: Tensor | None = None
-) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Yields batches of latents with their classes, which are the same at every call.
+def latent_batches(generator: Generator, conditions: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yields batches of latents with conditions, which are the same at every call.
 
-    The classes are as frequent as in the training data. A generator without classes gets `conditions`.
+    Classes are as frequent as in the training data.
+
+    Args:
+        conditions: images or vectors, given to the latents in turn; None: the generator is told a class, or
+            nothing.
     """
     weight = next(generator.parameters())
-    classes = None
+    asked = None if conditions is None else conditions.to(weight.dtype)
     if generator.num_classes is not None:
         counts = generator.class_counts or [1] * generator.num_classes
-        classes = proportional_classes(counts, NUM_BATCHES * BATCH_SIZE).sort().values.to(weight.device)
+        asked = proportional_classes(counts, NUM_BATCHES * BATCH_SIZE).sort().values.to(weight.device)
+    if asked is not None:
+        asked = asked[torch.arange(NUM_BATCHES * BATCH_SIZE, device=weight.device) % len(asked)]
     for batch in range(NUM_BATCHES):
         random = RandomStreams("ema", batch, device=weight.device)
         latent = generator.prior(random, BATCH_SIZE, generator.latent_dim)
-        # The sorted classes are dealt out to the batches in turn, like cards. So the numbers of samples of a
+        # Sorted classes are dealt out to the batches in turn, like cards. So the numbers of samples of a
         # class in two batches differ by at most 1.
-        yield latent.to(weight.dtype), conditions if classes is None else classes[batch::NUM_BATCHES]
+        yield latent.to(weight.dtype), None if asked is None else asked[batch::NUM_BATCHES]

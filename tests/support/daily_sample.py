@@ -43,6 +43,12 @@ def daily_pairs(every: Iterable[tuple[str, str]]) -> list[Any]:
     return daily_cases([pair for pair in every if draw.random() < SHARE or can_interact(*pair)], every)
 
 
+def daily_share(every: Iterable[tuple], share: float) -> list[Any]:
+    """All cases for `parametrize`, of which `make test` runs a share."""
+    every, draw = list(every), random.Random(DAY)
+    return daily_cases([case for case in every if draw.random() < share], every)
+
+
 def can_interact(one: str, other: str) -> bool:
     """Whether two tricks share a hook, or one of them has an order that concerns every trick."""
     classes = [get_class(option_config("trick", trick)[trick]._target_) for trick in (one, other)]
@@ -55,6 +61,12 @@ def overrides_hook(trick: type[Trick], hook: str) -> bool:
     """Whether a trick implements a hook; `terms` counts as `losses`, to which the terms are added."""
     hooks = ("losses", "terms") if hook == "losses" else (hook,)
     return any(getattr(trick, name) is not getattr(Trick, name) for name in hooks)
+
+
+def one_play_each(every: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """One of the cases (home, trick, play) of each home and trick, another one each day."""
+    draw = random.Random(DAY)
+    return [draw.choice(list(cases)) for _, cases in groupby(every, key=lambda case: case[:2])]
 
 
 def one_of_each_family(objectives: Iterable[str]) -> set[str]:

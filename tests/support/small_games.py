@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
+from lightning_utilities import apply_to_collection
 from omegaconf import DictConfig, OmegaConf
 
+from ganlab.config.build import build_data
 from ganlab.config.compose import CONF, compose
 from ganlab.config.setting_types import import_object
-from ganlab.core.batch import Batch, ConditionSpec, Sample
+from ganlab.core.batch import Batch, Sample
 from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError
+from ganlab.data.base import Data
 from ganlab.training.build import build
 from ganlab.training.module import GameModule
 
@@ -39,22 +42,18 @@ DCGAN = (
     "model/prior@model.generator.prior=normal",  # truncation needs it
     "data.batch_size=16",
 )
-PIX2PIX = (
-    "logger=csv",
-    "data=half_digits",
-    "model=pix2pix",
-    "model.generator.width=4",
-    "model.discriminator.width=4",
-    "data.batch_size=16",
-)
-CYCLEGAN = (
-    "logger=csv",
-    "data=digits_and_negatives",
-    "model=cyclegan",
-    "model.generator.width=4",
-    "model.discriminator.width=4",
-    "data.batch_size=16",
-)
+# Small games of kinds that digits without a condition are not: the objective, and overrides of the rest.
+HOMES = {
+    "pix2pix": (
+        "non_saturating",
+        ("experiment=pix2pix_digits", "model.generator.width=4", "model.discriminator.width=4"),
+    ),
+    "cyclegan": (
+        "least_squares",
+        ("experiment=cyclegan_digits", "model.generator.width=4", "model.discriminator.width=4"),
+    ),
+}
+CYCLEGAN = ("logger=csv", "data.batch_size=16", *HOMES["cyclegan"][1])
 
 
 def options(group: str) -> list[str]:
@@ -79,7 +78,8 @@ def option_config(group: str, option: str) -> DictConfig:
     return resolved_config(*SMALL, *f"{group}={option}".split())[group]
 
 
-MODELS = {"mlp": SMALL, "dcgan": DCGAN, "pix2pix": PIX2PIX, "cyclegan": CYCLEGAN}
+MODELS = {"mlp": SMALL, "dcgan": DCGAN}
+MODELS |= {home: ("logger=csv", "data.batch_size=16", *overrides) for home, (_, overrides) in HOMES.items()}
 
 
 @cache
@@ -98,11 +98,14 @@ def game(
     tricks: Sequence[str] = (),
     play: str = "alternating",
     *overrides: str,
-    model: str = "mlp",
+    model: str = "",
 ) -> GameModule:
-    """A small game on 8x8 images. Each option is composed only once, because thousands of games are built."""
-    if model == "mlp" and any(needs_pairs(trick) for trick in tricks):
-        model = "pix2pix"
+    """A small game on 8x8 images. Each option is composed only once, because thousands of games are built.
+
+    Args:
+        model: a key of `MODELS`; empty: the one that the tricks need.
+    """
+    model = model or model_of(*tricks)
     trick_overrides = [override for override in overrides if override.startswith("trick.")]
     others = (override for override in overrides if override not in trick_overrides)
     cfg = config_without_tricks(objective, play, model, *others)
@@ -118,22 +121,27 @@ def game(
     if model == "dcgan" and "unrolled" in cfg.trick:
         cfg.trick.unrolled.lr = 0.001  # larger steps diverge under a penalty of weight 10
     cfg.merge_with_dotlist(trick_overrides)
-    module = build(cfg)
-    for part in module.parts.values():
-        part.conditions = sample_conditions(part.networks.condition)  # those of data are not known
+    if model not in HOMES:
+        return build(cfg)
+    data = home_data(model)
+    module = build(cfg, data)
+    module.batches = lambda step: next(iter(data.stream(0, lambda: step, "cpu")))  # for `play_step`
     return module
 
 
-def sample_conditions(condition: ConditionSpec | None) -> Callable[[int], torch.Tensor] | None:
-    """The conditions of samples for which none are given; None: classes in turn."""
-    if condition is None or condition.kind == "class":
-        return None
-    return lambda n: real_batch(0, condition).real.condition[torch.arange(n) % 16]
+@cache
+def home_data(home: str) -> Data:
+    return build_data(resolved_config(*MODELS[home]))
+
+
+def model_of(*tricks: str) -> str:
+    """The model of the games in which tricks are tested: the simplest that has what they need."""
+    return "pix2pix" if any(map(needs_pairs, tricks)) else "mlp"
 
 
 @cache
 def needs_pairs(trick: str) -> bool:
-    """Whether a trick needs real samples that answer their own conditions, which the digits are not."""
+    """Whether a trick needs real samples that answer their own conditions, which the digits do not."""
     target = option_config("trick", trick)[trick]._target_
     return Capability.PAIRS in import_object(target).needs
 
@@ -190,15 +198,15 @@ def play_steps(module: GameModule, n: int) -> list[dict[str, float]]:
 def play_step(module: GameModule) -> dict[str, float]:
     """Plays one step on the batches that belong to its number and returns the logged terms."""
     module.train()
-    module.play_step(real_batch(module.game.run_step, module.game.networks.condition))
+    batch, weight = getattr(module, "batches", real_batch)(module.game.run_step), next(module.parameters())
+    module.play_step(apply_to_collection(batch, torch.Tensor, to_precision, weight.dtype))
     return {name: float(term) for name, term in module.scalars.items()}
 
 
-def real_batch(step: int = 0, condition: ConditionSpec | None = None) -> Batch:
-    """The real and the labelled samples of a step; for image conditions, samples and their upper halves."""
-    if condition is not None and condition.kind == "image":
-        x, _ = batch(step)
-        half = x.clone()
-        half[:, :, 4:] = -1
-        return Batch(Sample(x, half))
+def to_precision(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return x.to(dtype) if x.is_floating_point() else x
+
+
+def real_batch(step: int = 0) -> Batch:
+    """The real and the labelled samples of a step."""
     return Batch(Sample(*batch(step)), Sample(*labelled_batch(step)))

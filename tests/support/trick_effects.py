@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import cache
 
 import torch
-from support.small_games import game, modules_by_play, options, play_step
+from support.small_games import MODELS, game, modules_by_play, options, play_step
 
 from ganlab.core.errors import ConfigError
 from ganlab.training.module import GameModule
 
 PLAYS = options("play")
-PLAYS_OF_MODEL = {"mlp": PLAYS, "dcgan": ["shared"]}
+PLAYS_OF_MODEL = {**dict.fromkeys(MODELS, PLAYS), "dcgan": ["shared"]}
 # Tricks without effect in the first two steps: the step by which they take effect, also in a pair.
 STEPS_UNTIL_EFFECT = {
     "adaptive_augment": 12,

@@ -139,7 +139,7 @@ def final_state(case, rank: int, world_size: int) -> dict[str, torch.Tensor] | N
     for step in range(STEPS):
         rows = slice(rank * share, (rank + 1) * share)
         module.train()
-        module.play_step(rows_in_float64(real_batch(step, module.game.networks.condition), rows))
+        module.play_step(rows_in_float64(getattr(module, "batches", real_batch)(step), rows))
     state = {name: value for name, value in module.state_dict().items() if hasattr(value, "dtype")}
     return {**state, "samples": module.game.sample_on_all_processes(7)}
 

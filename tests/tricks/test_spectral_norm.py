@@ -131,7 +131,7 @@ def test_the_average_of_a_constrained_generator_is_sampled() -> None:
     module = game("hinge", ["ema", "spectral_norm"], "alternating", "trick.spectral_norm.player=both")
     play_step(module)  # the average copies weights and singular vectors
     sampler, generator = module.game.presented("generator"), module.game.generator
-    set_standing_statistics(generator, latent_batches(generator))  # as in the average
+    set_standing_statistics(generator, latent_batches(generator, None))  # as in the average
     latent = torch.randn(3, 6)
     assert torch.allclose(sampler.eval()(latent), generator.eval()(latent), atol=0.05)
     assert largest(sampler.body[0]) == pytest.approx(1, abs=1e-4)
