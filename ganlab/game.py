@@ -84,6 +84,11 @@ class Game(nn.Module):
         return self.tricks.presented(name, self.networks[name])
 
     @property
+    def parts(self) -> dict[str, Game]:
+        """The games that are played: this one, without a name. A composite of games has several."""
+        return {"": self}
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one sample of the data, without the batch dimension."""
         return self.generator.shape if self.space is None else self.space.data_shape
@@ -244,7 +249,8 @@ class Game(nn.Module):
             require(conditions is None, "the generator has no classes", remedy, "class", conditions)
             return None
         if conditions is None:
-            conditions = self.conditions or (self._classes_in_turn if spec.kind == "class" else None)
+            classes = self.generator.num_classes
+            conditions = self.conditions or (None if classes is None else lambda n: torch.arange(n) % classes)
         remedy = "give condition=<an image, a folder or a split of the data>"
         require(conditions is not None, f"the generator needs a condition: {spec.kind}", remedy, "condition")
         given = conditions(n) if callable(conditions) else torch.as_tensor(conditions)
@@ -253,10 +259,6 @@ class Game(nn.Module):
         given = given.to(weight) if given.is_floating_point() else given.to(weight.device)
         is_single = given.ndim == len(spec.shape)
         return given.expand(n, *spec.shape) if is_single else given[torch.arange(n) % len(given)]
-
-    def _classes_in_turn(self, n: int) -> Tensor:
-        assert self.generator.num_classes is not None
-        return torch.arange(n) % self.generator.num_classes
 
     def compile(self, *_: Any, **settings: Any) -> None:
         """Compiles the players for the shapes of a step; sampling stays uncompiled.

@@ -1,7 +1,6 @@
 """python -m ganlab.sample: writes a view of a trained game: a picture, an animation or single images."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -44,13 +43,15 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     from ganlab.training.build import load
     from ganlab.visualize.views import VIEWS
 
-    game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
+    game = load(cfg.run_dir, cfg.checkpoint, cfg.trust, part=cfg.part)
     check_size(cfg, game)
     # The class is also passed as it was typed, because Hydra reads some names of classes as numbers or null.
     cfg["class"] = class_number(cfg["class"], typed.get("class"), class_names, game.generator.num_classes)
     config = run.config()
-    load_data, value_range = partial(build_data, config), config.data.get("range")
-    game.conditions = given_conditions(cfg.condition, game.generator.condition, value_range, load_data)
+    told, value_range = game.generator.condition, config.data.get("range")
+    game.conditions = given_conditions(
+        cfg.condition, told, value_range, lambda: build_data(config).of_part(cfg.part)
+    )
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.run_step, class_names)
     with as_config_errors():  # a view may build data and an extractor from the config
         view = VIEWS[cfg.what](cfg, run, game, None)  # None: a view that needs the data loads them

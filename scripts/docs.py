@@ -40,6 +40,7 @@ SMALL = (
 # Games of other kinds than those of `SMALL`, in which every trick acts or is refused.
 HOMES = {
     "pix2pix": ("experiment=pix2pix_digits",),
+    "cyclegan": ("experiment=cyclegan_digits",),
     "vae_gan": ("experiment=vae_gan_digits", "data.labelled=10", "model.generator.batch_norm=true"),
     "ali": ("experiment=ali_digits", "data.labelled=10"),
     "gain": ("experiment=gain_digits",),

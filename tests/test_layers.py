@@ -13,6 +13,7 @@ LAYERS = [
     {"filesystem", "functional", "networks", "data", "augmentations"},
     {"objectives", "tricks"},
     {"game"},
+    {"games"},
     {"metrics"},
     {"config"},
     {"visualize"},

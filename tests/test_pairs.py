@@ -98,7 +98,7 @@ def steps_until_effect(trick: str, other: str) -> int:
     return period * STEPS_UNTIL_EFFECT.get(trick, 2)
 
 
-HOMES_OF_PAIRS = ["pix2pix"]
+HOMES_OF_PAIRS = ["pix2pix", "cyclegan"]
 PAIRS_IN_HOMES = list(product(HOMES_OF_PAIRS, combinations(TRICKS, 2)))
 
 

@@ -55,6 +55,8 @@ LISTED = {
     "ganlab.training.callbacks.weights_and_biases": "Wandb",
     "ganlab.data.folder": "Folder",
     "ganlab.data.table": "Table",
+    "ganlab.data.unpaired": "DigitsAndNegatives",
+    "ganlab.games": "CycleConsistency",
     "ganlab.data.toy": "Gaussian1D Grid Mixture1D Ring Spiral",
     "ganlab.data.vision": "Digits StackedMNIST Vision",
     "ganlab.core.space": "Pooled",

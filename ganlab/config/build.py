@@ -12,8 +12,9 @@ from omegaconf import DictConfig
 
 from ganlab.config.checks import selected_nodes
 from ganlab.config.compose import num_processes
+from ganlab.config.parts import naming_part, part_configs
 from ganlab.config.run_directory import RunDirectory
-from ganlab.config.setting_types import check_arguments, is_borrowed
+from ganlab.config.setting_types import check_arguments, is_borrowed, to_plain
 from ganlab.core.batch import ConditionSpec
 from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError, complete_key, completing_relative_keys, error_message, require
@@ -23,6 +24,7 @@ from ganlab.core.space import CodeOf, Space, in_space
 from ganlab.data.base import Data
 from ganlab.data.conditions import default_conditions
 from ganlab.game import Game
+from ganlab.games import Bridge, Games, Playable
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.metric_set import OpenProgressBar
@@ -88,6 +90,11 @@ def build_data(cfg: DictConfig) -> Data:
     data: Data = instantiate(cfg.data, Data)
     if cfg.data.num_classes is None:
         cfg.data.num_classes = data.num_classes_of_all
+    for i, (name, part_cfg) in enumerate(part_configs(cfg).items()):
+        if to_plain(part_cfg.data) != to_plain(cfg.data):
+            with naming_part(cfg, name):
+                data.parts[name] = instantiate(part_cfg.data, Data)
+            data.parts.setdefault(None if i == 0 else name, data.parts[name])
     return data
 
 
@@ -160,6 +167,15 @@ def build_game(cfg: DictConfig, data: Data | None = None, lenders: Mapping[str, 
                 replace_modules(game, (*BATCH_NORMS, DifferentiableBatchNorm), SynchronisedNorm)
             # Convolutions are faster in this format on CPUs and GPUs; results differ in the last bit at most.
             return game.to(memory_format=torch.channels_last)
+
+
+def build_games(cfg: DictConfig, data: Data | None, lenders: Mapping[str, Game]) -> Playable:
+    """The game of a config, or the games of its setting `games` as one; see `build_game`."""
+    parts = {}
+    for name, part_cfg in part_configs(cfg).items():
+        with naming_part(cfg, name):
+            parts[name] = build_game(part_cfg, None if data is None else data.of_part(name), lenders)
+    return Games(parts, instantiate(cfg.bridge, Bridge)) if cfg.get("games") else parts[""]
 
 
 def build_space(cfg: DictConfig, lenders: Mapping[str, Game]) -> Space | None:

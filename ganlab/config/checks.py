@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import num_steps
+from ganlab.config.parts import naming_part, part_configs
 from ganlab.config.setting_types import (
     check_arguments,
     import_object,
@@ -34,6 +35,10 @@ def check_config(cfg: DictConfig) -> None:
         with prefixing_all_keys(place, separator="."):
             check_arguments(validated_settings(game_cfg))
             check_game_config(game_cfg)
+            for part, part_cfg in part_configs(game_cfg).items():
+                with naming_part(game_cfg, part):
+                    check_arguments(part_cfg)
+                    check_game_config(part_cfg)
 
 
 def check_game_config(cfg: DictConfig) -> None:

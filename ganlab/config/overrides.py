@@ -18,7 +18,7 @@ PARSER = OverridesParser.create()
 # These mappings take entries of any name, so a key that starts like this need not exist yet. The last line
 # has no dots at the end, so that the mappings of the encoder themselves may be new, too.
 OPEN_PREFIXES = (
-    "trick.", "metric.", "logger.", "stages.", "borrows.", "clip.", "initial.",
+    "trick.", "metric.", "logger.", "stages.", "games.", "borrows.", "clip.", "initial.",
     "model.encoder", "optimizer.encoder",
 )  # fmt: skip
 SYNONYMS = {  # names of settings in other programs, and the settings of ganlab that the user may mean

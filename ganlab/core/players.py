@@ -22,6 +22,11 @@ Players = Mapping[Player, tuple[str, ...]]
 TWO_PLAYERS: Players = {"discriminator": ("discriminator",), "generator": ("generator",)}
 
 
+def path(*names: str) -> str:
+    """Names as a path, such as "ab/generator", without those that are empty."""
+    return "/".join(filter(None, names))
+
+
 def network_names(players: Players) -> list[str]:
     """The names of the networks of which players update at least a part, each once."""
     return list(dict.fromkeys(path.partition(".")[0] for paths in players.values() for path in paths))

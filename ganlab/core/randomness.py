@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -89,6 +89,10 @@ class RandomStreams:
     def shared_normal(self, name: str, *shape: int) -> Tensor:
         """Standard normal numbers that are equal on all processes, [*shape]."""
         return torch.randn(*shape, generator=self._stream(name), device=self.device)
+
+    def within(self, name: str) -> Self:
+        """The streams of one of several games that are played as one, by its name."""
+        return type(self)(*self.key, name, device=self.device, rank=self.rank, world_size=self.world_size)
 
     def _stream(self, name: str) -> torch.Generator:
         if name not in self._streams:

@@ -97,12 +97,18 @@ class Data:
         self.value_range: ValueRange = None if range is None else (float(range[0]), float(range[1]))
         self.sources, self.fingerprint_sources = load(chosen), chosen
         self.check_batch_size(world_size=1, batch_size=batch_size)
+        # What parts of a composite of games see instead, by their names; None: the name of the first part.
+        self.parts: dict[str | None, Data] = {}
         labels = self.sources["train"].labels
         self.labelled_subset = None if labelled is None else LabelledSubset(labels, labelled, num_classes)
 
     def __len__(self) -> int:
         """The number of training samples."""
         return len(self.sources["train"])
+
+    def of_part(self, name: str | None) -> "Data":
+        """The data as a part of a composite of games sees them; None: the first part."""
+        return self.parts.get(name, self)
 
     def fingerprint(self) -> str:
         """The SHA-256 hash of the samples and labels of all splits; of image files, only a part is hashed."""

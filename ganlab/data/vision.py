@@ -16,7 +16,7 @@ from ganlab.core.errors import ConfigError, require
 from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import Count, Whole
 from ganlab.data.base import Data, DataSettings, check_image_settings, check_settings
-from ganlab.data.sources import InMemory, Source, TensorSource
+from ganlab.data.sources import InMemory, TensorSource
 
 # The folder in which torchvision stores each data set.
 FOLDERS = {"MNIST": "MNIST", "FashionMNIST": "FashionMNIST", "CIFAR10": "cifar-10-batches-py"}
@@ -48,7 +48,7 @@ class Digits(Data):
         super().__init__(**settings, sources=digit_sources())
 
 
-def digit_sources(change: Callable[[Tensor], Tensor] = lambda pixels: pixels) -> dict[str, Source]:
+def digit_sources(change: Callable[[Tensor], Tensor] = lambda pixels: pixels) -> dict[str, TensorSource]:
     """The splits of the digits of scikit-learn, see `Digits`.
 
     Args:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ganlab.core.distributed import is_main_process
 from ganlab.core.errors import ConfigError, Diverged, require
+from ganlab.core.players import path
 from ganlab.game import Game
 from ganlab.metrics.metric_set import MetricSet, completing_error_keys
 from ganlab.metrics.protocols import MetricRecords
@@ -132,3 +133,19 @@ class Evaluation(MetricSet):
             if not samples.isfinite().all():
                 raise Diverged(game.run_step, "a sample is not finite")
             yield samples
+
+
+def records_of_parts(evaluations: Mapping[str, Evaluation], games: Mapping[str, Game]) -> MetricRecords:
+    """Measures the parts of a composite of games, or a game alone; the records by the names of the values.
+
+    The values of the first part have their usual names, those of others begin with the name of the part.
+
+    Args:
+        evaluations: the metrics of each part, by its name.
+        games: the parts by name.
+    """
+    records: MetricRecords = {}
+    for i, (name, game) in enumerate(games.items()):
+        own = evaluations[name].records(evaluations[name](game), game)
+        records |= {path(name if i else "", value): record for value, record in own.items()}
+    return records

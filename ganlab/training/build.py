@@ -11,16 +11,18 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ganlab.config.build import as_config_errors, build_game, instantiate
+from ganlab.config.build import as_config_errors, build_games, instantiate
 from ganlab.config.compose import num_processes
 from ganlab.config.overrides import shell_override
+from ganlab.config.parts import naming_part, part_configs
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import borrowed_runs, stage_configs
 from ganlab.core.errors import ConfigError, prefixing_all_keys, require
-from ganlab.core.players import network_names
+from ganlab.core.players import Player, network_names, path
 from ganlab.data.base import Data
 from ganlab.filesystem import atomic_writer
 from ganlab.game import Game
+from ganlab.games import find_part, main_part
 from ganlab.networks.autoencoder import pretrained_initialiser
 from ganlab.networks.norms import DifferentiableBatchNorm
 from ganlab.training.module import GameModule, Phase
@@ -71,7 +73,7 @@ def build(
     runs = load_borrowed(cfg) if borrowed is None else borrowed
     finished_games = {name: run.module.game for name, run in runs.items()}
     for name, game_cfg in stage_configs(cfg):
-        earlier_games = finished_games | {phase.name: phase.game for phase in phases}
+        earlier_games = finished_games | {phase.name: main_part(phase.game) for phase in phases}
         # In an error about a stage, the key `clip` becomes stages.<name>.clip. The main game needs no prefix.
         prefix = None if name is None else f"stages.{name}"
         with prefixing_all_keys(prefix, separator="."), as_config_errors():
@@ -92,24 +94,30 @@ def build_phase(
         name: the name of the stage; None: the main game.
         seed: the seed of the run.
     """
-    game = build_game(cfg, data, earlier_games)
-    refuse_settings_of_untrained_networks(cfg, game)
-    refuse_single_samples(cfg, game)
-    if data is not None:  # without data, the weights of a trained game will be loaded
-        warn_of_batch_norm(game)
-    if cfg.compile:
-        game.compile()
+    game = build_games(cfg, data, earlier_games)
+    optimizers: dict[Player, Any] = {}
+    clip: dict[Player, Any] = {}
+    for part_name, part_cfg in part_configs(cfg).items():
+        part = game.parts[part_name]
+        with naming_part(cfg, part_name):
+            refuse_settings_of_untrained_networks(part_cfg, part)
+            refuse_single_samples(part_cfg, part)
+            for player in part.players:
+                remedy = f"add '+optimizer.{player}=${{optimizer.generator}}', or choose another optimizer"
+                require(player in part_cfg.optimizer, "is missing", remedy, f"optimizer.{player}")
+        if data is not None:  # without data, the weights of a trained game will be loaded
+            warn_of_batch_norm(part)
+        if cfg.compile:
+            part.compile()
+        clips = dict.fromkeys(part.players) | instantiate(part_cfg.clip)  # None: no clipping
+        for of_players, values in ((optimizers, instantiate(part_cfg.optimizer)), (clip, clips)):
+            of_players |= {path(part_name, player): value for player, value in values.items()}
     play = instantiate(cfg.play, Play)
-    for player in game.players:
-        remedy = f"add '+optimizer.{player}=${{optimizer.generator}}', or choose the optimizer of the model"
-        require(player in cfg.optimizer, "is needed by the objective", remedy, f"optimizer.{player}")
-    clip = dict.fromkeys(game.players) | instantiate(cfg.clip)  # players without an entry are not clipped
-    per_player = {"make_optimizer": instantiate(cfg.optimizer), "clip": clip}
     if name is None:
-        return Phase(game, play, **per_player, seed=seed)
+        return Phase(game, play, optimizers, clip, seed)
     shallow = [earlier_games[earlier].networks for earlier in cfg.pretrained]
-    initialise = pretrained_initialiser(game.networks, shallow)
-    return Phase(game, play, **per_player, seed=seed, name=name, steps=cfg.steps, initialise=initialise)
+    initialise = pretrained_initialiser(main_part(game).networks, shallow)
+    return Phase(game, play, optimizers, clip, seed, name=name, steps=cfg.steps, initialise=initialise)
 
 
 def refuse_settings_of_untrained_networks(cfg: DictConfig, game: Game) -> None:
@@ -146,7 +154,11 @@ def warn_of_batch_norm(game: Game) -> None:
 
 
 def load(
-    run_dir: str | Path, checkpoint: str | None = None, trust: Iterable[str] = (), device: str = "cpu"
+    run_dir: str | Path,
+    checkpoint: str | None = None,
+    trust: Iterable[str] = (),
+    device: str = "cpu",
+    part: str | None = None,
 ) -> Game:
     """The trained game of a run, in evaluation mode. Its data are not needed.
 
@@ -156,12 +168,20 @@ def load(
             the last one.
         trust: the packages, in addition to ganlab, from which the config may build objects.
         device: the device to which the game is moved.
+        part: the name of a part of a composite of games; None: the first.
 
     Raises:
-        ConfigError: the directory is not a run or has no readable checkpoint, or the config names classes
-            outside of the trusted packages.
+        ConfigError: the directory is not a run or has no readable checkpoint, the config names classes
+            outside of the trusted packages, or there is no such part.
     """
-    return load_run(RunDirectory(run_dir, trust), checkpoint).module.to(device).eval().game
+    return find_part(load_parts(run_dir, checkpoint, trust, device), part)
+
+
+def load_parts(
+    run_dir: str | Path, checkpoint: str | None = None, trust: Iterable[str] = (), device: str = "cpu"
+) -> Mapping[str, Game]:
+    """The trained games of a run that are its main game, by name, see `load`; first the one of `load`."""
+    return load_run(RunDirectory(run_dir, trust), checkpoint).module.to(device).eval().parts
 
 
 def load_run(run: RunDirectory, checkpoint: str | None = None) -> LoadedRun:

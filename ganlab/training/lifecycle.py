@@ -10,8 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.build import instantiate
 from ganlab.config.overrides import shell_override
+from ganlab.config.parts import part_configs
 from ganlab.config.setting_types import is_borrowed
 from ganlab.core.errors import ConfigError, Diverged, ProcessLost, error_message, escape_unprintable
+from ganlab.core.players import path
 from ganlab.core.validation import format_number
 from ganlab.metrics.protocols import floor_note
 from ganlab.training.processes import exit_after_parent, has_parent, is_lost_connection
@@ -86,7 +88,7 @@ def final_metrics(session: Session) -> dict[str, float]:
     """The metrics after the last step. If an earlier process played that step, they are measured now."""
     if session.module.metrics:
         return session.module.metrics
-    return session.evaluate_callback.measure(session.module.to(session.trainer.strategy.root_device).game)
+    return session.evaluate_callback.measure(session.module.to(session.trainer.strategy.root_device).parts)
 
 
 def error_for_user(session: Session, error: BaseException) -> BaseException:
@@ -139,9 +141,10 @@ def print_header(session: Session) -> None:
     # A network is named after the module of the function that builds it, such as "mlp". Most of these
     # functions have the name of the network, such as `generator`, which says nothing new.
     networks = [
-        f"{name} {target_name(cfg.model[name], name)} of "
-        f"{sum(weight.numel() for weight in game.networks[name].parameters()):,} weights"
-        for name in game.networks
+        f"{path(part, name)} {target_name(part_cfg.model[name], name)} of "
+        f"{sum(weight.numel() for weight in network.parameters()):,} weights"
+        for part, part_cfg in part_configs(cfg).items()
+        for name, network in session.module.parts[part].networks.items()
     ]
     size = "x".join(map(str, data.shape))
     samples = "samples" if data.value_range is None else "images"
@@ -159,12 +162,13 @@ def print_header(session: Session) -> None:
 def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -> None:
     """Prints the speed, the metrics, the paths of the results, and a command to continue with."""
     path, data, evaluation, bar = session.directory.path, session.data, session.evaluation, session.bar
+    records = session.evaluate_callback.latest_records
     speed = f"{bar.seconds:.1f} s, {bar.images_per_second:,.0f} images/s"
     lines = {"steps": f"{session.module.game.run_step:,}", "training": speed}
     samples = "samples" if data.value_range is None else "images"
     run = shell_override("run_dir", path)
     for name, value in metrics.items():
-        lines[name] = format_number(value) + floor_note(evaluation.floors.get(name, {}), samples)
+        lines[name] = format_number(value) + floor_note(records.get(name, {}), samples)
     if status == "finished" and not evaluation.metrics and data.value_range is not None:
         # KID draws subsets of 1000 images by default.
         subset_size = f" metric.kid.subset_size={len(data)}" if len(data) < 1000 else ""

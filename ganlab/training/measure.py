@@ -17,15 +17,17 @@ from ganlab.core.errors import ConfigError, require
 from ganlab.data.base import Data
 from ganlab.data.conditions import given_conditions
 from ganlab.data.folder import EvaluationFolder
+from ganlab.game import Game
+from ganlab.metrics.evaluation import records_of_parts
 from ganlab.metrics.protocols import MetricRecords
-from ganlab.training.build import load
+from ganlab.training.build import load_parts
 from ganlab.training.callbacks.progress import progress_bar
 from ganlab.visualize.options import class_number
 
 
 def measure_run(cfg: DictConfig) -> MetricRecords:
     """Measures the samples of a run against its data, with the settings of `ganlab.evaluate`."""
-    game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
+    games = load_parts(cfg.run_dir, cfg.checkpoint, cfg.trust)
     directory = RunDirectory(cfg.run_dir, cfg.trust)
     run_cfg = directory.config()
     with open_dict(run_cfg):
@@ -37,16 +39,21 @@ def measure_run(cfg: DictConfig) -> MetricRecords:
             run_cfg.extractor.weights = cfg.metric.weights
     refuse_unused_weights(run_cfg)
     data = build_data_of_run(directory, run_cfg, cfg.root)
+    evaluations = {name: build_evaluation(run_cfg, data.of_part(name), progress_bar) for name in games}
+    for name, game in games.items():
+        set_conditions(game, data.of_part(name), cfg)
+        evaluations[name].check_game(game.to(find_device(cfg.device)))
+    return records_of_parts(evaluations, games)
+
+
+def set_conditions(game: Game, data: Data, cfg: DictConfig) -> None:
+    """Sets the conditions of a game's samples to those that the settings `condition` and `class` name."""
     told = game.generator.condition
     game.conditions = given_conditions(cfg.condition, told, data.value_range, lambda: data)
     names, num_classes = data.class_names or (), game.generator.num_classes
     if (label := class_number(cfg["class"], None, names, num_classes)) is not None:
         name = names[label] if names else str(label)
         game.conditions = ConditionSource(f"class {name}", lambda n: torch.full((n,), label))
-    evaluation = build_evaluation(run_cfg, data, progress_bar)
-    evaluation.check_game(game)
-    game = game.to(find_device(cfg.device))
-    return evaluation.records(evaluation(game), game)
 
 
 def measure_folder(cfg: DictConfig) -> MetricRecords:

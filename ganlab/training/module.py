@@ -1,8 +1,9 @@
-"""The Lightning module of a run, the phases that it plays, and the optimisers of their players."""
+"""The Lightning module of a run, and the phases that it plays."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from functools import reduce
+from functools import partial, reduce
+from itertools import product
 from typing import Any, Self
 
 import pytorch_lightning as pl
@@ -11,55 +12,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ganlab.core.batch import Batch, Sample
-from ganlab.core.distributed import all_reduce_mean_, broadcast_
-from ganlab.core.errors import ConfigError, require
-from ganlab.core.players import Player
+from ganlab.core.distributed import broadcast_
+from ganlab.core.errors import require
+from ganlab.core.players import Player, path
 from ganlab.core.profiling import profile_range
 from ganlab.core.randomness import RandomStreams, reseed
-from ganlab.core.schedules import ScheduleLike, at_step, check_schedule, has_schedule, nonzero_schedule
-from ganlab.core.turn import Turn
 from ganlab.game import Game
+from ganlab.games import Playable, further_parts, main_part
 from ganlab.training.play import LossTerms, Play, Weights
-
-
-class PlayerOptimizer:
-    """The optimiser of one player, the schedules of its hyper-parameters, and the clipping of its gradient.
-
-    Args:
-        make: a `functools.partial` that makes the optimiser from the weights. Its keywords are the
-            hyper-parameters, and their values may be schedules.
-        clip: the maximum norm of the gradient of all weights; None: the gradient is not clipped. With
-            clipping, the norm is recorded.
-
-    Raises:
-        ConfigError: the optimiser does not accept a value, or a schedule becomes negative.
-    """
-
-    def __init__(self, player: Player, weights: list[nn.Parameter], make: Any, clip: ScheduleLike | None):
-        self.player, self.weights = player, weights
-        self.clip = None if clip is None else nonzero_schedule(f"clip.{player}", clip)
-        self.schedules = {name: value for name, value in make.keywords.items() if has_schedule(value)}
-        for name, value in self.schedules.items():
-            for schedule in value if isinstance(value, list) else [value]:  # `betas` is a list
-                check_schedule(f"optimizer.{player}.{name}", schedule, "[0, inf]")
-        try:
-            self.optimizer: Optimizer = make(weights, **self._scheduled_values(step=0))
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ConfigError(str(error), key=f"optimizer.{player}") from error
-
-    def _scheduled_values(self, step: int) -> dict[str, Any]:
-        return {name: at_step(value, step) for name, value in self.schedules.items()}
-
-    def update(self, step: int, record: Callable[[str, Tensor], None]) -> None:
-        """Updates the weights by their gradients, with the scheduled values at a step of the game."""
-        for group in self.optimizer.param_groups:
-            group.update(self._scheduled_values(step))
-        all_reduce_mean_([weight.grad for weight in self.weights if weight.grad is not None])
-        if self.clip is not None:
-            norm = nn.utils.clip_grad_norm_(self.weights, self.clip(step))
-            record(f"{self.player}/gradient_norm", norm)
-        self.optimizer.step()
-        torch.clear_autocast_cache()  # it holds casts of the old weights
+from ganlab.training.player_optimizer import PlayerOptimizer
 
 
 class Phase:
@@ -68,8 +29,10 @@ class Phase:
     A run plays its phases one after the other: first one for each stage, then that of the main game.
 
     Args:
-        make_optimizer: the argument `make` of `PlayerOptimizer` for each player.
-        clip: the argument `clip` of `PlayerOptimizer` for each player.
+        game: a game, or several that are played as one.
+        make_optimizer: the argument `make` of `PlayerOptimizer` for each player; in a composite of games, for
+            each player of each part, such as "ab/generator".
+        clip: the argument `clip` of `PlayerOptimizer`, likewise.
         seed: the seed of the run.
         name: the name of the stage, which precedes the names of its scalars; empty for the main game.
         steps: the number of steps of the stage; not used for the main game, which ends with the run.
@@ -82,19 +45,23 @@ class Phase:
     rank, world_size = 0, 1
 
     def __init__(
-        self, game: Game, play: Play, make_optimizer: Mapping[Player, Any], clip: Mapping[Player, Any],
+        self, game: Playable, play: Play, make_optimizer: Mapping[Player, Any], clip: Mapping[Player, Any],
         seed: int, name: str = "", steps: int = 0, initialise: Callable[[], None] | None = None,
     ):  # fmt: skip
         self.game, self.play, self.seed = game, play, seed
         self.name, self.steps, self.initialise = name, steps, initialise
         # `GameModule` sets the next two attributes.
-        self.main_game = game  # the main game of the run, which counts the steps of all phases
+        self.main_game = main_part(game)  # the main game of the run, which counts the steps of all phases
         self.first_step = 0  # the number of steps of all phases before this one
         self.scalars: dict[str, Tensor] = {}
-        self.player_optimizers = {
-            player: PlayerOptimizer(player, game.weights(player), make_optimizer[player], clip[player])
-            for player in game.players
-        }
+        self.player_optimizers: dict[str, PlayerOptimizer] = {}
+        # For each player, the optimisers of the parts of the game in which it moves in this step, by the name
+        # of the part. `active_players` decides in which parts it moves.
+        self.moving: dict[Player, dict[str, PlayerOptimizer]] = {player: {} for player in game.players}
+        for player, (name, part) in product(game.players, game.parts.items()):
+            key = path(name, player)
+            optimizer = PlayerOptimizer(player, part.weights(player), make_optimizer[key], clip[key])
+            self.player_optimizers[key] = self.moving[player][name] = optimizer
 
     @property
     def step(self) -> int:
@@ -110,33 +77,38 @@ class Phase:
         torch.set_autocast_cache_enabled(True)  # Lightning disables it and casts the weights in every pass
         with profile_range("the play"):
             self.play(self, batch)
-        for name, value in self.game.tricks.scalars().items():
-            self.record(name, value)
+        for part, game in self.game.parts.items():
+            for name, value in game.tricks.scalars().items():
+                self.record(name, value, part)
 
-    def record(self, name: str, value: Tensor) -> None:
-        self.scalars[f"{self.name}/{name}" if self.name else name] = value.detach()
+    def record(self, name: str, value: Tensor, part: str = "") -> None:
+        self.scalars[path(self.name, part, name)] = value.detach()
 
     def active_players(self) -> tuple[Player, ...]:
-        """The players that all tricks let move in this step.
+        """The players that all tricks let move in this step, at least in one part of the game.
 
         To be called before the first of them moves, because a move may change the decisions of tricks.
         """
-        return tuple(p for p in self.game.players if self.game.tricks.may_move(p, self.step))
+        self.moving = {player: {} for player in self.game.players}
+        for player, (name, part) in product(self.game.players, self.game.parts.items()):
+            if part.tricks.may_move(player, self.step):
+                self.moving[player][name] = self.player_optimizers[path(name, player)]
+        return tuple(player for player, parts in self.moving.items() if parts)
 
-    def turn(self, player: Player, batch: Batch, *extra_key: str) -> Turn:
+    def turn(self, player: Player, batch: Batch, *extra_key: str) -> Any:
         """A player's turn in this step. An extra key gives a second turn different random numbers."""
         key: tuple[int | str, ...] = (self.seed, self.main_game.run_step, player, *extra_key)
         random = RandomStreams(*key, device=batch.real.x.device, rank=self.rank, world_size=self.world_size)
         return self.game.turn(player, batch, random, self.step)
 
-    def leading_turn(self, batch: Batch, *extra_key: str) -> Turn:
+    def leading_turn(self, batch: Batch, *extra_key: str) -> Any:
         """The turn of the player that moves last. The turns of all players are views of it."""
         *_, lead = self.game.players
         return self.turn(lead, batch, *extra_key)
 
-    def losses(self, turn: Turn) -> dict[str, Tensor]:
+    def losses(self, turn: Any) -> dict[str, Tensor]:
         with profile_range(turn.player):
-            return self.game.losses(turn)
+            return self.game.losses(turn.of_parts(self.moving[turn.player]))
 
     def step_ahead(self, terms_by_player: LossTerms) -> Weights:
         """Updates all players for a look at the gradients one step ahead, as in extragradient.
@@ -147,7 +119,7 @@ class Phase:
             The old weights, from which `move` then starts.
         """
         self._differentiate(terms_by_player)
-        old = {player: [w.detach().clone() for w in self.game.weights(player)] for player in terms_by_player}
+        old = {player: [w.detach().clone() for w in self._weights(player)] for player in terms_by_player}
         self._update(terms_by_player.keys())
         return old
 
@@ -160,20 +132,28 @@ class Phase:
         """
         self._differentiate(terms_by_player)
         for player, terms in terms_by_player.items():
-            for name, term in terms.items():
-                self.record(f"{player}/{name}", term)
+            for name, term in terms.items():  # the names in a composite begin with its part, as in "ab/cycle"
+                part, _, term_name = name.rpartition("/")
+                self.record(f"{player}/{term_name}", term, part)
         with torch.no_grad():
             for player, weights in (start or {}).items():
-                torch._foreach_copy_([*self.game.weights(player)], weights)
+                torch._foreach_copy_(self._weights(player), weights)
         self._update(terms_by_player.keys())
         for player in terms_by_player:
-            self.game.tricks.after_update(player, self.game.networks, self.step)
+            for part in self.moving[player]:
+                game = self.game.parts[part]
+                game.tricks.after_update(player, game.networks, self.step)
+
+    def _weights(self, player: Player) -> list[Tensor]:
+        """The weights that a player moves in this step."""
+        return [weight for optimizer in self.moving[player].values() for weight in optimizer.weights]
 
     def _differentiate(self, terms_by_player: LossTerms) -> None:
         for i, (player, terms) in enumerate(terms_by_player.items(), start=1):
-            loss, weights = reduce(torch.add, terms.values()), self.player_optimizers[player].weights
+            loss, weights = reduce(torch.add, terms.values()), self._weights(player)
             with profile_range(player):
-                self.player_optimizers[player].optimizer.zero_grad()
+                for optimizer in self.moving[player].values():
+                    optimizer.optimizer.zero_grad()
                 # With `inputs`, the other player need not be frozen. The losses may share a graph, which the
                 # last backward pass frees.
                 loss.backward(inputs=weights, retain_graph=i < len(terms_by_player))
@@ -181,7 +161,8 @@ class Phase:
     def _update(self, players: Iterable[Player]) -> None:
         for player in players:
             with profile_range(player):
-                self.player_optimizers[player].update(self.step, self.record)
+                for part, optimizer in self.moving[player].items():
+                    optimizer.update(self.step, partial(self.record, part=part))
 
 
 class GameModule(pl.LightningModule):
@@ -209,15 +190,23 @@ class GameModule(pl.LightningModule):
         self.automatic_optimization = False
         self.phases = phases
         *stages, main = phases
-        self.game = main.game
-        # Checkpoints contain the weights of the games of stages under the names before.<stage>.game.<weight>.
-        self.before = nn.ModuleDict({stage.name: nn.ModuleDict({"game": stage.game}) for stage in stages})
+        # Checkpoints contain the weights of the games of stages under the names before.<stage>.game.<weight>,
+        # and those of the further parts of a composite of games under beside.<part>.<weight>.
+        self.game, self.beside = main_part(main.game), further_parts(main.game)
+        self.before = nn.ModuleDict()
+        for name, game in ((stage.name, stage.game) for stage in stages):
+            self.before[name] = nn.ModuleDict({"game": main_part(game), "beside": further_parts(game)})
         self.scalars: dict[str, Tensor] = {}
         self.metrics: dict[str, float] = {}
         first_step = 0
         for phase in phases:
             phase.main_game, phase.first_step = self.game, first_step
             first_step += phase.steps
+
+    @property
+    def parts(self) -> Mapping[str, Game]:
+        """The main game, or its parts by name if it is a composite of games; the first is `game`."""
+        return self.phases[-1].game.parts
 
     @property
     def phase(self) -> Phase:
@@ -229,7 +218,8 @@ class GameModule(pl.LightningModule):
         """Sets the mode of all games, but those of finished stages stay in evaluation mode."""
         super().train(mode)
         for phase in self.phases[: self.phases.index(self.phase)]:
-            phase.game.eval()
+            for part in phase.game.parts.values():
+                part.eval()
         return self
 
     def setup(self, stage: str) -> None:  # for Lightning, a stage is "fit" or "test"
@@ -262,12 +252,14 @@ class GameModule(pl.LightningModule):
         phase = self.phase
         if phase.step == 0 and phase.initialise is not None:
             phase.initialise()
-            phase.game.on_weights_loaded()
+            for part in phase.game.parts.values():
+                part.on_weights_loaded()
         self.scalars = phase.scalars = {}
         phase.play_step(batch)
         self.game.run_step += 1
         # The saved state of a stage's game contains the step of the run at which the stage ended.
-        phase.game.run_step = self.game.run_step
-        if self.phase is not phase:
-            broadcast_(phase.game.buffers())  # checkpoints contain those of the first process
-            phase.game.eval()
+        for part in phase.game.parts.values():
+            part.run_step = self.game.run_step
+            if self.phase is not phase:
+                broadcast_(part.buffers())  # checkpoints contain those of the first process
+                part.eval()

@@ -54,8 +54,12 @@ class Session:
         self.timetable.check_batches(self.data)
         self.borrowed = load_borrowed(cfg)
         self.module = build(cfg, self.data, self.borrowed)
-        self.evaluation = build_evaluation(cfg, self.data, progress_bar)
-        self.evaluation.check_game(self.module.game)
+        self.evaluations = {
+            name: build_evaluation(cfg, self.data.of_part(name), progress_bar) for name in self.module.parts
+        }
+        for name, game in self.module.parts.items():
+            self.evaluations[name].check_game(game)
+        self.evaluation, *_ = self.evaluations.values()  # of the main game
         self.directory = directory or RunDirectory(cfg.resume or new_run_path(cfg))
         self.checkpoint: Path | None = None
         self.start_step = 0  # the number of steps that earlier processes have played
@@ -78,7 +82,7 @@ class Session:
     def _build_callbacks(self) -> list[pl.Callback]:
         cfg, data, directory, timetable = self.cfg, self.data, self.directory, self.timetable
         scalars = LogScalars(directory, cfg.log_every, timetable)
-        self.evaluate_callback = Evaluate(self.evaluation, cfg.evaluate_every, timetable)
+        self.evaluate_callback = Evaluate(self.evaluations, cfg.evaluate_every, timetable)
         self.bar = ProgressBar(scalars, timetable)
         self.stop = Stop(timetable.total)
         monitor, higher_is_better = self.evaluation.monitored_value(cfg.monitor)
@@ -86,7 +90,7 @@ class Session:
             self.bar,  # first, so that its clock excludes the other callbacks
             self.evaluate_callback,
             SamplePictures(directory.samples, data, cfg.sample_every, timetable),
-            FinalViews(cfg, data, directory, self.module.game, timetable),
+            FinalViews(cfg, data, directory, self.module.parts, timetable),
             scalars,  # before Checkpoint, so that the rows are on file when a checkpoint is written
             self.stop,
             Checkpoint(directory.checkpoints, cfg.checkpoint_every, scalars, monitor, higher_is_better),

@@ -21,7 +21,7 @@ from ganlab.core.validation import is_integer
 if TYPE_CHECKING:
     from ganlab.game import Game
 
-SAMPLING = {"n", "seed", "class", "condition", "checkpoint"}
+SAMPLING = {"n", "seed", "class", "condition", "checkpoint", "part"}
 # The options that each view uses, in addition to `run_dir`, `output` and `trust`.
 USED_OPTIONS = {
     "grid": SAMPLING | {"format"},
@@ -78,7 +78,9 @@ def parse_views(views: str | Sequence[Any], *, of_images: bool) -> list[DictConf
 
 
 def check_size(cfg: DictConfig, game: Game) -> None:
-    """Refuses more images than fit into memory."""
+    """Refuses more images than fit into memory, and views of latents of a generator that has none."""
+    has_latents = game.generator.latent_dim > 0 or cfg.what not in ("interpolate", "arithmetic")
+    require(has_latents, "the generator has no latents", "choose what=grid", "what", cfg.what)
     # A grid enlarges images to 32 pixels a side.
     pixels = max(cfg.n, cfg.columns) * prod(max(side, 32) for side in game.shape[-2:])
     fits = cfg.what == "animate" or pixels <= MAX_PIXELS[cfg.format]
@@ -134,7 +136,7 @@ def check_output(path: Path, cfg: DictConfig) -> None:
 def file_name(cfg: DictConfig, step: int, names: Sequence[str]) -> str:
     """A file name that describes the view, and differs from the names of the sample grids of the run."""
     label = cfg["class"]
-    stem = f"{step:07d}_n{cfg.n}_seed{cfg.seed}"
+    stem = f"{step:07d}_n{cfg.n}_seed{cfg.seed}" + (f"_{cfg.part}" if cfg.part else "")
     if label is not None:
         stem += f"_class{label}"
         if names and names[label] != str(label):

@@ -65,7 +65,7 @@ def sample_view(options: Any, run: RunDirectory, game: Game, data: Data | None) 
         return View(caption, to_images(samples, value_range), classes)
     if data is None and value_range is None:
         # The axes of points, and the grey levels of images without a range, span the values of the data.
-        data = build_data(config)
+        data = build_data(config).of_part(options.part)
     label = options["class"]
     picture = sample_picture(game, samples, data, value_range=value_range, names=names, label=label)
     return View(caption, [picture])
@@ -79,7 +79,7 @@ def neighbours_view(options: Any, run: RunDirectory, game: Game, data: Data | No
     """
     config = run.config()
     # `root` is the folder of the data. If the data are not those of the run, a warning is printed.
-    data = data or build_data_of_run(run, config, options.root)
+    data = data or build_data_of_run(run, config, options.root).of_part(options.part)
     if options.space == "features":
         embed, distance_name = feature_embedding(config, data)
     else:

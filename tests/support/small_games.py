@@ -68,12 +68,17 @@ HOMES = {
         "gain",
         ("experiment=gain_digits", "model.generator.width=4", "model.discriminator.hidden=[16]"),
     ),
+    "cyclegan": (
+        "least_squares",
+        ("experiment=cyclegan_digits", "model.generator.width=4", "model.discriminator.width=4"),
+    ),
     "imle_ring": ("imle", ("experiment=imle_ring", "model.generator.hidden=[16]")),
     "f_anogan": (
         "f_anogan",
         ("experiment=encoder_digits", "model.encoder.hidden=[16]", "model.encoder.dropout=[0,0]"),
     ),
 }
+CYCLEGAN = ("logger=csv", "data.batch_size=16", *HOMES["cyclegan"][1])
 
 
 @cache

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from lightning_utilities import apply_to_collection
 from support.small_games import compatible_objective, game, options, real_batch
 
-from ganlab.core.batch import Batch, Sample
+from ganlab.core.batch import Batch
 from ganlab.core.errors import ConfigError
 
 STEPS = 12
@@ -56,6 +57,7 @@ def two_process_cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]
         # ReLU networks are piecewise linear: the perturbation must be large enough to cross kinks.
         ("non_saturating", ("dragan",), ("trick.dragan.size=20",)),
         ("non_saturating", ("adaptive_augment",), AUGMENTED),
+        *(("least_squares", tricks, ("model=cyclegan",)) for tricks in ((), ("r1", "ema", "instance_noise"))),
     ]
     return [
         *((*case, first, ()) for case in objectives_with_tricks_in(first)),
@@ -120,7 +122,8 @@ def build_in_float64(objective: str, tricks: tuple[str, ...], play: str, overrid
     try:
         settings = ("trainer=ddp", "trainer.sync_batchnorm=true", *EPS, *overrides)
         settings += ("trick.unrolled.steps=2",) if "unrolled" in tricks else ()  # each step sends messages
-        return game(objective, tricks, play, *settings).double()
+        model = "cyclegan" if "model=cyclegan" in settings else "mlp"
+        return game(objective, tricks, play, *settings, model=model).double()
     except ConfigError as refusal:
         if "a single process" in refusal.reason or "needs as well" in refusal.reason:
             return None
@@ -137,18 +140,18 @@ def final_state(case, rank: int, world_size: int) -> dict[str, torch.Tensor] | N
     for step in range(STEPS):
         rows = slice(rank * share, (rank + 1) * share)
         module.train()
-        real, labelled, indices = real_batch(step, module.game.networks.condition)
-        assert indices is not None
-        module.play_step(Batch(part(real, rows), labelled and part(labelled, rows), indices[rows]))
-    state = {name: value for name, value in module.game.state_dict().items() if hasattr(value, "dtype")}
+        module.play_step(rows_in_float64(getattr(module, "batches", real_batch)(step), rows))
+    state = {name: value for name, value in module.state_dict().items() if hasattr(value, "dtype")}
     return {**state, "samples": module.game.sample_on_all_processes(7)}
 
 
-def part(sample: Sample, rows: slice) -> Sample:
-    """Some rows of a sample and its condition, in float64."""
-    assert sample.condition is not None
-    condition = sample.condition[rows]
-    return Sample(sample.x[rows].double(), condition.double() if condition.is_floating_point() else condition)
+def rows_in_float64(batch: Batch, rows: slice) -> Batch:
+    """The rows of one process, with all samples and images in float64."""
+
+    def part(x: torch.Tensor) -> torch.Tensor:
+        return x[rows].double() if x.is_floating_point() else x[rows]
+
+    return apply_to_collection(batch, torch.Tensor, part)
 
 
 def play_every_case(rank: int, port: int, folder: Path) -> None:

@@ -1,0 +1,184 @@
+"""Several games that are played as one, and the bridge between them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ganlab.core.batch import Batch, Sample, at_least_float32
+from ganlab.core.errors import ConfigError, require
+from ganlab.core.players import Player
+from ganlab.core.profiling import profile_range
+from ganlab.core.randomness import RandomStreams
+from ganlab.core.turn import Turn
+from ganlab.core.validation import NotNegative
+from ganlab.game import Game
+
+
+@dataclass(eq=False)
+class Turns:
+    """The turns of one player in several games that are played as one.
+
+    Args:
+        parts: the turn in each game.
+        moving: the names of the games in which the player moves. Only they have loss terms of their own; a
+            bridge may also use the turns in others.
+    """
+
+    parts: Mapping[str, Turn]
+    moving: Collection[str]
+
+    @property
+    def player(self) -> Player:
+        return next(iter(self.parts.values())).player
+
+    def seen_by(self, player: Player) -> Turns:
+        """The turns of another player with the same samples, codes and verdicts."""
+        return Turns({name: turn.seen_by(player) for name, turn in self.parts.items()}, self.moving)
+
+    def detached(self) -> Turns:
+        """The discriminators' turns on the same samples and codes, held constant."""
+        return Turns({name: turn.detached() for name, turn in self.parts.items()}, self.moving)
+
+    def of_parts(self, names: Collection[str]) -> Turns:
+        """The same turns of a player that moves in the given games only."""
+        return Turns(self.parts, names)
+
+
+class Bridge:
+    """What connects games that are played as one. This one connects nothing: each game is played as if alone.
+
+    A bridge overrides some of the methods, and has no weights.
+    """
+
+    def check(self, parts: Mapping[str, Game]) -> None:
+        """Raises `ConfigError` if these games cannot be connected."""
+
+    def views(self, batch: Batch, names: Sequence[str]) -> dict[str, Batch]:
+        """The batch that each game sees, by the names of the games."""
+        return dict.fromkeys(names, batch)
+
+    def joined(self, turns: Turns) -> Turns:
+        """The turns, changed such that one game can use what another one generates."""
+        return turns
+
+    def terms(self, turns: Turns) -> dict[str, Tensor]:
+        """Further loss terms of the player whose turn it is, scalars or [B, ...], by "part/term".
+
+        The player minimises them with the weights of all games in which it moves.
+        """
+        return {}
+
+
+class Games:
+    """Several games that are played as one. Each has its own networks, objective, tricks and random streams.
+
+    A player moves in all games at once. Each game keeps what it would be by itself: if the bridge adds
+    nothing, its weights are those of a game that is played alone with the streams `random.within(name)`.
+
+    Args:
+        parts: the games by name. The first stands for all: its metrics have their usual names.
+        bridge: what connects the games.
+
+    Raises:
+        ConfigError: the games have different players, or the bridge cannot connect them.
+    """
+
+    def __init__(self, parts: Mapping[str, Game], bridge: Bridge):
+        self.parts, self.bridge = dict(parts), bridge
+        self.players = main_part(self).players
+        for name, part in self.parts.items():
+            reason = f"has the players {', '.join(part.players)} instead of {', '.join(self.players)}"
+            remedy = "choose objectives with the same players"
+            require([*part.players] == [*self.players], reason, remedy, f"games.{name}")
+        bridge.check(self.parts)
+
+    def turn(self, player: Player, batch: Batch, random: RandomStreams, step: int = 0) -> Turns:
+        """A player's turns in all games, see `Game.turn`."""
+        views = self.bridge.views(batch, [*self.parts])
+        turns = {
+            name: part.turn(player, views[name], random.within(name), step)
+            for name, part in self.parts.items()
+        }
+        return self.bridge.joined(Turns(turns, [*turns]))
+
+    def losses(self, turns: Turns) -> dict[str, Tensor]:
+        """The terms of all games in which the player moves, then those of the bridge; by "part/term"."""
+        terms: dict[str, Tensor] = {}
+        for name in turns.moving:
+            with profile_range(f"{name}/{turns.player}"):
+                own = self.parts[name].losses(turns.parts[name])
+            terms |= {f"{name}/{term}": value for term, value in own.items()}
+        further = self.bridge.terms(turns)
+        return terms | {name: at_least_float32(value).mean() for name, value in further.items()}
+
+
+# What a phase plays. Of both it knows `players`, `parts`, `turn` and `losses`, and of a turn `player`,
+# `seen_by`, `detached` and `of_parts`.
+Playable = Game | Games
+
+
+def main_part(game: Playable) -> Game:
+    """The first part of a composite of games, which stands for all; of a game alone, the game itself."""
+    return next(iter(game.parts.values()))
+
+
+def find_part(parts: Mapping[str, Game], name: str | None) -> Game:
+    """The part of a composite of games with a name; None: the first.
+
+    Raises:
+        ConfigError: there is no such part.
+    """
+    remedy = f"choose from {', '.join(parts)}" if "" not in parts else "remove it"
+    require(name is None or name in parts, "the run has no such part", remedy, "part", name)
+    return next(iter(parts.values())) if name is None else parts[name]
+
+
+def further_parts(game: Playable) -> nn.ModuleDict:
+    """The other parts of a composite of games, by name; of a game alone, none."""
+    return nn.ModuleDict({name: part for name, part in game.parts.items() if part is not main_part(game)})
+
+
+class CycleConsistency(Bridge):
+    """Two translations between two domains that undo each other (Zhu et al. 2017, equations 2 and 3).
+
+    The first game translates conditions into samples, and the second one samples into conditions. With the
+    translations F and G the generators minimise `cycle` times |G(F(a)) - a| + |F(G(b)) - b|, and `identity`
+    times |F(b) - b| + |G(a) - a| (section 5.2), which are mean absolute differences.
+
+    Raises:
+        ConfigError: there are not two games, their samples and conditions differ in shape, or the conditions
+            belong to the samples.
+    """
+
+    def __init__(self, cycle: NotNegative, identity: NotNegative):
+        self.cycle, self.identity = cycle, identity
+
+    def check(self, parts: Mapping[str, Game]) -> None:
+        require(len(parts) == 2, "needs two games", "give two", "games", [*parts])
+        shapes = {part.shape for part in parts.values()}
+        for name, part in parts.items():
+            spec = part.networks.condition
+            if spec is None or spec.paired or {spec.shape} != shapes:
+                reason = f"needs samples of two unpaired domains of one shape, but {name} has {spec}"
+                raise ConfigError(reason, "choose data such as digits_and_negatives", "bridge")
+
+    def views(self, batch: Batch, names: Sequence[str]) -> dict[str, Batch]:
+        b, a = batch.real.x, batch.real.condition
+        assert a is not None
+        return dict(zip(names, (batch, Batch(Sample(a, b))), strict=True))
+
+    def terms(self, turns: Turns) -> dict[str, Tensor]:
+        terms: dict[str, Tensor] = {}
+        if turns.player == "generator":
+            (ab, there), (ba, back) = turns.parts.items()
+            for name, first, second in ((ab, there, back), (ba, back, there)):
+                if self.cycle:
+                    returned = second.replace(asked=first.generated.x).generated.x
+                    terms[f"{name}/cycle"] = self.cycle * (returned - second.batch.real.x).abs()
+                if self.identity:
+                    kept = first.replace(asked=first.batch.real.x).generated.x
+                    terms[f"{name}/identity"] = self.identity * (kept - first.batch.real.x).abs()
+        return terms

@@ -1,0 +1,178 @@
+"""Runs of several games that are played as one: from the command line to samples and metrics of each game."""
+
+from __future__ import annotations
+
+import signal
+import time
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support.commands import assert_same_run, checkpoint, finish, rows, start, summary
+from support.refusals import refuses
+from support.small_games import CYCLEGAN
+
+from ganlab.config.build import build_data
+from ganlab.config.checks import check_config
+from ganlab.config.compose import compose
+from ganlab.core.batch import ConditionSpec
+from ganlab.data.base import Data
+from ganlab.data.sources import TensorSource
+from ganlab.data.unpaired import Unpaired
+from ganlab.evaluate import evaluate
+from ganlab.run import run
+from ganlab.sample import sample
+from ganlab.training.build import build, load
+
+RUN = [*CYCLEGAN, "evaluation.n=60", "evaluation.n_real=60", "evaluate_every=100", "log_every=2"]
+OF_ONE_PART = ["+games.ba.optimizer.generator.lr=0.1", "+games.ba.clip.generator=1"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run_dir = tmp_path_factory.mktemp("runs") / "cyclegan"
+    views = "views=[{what: grid, part: ba, n: 4}]"
+    run(compose(*(arguments := [*RUN, f"run_dir={run_dir}", "steps=4", views, *OF_ONE_PART])), arguments)
+    return run_dir
+
+
+def draw(run_dir: Path, *overrides: str) -> np.ndarray:
+    given = [f"run_dir={run_dir}", *overrides]
+    return np.asarray(Image.open(sample(compose(*given, config_name="sample"), given)))
+
+
+def test_a_run_shows_and_measures_each_game(trained: Path) -> None:
+    names = {"fid/digits_train_60", "ba/fid/digits_train_60"}
+    last = rows(trained)[-1]
+    assert names <= last.keys()
+    assert {
+        f"{part}/generator/{term}" for part in ("ab", "ba") for term in ("adversarial", "cycle")
+    } <= last.keys()
+    assert "ba/generator/gradient_norm" in last
+    assert "ab/generator/gradient_norm" not in last
+    measured = summary(trained)["metrics"]
+    assert measured.keys() == names
+    references = {measured[name]["reference_sha256"] for name in names}
+    assert len(references) == 2  # each game is compared with its own domain
+    pictures = {path.name for path in (trained / "samples").iterdir()}
+    assert pictures == {"0000004.png", "ba_0000004.png", "0000004_n4_seed0_ba.png"}
+
+
+def test_samples_and_metrics_of_each_game_are_those_of_the_run(trained: Path, tmp_path: Path) -> None:
+    main, ab, ba = (load(trained, part=part) for part in (None, "ab", "ba"))
+    data = build_data(compose(*CYCLEGAN))
+    conditions = {"ab": data.conditions("test")(4), "ba": data.of_part("ba").conditions("test")(4)}
+    assert conditions["ab"].mean() < 0 < conditions["ba"].mean()  # digits are dark, negatives bright
+    shown = ab.sample(4, conditions=conditions["ab"])
+    assert torch.equal(shown, main.sample(4, conditions=conditions["ab"]))
+    for part in ("ab", "ba"):
+        pictures = [draw(trained, "n=4", f"part={part}", *more) for more in ([], ["condition=test"])]
+        assert np.array_equal(*pictures)
+    assert not np.array_equal(draw(trained, "n=4", "part=ba"), draw(trained, "n=4"))
+    assert not torch.equal(ba.sample(4, conditions=conditions["ab"]), shown)
+    with refuses("part", "cd", "no such part", "choose from ab, ba"):
+        draw(trained, "part=cd")
+    with refuses("what", "interpolate", "no latents"):
+        draw(trained, "what=interpolate")
+    given = [f"run_dir={trained}", "metric=[fid]", "n=60", "evaluation.n_real=60"]
+    found = evaluate(compose(*given, config_name="evaluate"), given)
+    saved = summary(trained)["metrics"]
+    assert {name: record["value"] for name, record in found.items()} == pytest.approx(
+        {name: record["value"] for name, record in saved.items()}
+    )
+
+
+def test_a_player_of_one_game_has_settings_of_its_own() -> None:
+    optimizers = build(compose(*CYCLEGAN, *OF_ONE_PART)).phase.player_optimizers
+    rates = {name: player.optimizer.param_groups[0]["lr"] for name, player in optimizers.items()}
+    assert rates == {
+        "ab/discriminator": 0.0005, "ba/discriminator": 0.0005, "ab/generator": 0.0005, "ba/generator": 0.1,
+    }  # fmt: skip
+    assert [name for name, player in optimizers.items() if player.clip is not None] == ["ba/generator"]
+
+
+def test_a_killed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    settings = [*RUN, "trick=[replay_buffer,ema,r1]", "trick.replay_buffer.size=50", "steps=24"]
+    settings += ["log_every=2", "checkpoint_every=4"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    left_alone, process = start(*settings, f"run_dir={whole}"), start(*settings, f"run_dir={killed}")
+    while process.poll() is None and not (killed / "checkpoints" / "last.ckpt").exists():
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    finish(process)
+    assert checkpoint(killed)["state_dict"]["beside.ba._extra_state"]["step"] < 24
+    assert finish(start(f"resume={killed}"))[0] == 0
+    assert finish(left_alone)[0] == 0
+    assert_same_run(whole, killed)
+    assert summary(killed)["metrics"] == summary(whole)["metrics"]
+
+
+def test_a_new_run_starts_from_the_weights_of_both_games(trained: Path, tmp_path: Path) -> None:
+    settings = [*RUN, "steps=1", "+optimizer.generator.weight_decay=0", f"init_from={trained}"]
+    settings += [f"optimizer.{player}.lr=0" for player in ("generator", "discriminator")]
+    run(compose(*(arguments := [*settings, f"run_dir={tmp_path / 'new'}"])), arguments)
+    for part in ("ab", "ba"):
+        old, new = (load(path, part=part).generator.parameters() for path in (trained, tmp_path / "new"))
+        assert all(torch.equal(*pair) for pair in zip(old, new, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "reason"),
+    [
+        (["+games.ba.seed=3"], "games.ba", "has seed"),
+        (["+games.c-d.clip.generator=1"], "games.c-d", "is not a name"),
+        (["+games.third.clip.generator=1"], "games", "needs two games"),
+        (["games=null"], "games", "needs a bridge and games"),
+        (["~bridge"], "games", "needs a bridge and games"),
+        (["bridge.cycle=-1"], "bridge.cycle", "at least 0"),
+        (["+games.ba.data.batch_size=3"], "games.ba.data.batch_size", "same for all parts"),
+        (["+games.ba.clip.nobody=1"], "games.ba.clip.nobody", "trains no nobody"),
+        (["+games.ba.objective.weight.encoder=1"], "games.ba.objective.weight", "and no others"),
+        (["data.condition.paired=true"], "data.condition", "must be unpaired"),
+        (["data.condition.shape=[2,8,8]"], "data.condition", "must be unpaired and of the shape"),
+        (["data.batch_size=719"], "data.batch_size", "exceeds the 718"),
+    ],
+)  # fmt: skip
+def test_settings_that_contradict_each_other_are_refused(overrides: list[str], key: str, reason: str) -> None:
+    with refuses(key, reason=reason):
+        cfg = compose(*CYCLEGAN, *overrides)
+        check_config(cfg)
+        build(cfg, build_data(cfg))
+
+
+def test_both_domains_have_epochs_of_their_own_and_no_sample_in_common() -> None:
+    data = build_data(compose("data=digits_and_negatives", "data.batch_size=100"))
+    batches = list(islice(data.stream(3, lambda: 0, "cpu"), 8))
+    again = list(islice(data.stream(3, lambda: 5, "cpu"), 3))
+    assert all(torch.equal(*pair) for pair in zip(batches[5].real[:2], again[0].real[:2], strict=True))
+
+    def levels(images: torch.Tensor) -> list[bytes]:
+        return [((x + 1) * 127.5).round().byte().numpy().tobytes() for x in images]
+
+    digits = levels(next(build_data(compose("data=digits")).split("train", "cpu", 1437))[0])
+    a = [digits.index(x) for batch in batches[:7] for x in levels(batch.real.condition)]
+    b = [digits.index(x) for batch in batches[:7] for x in levels(-batch.real.x)]
+    assert len(set(a)) == len(set(b)) == 700
+    assert {i % 2 for i in a} == {0}
+    assert {i % 2 for i in b} == {1}
+    assert [i // 2 for i in a] != [i // 2 for i in b]
+    ranks = [next(iter(data.stream(3, lambda: 0, "cpu", rank, 2))).real for rank in (0, 1)]
+    for k in (0, 1):
+        assert torch.equal(torch.cat([ranks[0][k], ranks[1][k]]), batches[0].real[k])
+    other = build_data(compose("data=digits_and_negatives", "data.reversed=true"))
+    assert torch.equal(other.conditions("test")(5), next(data.split("test", "cpu", 5))[0])
+    assert torch.equal(data.conditions("test")(5), next(other.split("test", "cpu", 5))[0])
+    assert data.fingerprint() == other.fingerprint()
+
+
+def test_domains_of_equal_size_have_different_orders() -> None:
+    x = torch.arange(16.0)[:, None]
+    domains = [Data((1,), None, None, 8, {"train": TensorSource(x, None, flip=False)}) for _ in range(2)]
+    spec = ConditionSpec("vector", (1,), paired=False)
+    settings = {"shape": (1,), "num_classes": None, "range": None, "batch_size": 8, "condition": spec}
+    real = next(iter(Unpaired(*domains, reversed=False, **settings).stream(0, lambda: 0, "cpu"))).real
+    assert len(real.x.unique()) == len(real.condition.unique()) == 8
+    assert not torch.equal(real.x, real.condition)
