@@ -53,6 +53,13 @@ LISTED = {
     "ganlab.augmentations.geometry": "Geometry",
     "ganlab.training.callbacks.tensorboard": "TensorBoard",
     "ganlab.training.callbacks.weights_and_biases": "Wandb",
+    "ganlab.objectives.encoding": "ALI VAEGAN",
+    "ganlab.networks.translation": "patch pixelwise unet",
+    "ganlab.data.paired": "HalfDigits MissingDigits",
+    "ganlab.objectives.imputation": "GAIN",
+    "ganlab.objectives.implicit": "IMLE",
+    "ganlab.metrics.imputation": "ImputationError",
+    "ganlab.core.batch": "ConditionSpec",
     "ganlab.data.folder": "Folder",
     "ganlab.data.table": "Table",
     "ganlab.data.unpaired": "DigitsAndNegatives",
@@ -73,7 +80,7 @@ LISTED = {
     "ganlab.networks.salimans2016": "discriminator generator",
     "ganlab.networks.refinement": "refiner",
     "ganlab.networks.initial": "FanIn Normal OutputMean Uniform",
-    "ganlab.networks.mlp": "discriminator generator",
+    "ganlab.networks.mlp": "discriminator generator joint_discriminator",
     "ganlab.networks.priors": "Normal Sphere TruncatedNormal Uniform",
     "ganlab.objectives.adversarial": (
         "AbsoluteError Hinge LeastSquares MaximumLikelihood Minimax NonSaturating Wasserstein"
