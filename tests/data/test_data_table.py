@@ -143,7 +143,9 @@ def test_parquet_needs_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_parquet_file_has_the_samples_of_a_csv_file(tmp_path: Path) -> None:
-    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+    from pyarrow import parquet
+
     file = tmp_path / "t.parquet"
     names = [f"n{i}" for i in range(20)]
     parquet.write_table(
