@@ -15,6 +15,7 @@ import docs
 import pytest
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from support.commands import bitwise_equal
 from support.daily_sample import daily_cases, one_of_each_family, one_play_each
 from support.small_games import (
     HOMES,
@@ -135,6 +136,33 @@ def test_a_game_continues_identically_from_its_state(trick: str, play: str, tmp_
     assert torch.equal(module.game.sample(4), twin.game.sample(4))
     assert play_steps(module, 3) == play_steps(twin, 3)
     assert not modules_differ(module, twin)
+
+
+@pytest.mark.parametrize("home", HOMES)
+@pytest.mark.parametrize("play", PLAYS)
+def test_a_home_continues_identically_from_its_state(home: str, play: str, tmp_path: Path) -> None:
+    objective, tricks = HOMES[home][0], tricks_of(home)
+    module, twin = (game(objective, tricks, play, model=home) for _ in range(2))
+    play_steps(module, 3)
+    optimizers = [optimizer.state_dict() for optimizer in module.configure_optimizers()]
+    torch.save({"module": module.state_dict(), "optimizers": optimizers}, tmp_path / "state")
+    play_steps(twin, 1)
+    state = torch.load(tmp_path / "state", weights_only=True)
+    twin.load_state_dict(state["module"])
+    for optimizer, saved in zip(twin.configure_optimizers(), state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    assert play_steps(module, 3) == play_steps(twin, 3)
+    assert bitwise_equal(module.state_dict(), twin.state_dict())
+
+
+@cache
+def tricks_of(home: str) -> list[str]:
+    """Those of some tricks with a state that a home accepts together."""
+    accepted: list[str] = []
+    for trick in ("ema", "replay_buffer", "historical_averaging", "r1", "lecam"):
+        if modules_or_refusal(PLAYS[:1], HOMES[home][0], [*accepted, trick], home)[0]:
+            accepted.append(trick)
+    return accepted
 
 
 OBJECTIVE_OVERRIDES = {

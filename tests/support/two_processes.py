@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from lightning_utilities import apply_to_collection
-from support.small_games import compatible_objective, game, options, real_batch
+from support.small_games import HOMES, compatible_objective, game, options, real_batch
 
 from ganlab.core.batch import Batch
 from ganlab.core.errors import ConfigError
@@ -32,7 +32,7 @@ EPS = [f"+optimizer.{player}.eps=1e-2" for player in ("discriminator", "generato
 @cache
 def two_process_cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]]]:
     """(objective, tricks, play, overrides): every objective and trick in every play, every kernel and space,
-    and one large set of compatible tricks.
+    every home, which `home=<name>` among the overrides names, and one large set of compatible tricks.
 
     The games of the first play have a batch norm over both processes, the others have none where possible.
     """
@@ -57,7 +57,7 @@ def two_process_cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]
         # ReLU networks are piecewise linear: the perturbation must be large enough to cross kinks.
         ("non_saturating", ("dragan",), ("trick.dragan.size=20",)),
         ("non_saturating", ("adaptive_augment",), AUGMENTED),
-        *(("least_squares", tricks, ("model=cyclegan",)) for tricks in ((), ("r1", "ema", "instance_noise"))),
+        *cases_in_homes(),
     ]
     return [
         *((*case, first, ()) for case in objectives_with_tricks_in(first)),
@@ -69,6 +69,17 @@ def two_process_cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]
         ("non_saturating", tuple(accepted), first, slow),
         *((objective, tricks, "shared", overrides) for objective, tricks, overrides in in_one_play),
     ]
+
+
+def cases_in_homes() -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """Each home without tricks, and with those of a few that it does not refuse."""
+    for home, (objective, _) in HOMES.items():
+        accepted: list[str] = []
+        for trick in ("r1", "ema", "instance_noise"):
+            if are_compatible(objective, (*accepted, trick), overrides=(f"home={home}",)):
+                accepted.append(trick)
+        for tricks in dict.fromkeys([(), tuple(accepted)]):
+            yield objective, tricks, (f"home={home}",)
 
 
 @cache
@@ -120,10 +131,11 @@ def are_compatible(
 def build_in_float64(objective: str, tricks: tuple[str, ...], play: str, overrides: tuple[str, ...] = ()):
     """The game in float64, so that rounding hides no mistake; None if it needs a single process."""
     try:
-        settings = ("trainer=ddp", "trainer.sync_batchnorm=true", *EPS, *overrides)
+        home = "".join(setting.removeprefix("home=") for setting in overrides if setting.startswith("home="))
+        settings = ("trainer=ddp", "trainer.sync_batchnorm=true", *EPS)
+        settings += tuple(setting for setting in overrides if not setting.startswith("home="))
         settings += ("trick.unrolled.steps=2",) if "unrolled" in tricks else ()  # each step sends messages
-        model = "cyclegan" if "model=cyclegan" in settings else "mlp"
-        return game(objective, tricks, play, *settings, model=model).double()
+        return game(objective, tricks, play, *settings, model=home).double()
     except ConfigError as refusal:
         if "a single process" in refusal.reason or "needs as well" in refusal.reason:
             return None
