@@ -3,7 +3,7 @@ from math import cos, floor, pi, sin, sqrt
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import game
+from support.small_games import game, next_batch
 from torch import Tensor
 
 from ganlab.augmentations.base import Augmentation, Span, validated_image_shape
@@ -17,6 +17,7 @@ from ganlab.augmentations.geometry import (
     warp,
 )
 from ganlab.augmentations.images import translate
+from ganlab.core.batch import Sample
 from ganlab.core.errors import UNSET
 from ganlab.core.randomness import RandomStreams
 
@@ -288,3 +289,14 @@ def test_a_group_that_does_not_apply_to_the_images_is_named() -> None:
     half_a_pixel = "trick.consistency_regularisation.geometry.translation=0.01"
     with refuses(half_a_pixel.partition("=")[0], 0.01, "is less than half a pixel for images of 8 pixels"):
         game("hinge", ["consistency_regularisation"], "alternating", half_a_pixel)
+
+
+def test_an_image_as_condition_is_moved_with_its_sample_by_the_augmenting_tricks() -> None:
+    module = game("non_saturating", ["consistency_regularisation"], model="pix2pix")
+    trick = module.game.tricks["consistency_regularisation"]
+    turn = module.game.turn("discriminator", next_batch(module), RandomStreams(0))
+    trick.augmentations = [trick.geometry]
+    x = turn.batch.real.x
+    moved = trick.augment(Sample(x, x.clone()), torch.ones(()), turn)
+    assert torch.equal(moved.condition, moved.x)
+    assert not torch.equal(moved.x, x)

@@ -32,7 +32,7 @@ WHOLE, POSITIVE = "a whole number of at least 1", "a positive number"
 SWITCH = "^must be true or false$"
 # A command line, and the key, the reason and the remedy of its error.
 REFUSED: dict[str, tuple[str, ...]] = {
-    "model=mystery": ("model", "there is no such model", "choose one of dcgan, gan, .*gmn"),
+    "model=mystery": ("model", "there is no such model", "choose one of ali, .*gmn"),
     "trick=mystery": ("trick", "there is no such trick", "label_smoothing"),
     "stepz=3": ("stepz", "there is no such setting", "try steps$"),
     "trick.ema.decay=0.9": ("trick.ema.decay", "there is no such setting", "add trick=ema first"),

@@ -84,7 +84,7 @@ def test_one_class_of_a_conditional_run_is_measured_and_named(tmp_path: Path) ->
     name = "fid/digits_train_60"
     assert every[name]["classes"] == "as the reference"
     assert "conditions" not in every[name]
-    assert third[name]["conditions"] == "class 3"
+    assert (third[name]["classes"], third[name]["conditions"]) == ("none", "class 3")
     assert every[name]["value"] != third[name]["value"]
     with refuses("class", 10, "must be a number from 0 to 9"):
         run_evaluate(*measured, "class=10")

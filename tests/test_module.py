@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 import torch
 from support.commands import play, rows
+from support.small_games import game, real_batch
 
 from ganlab.config.setting_types import SETTING_TYPES
 from ganlab.data.sources import TensorSource
@@ -36,3 +37,9 @@ def test_exhausted_data_raise_and_do_not_count_as_a_step(monkeypatch, tmp_path: 
     with pytest.raises(RuntimeError, match="the data ended"):
         play(tmp_path / "run", "steps=4", "log_every=1", "metric=none")
     assert [row["step"] for row in rows(tmp_path / "run")] == ["1", "2"]
+
+
+def test_the_discriminator_never_leads_the_turns_of_all_players() -> None:
+    module = game("non_saturating", [], "simultaneous")
+    module.phase.game.players = {"generator": ("generator",), "discriminator": ("discriminator",)}
+    assert module.phase.leading_turn(real_batch()).player == "generator"

@@ -14,7 +14,8 @@ from types import ModuleType
 import pytest
 import yaml
 from hydra.errors import HydraException
-from support.commands import play
+from omegaconf import OmegaConf
+from support.commands import QUICK, play
 from support.small_games import ROOT, options
 
 from ganlab.compare import compare
@@ -61,7 +62,8 @@ CONTEXTS = (
     *("objective=mmd", "objective=f_kl", "objective=ali"),
 )
 PLACEHOLDER = "somewhere"  # replaces <...> in commands
-READERS_OWN = ("key=", "latent_jitter", "experiment=mine")  # in examples that the reader completes
+# In examples that the reader completes.
+READERS_OWN = ("key=", "latent_jitter", "experiment=mine", "objective=infogan")
 
 
 def page_text(name: str) -> str:
@@ -255,7 +257,7 @@ def test_the_directory_of_a_run_is_as_described(tmp_path: Path) -> None:
 
 
 def test_the_trick_of_the_guide_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    guide = page_text("ganlab").partition("## A trick of your own")[2]
+    guide = page_text("ganlab").partition("## A trick of your own")[2].partition("\n## ")[0]
     (code,), (settings,) = code_blocks(guide, "python"), code_blocks(guide, "yaml")
     ((key, node),) = yaml.safe_load(settings).items()
     module = ModuleType(node["_target_"].rpartition(".")[0])
@@ -264,6 +266,24 @@ def test_the_trick_of_the_guide_trains(tmp_path: Path, monkeypatch: pytest.Monke
     added = [f"+trick.{key}.{name}={value}" for name, value in node.items()]
     play(tmp_path / "run", *added, "steps=2")
     assert key in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_the_objective_of_the_guide_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = page_text("ganlab").partition("## A game of your own")[2]
+    (code,), (settings,) = code_blocks(guide, "python"), code_blocks(guide, "yaml")
+    node = yaml.safe_load(settings)
+    (adversarial,) = node.pop("defaults")
+    module = ModuleType(node.pop("_target_").rpartition(".")[0])
+    exec(code, vars(module))  # noqa: S102
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    cfg = compose(*QUICK, "play=simultaneous")
+    cfg.objective = node | {
+        "_target_": "infogan.InfoGAN",
+        "adversarial": OmegaConf.load(CONF / "objective" / f"{adversarial['/objective@adversarial']}.yaml"),
+    }
+    cfg.run_dir, cfg.steps = str(tmp_path / "run"), 2
+    run(cfg, [])
+    assert "generator/information" in (tmp_path / "run" / "metrics.csv").read_text()
 
 
 def test_the_notebook_of_the_guide_samples(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator
 from functools import reduce
 from operator import getitem
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +21,8 @@ from ganlab.config.compose import compose
 from ganlab.core.batch import Batch, Sample
 from ganlab.core.players import Player
 from ganlab.core.randomness import reseed
+from ganlab.data.base import Data
+from ganlab.data.sources import TensorSource
 from ganlab.training.build import build
 from ganlab.training.module import GameModule
 from ganlab.training.play import Simultaneous
@@ -134,9 +135,10 @@ def test_both_players_of_goodfellow_2014_share_one_dropout_mask() -> None:
 
 
 def test_the_initial_weights_of_goodfellow_2014() -> None:
-    mean = torch.rand(1, 28, 28, generator=torch.Generator().manual_seed(0))
-    mean[0, 0, :2] = torch.tensor([0.0, 1.0])  # where its logit would be infinite
-    data = SimpleNamespace(mean=lambda: mean, class_counts=lambda: None)
+    image = torch.randint(256, (1, 28, 28), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    image[0, 0, :2] = torch.tensor([0, 255])  # where the logit of the mean would be infinite
+    train = TensorSource(image.repeat(100, 1, 1, 1), torch.arange(100) % 10, flip=False)
+    data, mean = Data((1, 28, 28), 10, (0, 1), 100, {"train": train}), image / 255
     game = build(compose("experiment=goodfellow2014_mnist"), data).game
     for player, bound in (("generator", 0.05), ("discriminator", 0.005)):
         *hidden, last = [layer for layer in getattr(game, player).modules() if isinstance(layer, Linear)]

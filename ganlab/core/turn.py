@@ -236,7 +236,9 @@ class Turn:
 
     def detached(self) -> Turn:
         """The discriminator's turn on the same generated samples and codes, held constant."""
-        view = self._view("discriminator", generated=self.generated.detach())
+        generated = self.generated.detach()
+        shown = generated if self.shown is self.generated else self.shown.detach()
+        view = self._view("discriminator", generated=generated, shown=shown)
         view.is_detached = True
         view.__dict__.pop("decoded", None)  # it is detached when it is first used
         return view
@@ -253,8 +255,9 @@ class Turn:
         """
         view = self.replace(player=player, real=self.real, **shared)
         view.origin = self
-        if self.is_joint:
-            del view.__dict__["real"]  # computed again: only the discriminator sees constant codes
+        # Computed again: only the discriminator sees constant codes, and what is shown may be a new object.
+        if self.is_joint or self.real is self.shown:
+            del view.__dict__["real"]
         return view
 
     def replace(self, **changes: Any) -> Self:

@@ -34,6 +34,9 @@ class Unpaired(Data):
         fits = spec is not None and spec.shape == self.a.shape and not spec.paired
         reason = f"must be unpaired and of the shape {list(self.a.shape)}"
         require(fits, reason, key=".condition", value=spec)
+        for key in ("validation", "classes", "per_class", "share", "labelled"):
+            value = dict(settings).get(key)
+            require(not value, "has no effect on unpaired domains", "remove it", f".{key}", value)
         of_a = {f"a/{split}": source for split, source in a.sources.items()}
         of_b = {f"b/{split}": source for split, source in b.sources.items()}
         super().__init__(**settings, sources=self.b.sources)

@@ -92,20 +92,26 @@ class Evaluation(MetricSet):
             game: the game whose samples were measured; None: images from files.
         """
         depends_on_sampling = {name: m.depends_on_sampling for m in self.metrics.values() for name in m.names}
+        draws_itself = {name for m in self.metrics.values() if m.needs_game for name in m.names}
         return {
             name: {
                 "value": value,
                 "better": "higher" if self.higher_is_better[name] else "lower",
                 "step": None if game is None else game.run_step,
                 **self.protocols[name],
-                **self._origin(game, depends_on_sampling[name]),
+                **self._origin(game, depends_on_sampling[name], name in draws_itself),
                 **self.floors.get(name, {}),
             }
             for name, value in values.items()
         }
 
-    def _origin(self, game: Game | None, depends_on_sampling: bool) -> dict[str, Any]:
-        """What a record says about the origin of the samples: a game, or files if `game` is None."""
+    def _origin(self, game: Game | None, depends_on_sampling: bool, draws_itself: bool) -> dict[str, Any]:
+        """What a record says about the origin of the samples: a game, or files if `game` is None.
+
+        Args:
+            depends_on_sampling: see `SampleMetric`.
+            draws_itself: whether the metric draws samples of conditions that it chooses itself.
+        """
         if game is None:
             return {"sampler": "images from files"}
         origin: dict[str, Any] = {"batch_norm": "evaluation mode"}
@@ -118,8 +124,9 @@ class Evaluation(MetricSet):
                 origin["truncation"] = threshold
             classes = "in turn" if self.classes is None else "as the reference"
             origin["classes"] = classes if game.generator.num_classes else "none"
-            if game.conditions is not None:
+            if game.conditions is not None and not draws_itself:
                 origin["conditions"] = game.conditions.name
+                origin["classes"] = "none"
             origin["latent_seed"] = self.seed
         return origin
 

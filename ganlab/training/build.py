@@ -103,8 +103,11 @@ def build_phase(
             refuse_settings_of_untrained_networks(part_cfg, part)
             refuse_single_samples(part_cfg, part)
             for player in part.players:
-                remedy = f"add '+optimizer.{player}=${{optimizer.generator}}', or choose another optimizer"
-                require(player in part_cfg.optimizer, "is missing", remedy, f"optimizer.{player}")
+                key, remedy = (
+                    f"optimizer.{player}",
+                    "add it to a config file, or choose the model's optimizer",
+                )
+                require(player in part_cfg.optimizer, "is needed by the objective", remedy, key)
         if data is not None:  # without data, the weights of a trained game will be loaded
             warn_of_batch_norm(part)
         if cfg.compile:

@@ -102,8 +102,11 @@ class Phase:
         return self.game.turn(player, batch, random, self.step)
 
     def leading_turn(self, batch: Batch, *extra_key: str) -> Any:
-        """The turn of the player that moves last. The turns of all players are views of it."""
-        *_, lead = self.game.players
+        """The turn of the last player but the discriminator. The turns of all players are views of it.
+
+        On the discriminator's turn, fakes have no gradient to the generator.
+        """
+        *_, lead = (player for player in self.game.players if player != "discriminator")
         return self.turn(lead, batch, *extra_key)
 
     def losses(self, turn: Any) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 from typing import ClassVar, TypedDict, Unpack
 
+import torch
 from torch import Tensor
 
 from ganlab.augmentations.base import Augmentation, Span, validated_image_shape
@@ -30,7 +31,7 @@ class AugmentingTrick(Trick):
 
     def __init__(self, **settings: Unpack[AugmentationSettings]):
         super().__init__()
-        self.settings = settings
+        self.settings, self.geometry = settings, settings["geometry"]
 
     def networks(self, networks: Networks) -> None:
         """Selects the transforms that have an effect on the samples; changes no network."""
@@ -51,7 +52,14 @@ class AugmentingTrick(Trick):
 
     def augment(self, sample: Sample, p: Tensor, turn: Turn) -> Sample:
         """Applies each transform to each image with probability `p`, a scalar."""
-        x = at_least_float32(sample.x)
+        x, condition = at_least_float32(sample.x), sample.condition
+        channels = x.shape[1]
         for augmentation in self.augmentations:
-            x = augmentation(x, p, self.span, turn.random, self.stream)
-        return sample._replace(x=x)
+            # An image as condition is moved together with its sample; its colours stay.
+            if augmentation is self.geometry and condition is not None and condition.ndim == 4:
+                joined = torch.cat([x, condition.to(x.dtype)], 1)
+                joined = augmentation(joined, p, self.span, turn.random, self.stream)
+                x, condition = joined[:, :channels], joined[:, channels:]
+            else:
+                x = augmentation(x, p, self.span, turn.random, self.stream)
+        return sample._replace(x=x, condition=condition)

@@ -111,7 +111,7 @@ class Tricks(nn.ModuleDict):
         claimant = {capability: name for name, trick in self.items() for capability in trick.claims}
         for name, trick in self.items():
             for capability in sorted(trick.claims & unclaimable):
-                reason = f"claims {capability}, which a discriminator of conditions or codes needs as well"
+                reason = f"claims {capability}, which the objective or the discriminator needs as well"
                 remedy = "remove it, or choose a discriminator of samples alone, such as that of model=gan"
                 raise ConfigError(reason, remedy, "trick", name)
             for capability in sorted(trick.needs | trick.claims):

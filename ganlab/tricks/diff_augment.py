@@ -64,7 +64,8 @@ class DiffAugment(Trick):
             raise ConfigError(reason, "set one of them, or remove the trick")
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
-        x = at_least_float32(sample.x)
+        x, condition = at_least_float32(sample.x), sample.condition
+        moves_condition = condition is not None and condition.ndim == 4  # an image
 
         def draw(name: str, strength: Schedule) -> Tensor:
             """Uniform numbers in [-strength, strength], [B]."""
@@ -83,11 +84,15 @@ class DiffAugment(Trick):
             # the right are independent of the shifts down.
             down, right = self._shifts(turn, len(x), height), self._shifts(turn, len(x), width)
             x = transforms.translate(x, down, right, fill=self.span.middle)
+            if condition is not None and moves_condition:
+                condition = transforms.translate(condition, down, right, fill=self.span.middle)
         if self.cutout.maximum:
             row, column = turn.random.uniform("diff_augment/cutout", len(x), 2).T
             side = row.new_full(row.shape, self.cutout(turn.step))
             x = transforms.fill_rectangle(x, row, column, side, fill=self.span.middle)
-        return sample._replace(x=x)
+            if condition is not None and moves_condition:
+                condition = transforms.fill_rectangle(condition, row, column, side, fill=self.span.middle)
+        return sample._replace(x=x, condition=condition)
 
     def _shifts(self, turn: Turn, n: int, size: int) -> Tensor:
         """Random shifts by whole pixels along a side of `size` pixels, [n]."""

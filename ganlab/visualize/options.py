@@ -137,6 +137,8 @@ def file_name(cfg: DictConfig, step: int, names: Sequence[str]) -> str:
     """A file name that describes the view, and differs from the names of the sample grids of the run."""
     label = cfg["class"]
     stem = f"{step:07d}_n{cfg.n}_seed{cfg.seed}" + (f"_{cfg.part}" if cfg.part else "")
+    if cfg.condition is not None:
+        stem += f"_{slug(cfg.condition)}"
     if label is not None:
         stem += f"_class{label}"
         if names and names[label] != str(label):

@@ -75,7 +75,8 @@ def translation_picture(game: Game, samples: Tensor, value_range: ValueRange) ->
     if source.answers is not None:
         parts.append(visible(source.answers(len(samples))))
     columns = max(round(sqrt(len(samples) / len(parts))), 1)
-    strips = torch.cat([part.cpu().float() for part in parts], dim=3)  # [N, C, H, parts W]
+    channels = max(part.shape[1] for part in parts)  # beside a colour image, a grey one gets three channels
+    strips = torch.cat([part.cpu().float().expand(-1, channels, -1, -1) for part in parts], dim=3)
     titles = ["input", "sample", "target"][: len(parts)] * columns
     return stack_rows([titles, grid(strips, value_range, columns=columns, num_classes=0)])
 

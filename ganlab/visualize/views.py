@@ -123,7 +123,7 @@ def interpolation_view(options: Any, run: RunDirectory, game: Game, data: Data |
     interpolate = slerp if options.path == "slerp" else torch.lerp
     latents = torch.cat([interpolate(start, end, t) for start, end in ends.view(rows, 2, -1)])
     row_labels = game.asked(rows, options["class"])
-    labels = None if row_labels is None else row_labels.repeat_interleave(columns)
+    labels = None if row_labels is None else row_labels.repeat_interleave(columns, dim=0)
     caption = f"{rows} paths between samples at step {game.run_step}, by {options.path}"
     samples = game.generate_in_batches(latents, labels)
     return View(caption, [grid(samples, run.config().data.range, columns=columns)])

@@ -311,7 +311,7 @@ def test_the_encoder_of_a_vae_gan_learns_to_invert_its_generator() -> None:
             "model.generator.prior",
             "must be normal",
         ),
-        (["model=ali", "trick=packing"], "trick", "a discriminator of conditions or codes"),
+        (["model=ali", "trick=packing"], "trick", "the objective or the discriminator"),
     ],
 )
 def test_what_does_not_go_together_is_refused(overrides: list[str], key: str, reason: str) -> None:

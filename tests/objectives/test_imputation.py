@@ -167,3 +167,12 @@ def test_games_without_a_mask_targets_or_verdicts_on_pixels_are_refused() -> Non
 def test_the_losses_are_finite_under_every_play(play: str) -> None:
     for row in play_steps(game("gain", ["r1", "label_smoothing"], play), 2):
         assert all(map(torch.isfinite, map(torch.tensor, row.values())))
+
+
+def test_in_shared_play_the_discriminator_judges_one_hint_once_for_each_player() -> None:
+    module = game("gain", [], "shared")
+    hints = []
+    module.game.discriminator.register_forward_hook(lambda network, inputs, verdict: hints.append(inputs[1]))
+    play_steps(module, 1)
+    assert len(hints) == 2  # on the discriminator's turn, and on the generator's
+    assert torch.equal(*hints)

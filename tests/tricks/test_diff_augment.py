@@ -198,3 +198,13 @@ def test_half_precision_is_converted_to_float32() -> None:
 def test_a_trick_without_effect_is_refused(make, refusal: tuple) -> None:
     with refuses(*refusal):
         make()
+
+
+def test_an_image_as_condition_is_moved_with_its_sample_and_keeps_its_colours() -> None:
+    x = noise(50, 1, 8, 8)
+    moved = build_trick(1, 8, 8, translation=0.3, cutout=0.5).inputs(Sample(x, x.clone()), turn())
+    assert torch.equal(moved.condition, moved.x)
+    assert not torch.equal(moved.x, x)
+    painted = build_trick(1, 8, 8, brightness=0.5).inputs(Sample(x, x.clone()), turn())
+    assert torch.equal(painted.condition, x)
+    assert not torch.equal(painted.x, x)
