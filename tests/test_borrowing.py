@@ -370,3 +370,8 @@ def test_a_trick_acts_on_an_encoder_alone_or_is_refused(trick: str) -> None:
         play_step(plain)
     found = [{**observables(one)[0], "codes": one.game.encode(batch(0)[0])} for one in (module, plain)]
     assert modules_differ(module, plain) or not bitwise_equal(*found)
+
+
+def test_a_borrowed_run_that_no_network_uses_is_refused(lender: Path, tmp_path: Path) -> None:
+    with refuses("borrows.other", str(lender), "is used by no network", "model=f_anogan"):
+        encode(tmp_path / "run", lender, f"+borrows.other={lender}")

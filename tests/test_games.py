@@ -9,10 +9,13 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 from support.commands import bitwise_equal
+from support.refusals import refuses
 from support.small_games import game, options, play_step, play_steps
 from torch import nn
 from torch.optim import Adam
 
+from ganlab.config.compose import compose
+from ganlab.config.parts import part_configs
 from ganlab.core.batch import Batch, ConditionSpec, Sample
 from ganlab.core.players import Networks
 from ganlab.core.randomness import RandomStreams, seeded_generator
@@ -217,3 +220,13 @@ def test_clouds_are_translated_and_a_cycle_ties_the_translations_together() -> N
     assert start > 1.4
     assert max(to_b, to_a) < 0.25, (to_b, to_a)  # two independent clouds of 400 points are 0.1 apart
     assert round_trip < 0.05 < 0.2 < untied, (round_trip, untied)
+
+
+def test_games_that_are_no_mappings_are_refused() -> None:
+    cfg = compose("experiment=cyclegan_digits", "logger=csv")
+    cfg.games.ba = 5
+    with refuses("games.ba", 5, "must be a mapping", "give games.ba={}"):
+        part_configs(cfg)
+    cfg.games = 5
+    with refuses("games", 5, "must be a mapping"):
+        part_configs(cfg)

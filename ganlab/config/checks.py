@@ -41,6 +41,24 @@ def check_config(cfg: DictConfig) -> None:
                     check_game_config(part_cfg)
 
 
+def refuse_unused_borrows(cfg: DictConfig) -> None:
+    """Refuses borrowed runs whose networks and codes no game uses."""
+    plain: Any = OmegaConf.to_container(cfg, resolve=False)
+    for name, path in (plain.get("borrows") or {}).items():
+        remedy = f"remove it, or set a network to {{borrowed: {name}}}, as model=f_anogan does"
+        require(str(name) in lenders_of(plain), "is used by no network", remedy, f"borrows.{name}", path)
+
+
+def lenders_of(node: Any) -> set[str]:
+    """The names of the stages and runs whose networks or codes a part of a config uses."""
+    if isinstance(node, list):
+        return set().union(*map(lenders_of, node))
+    if not isinstance(node, dict):
+        return set()
+    named = {str(node[key]) for key in ("borrowed", "code_of") if node.get(key) is not None}
+    return named.union(*map(lenders_of, node.values()))
+
+
 def check_game_config(cfg: DictConfig) -> None:
     """Checks the config of one game; see `check_config`."""
     remedy = "give a _target_ and its settings"

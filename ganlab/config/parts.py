@@ -23,6 +23,7 @@ def part_configs(cfg: DictConfig) -> dict[str, DictConfig]:
     from ganlab.core.randomness import derive_seed  # imports torch
 
     games, bridge = cfg.get("games") or {}, cfg.get("bridge")
+    require(isinstance(games, dict | DictConfig), "must be a mapping", "give {<part>: {}}", "games", games)
     reason = "needs a bridge and games, such as games={ab: {}, ba: {}}"
     require(bool(games) == (bridge is not None), reason, "choose model=cyclegan", "games", [*games])
     if not games:
@@ -33,6 +34,7 @@ def part_configs(cfg: DictConfig) -> dict[str, DictConfig]:
     for name, part in games.items():
         key = f"games.{name}"
         require(str(name).isidentifier(), "is not a name", "use letters, digits and _", key)
+        require(isinstance(part, DictConfig), "must be a mapping", f"give {key}={{}}", key, part)
         unknown = sorted(set(part) - set(PART_KEYS))
         require(not unknown, f"has {', '.join(unknown)}", f"give only {', '.join(PART_KEYS)}", key)
         parts[str(name)] = OmegaConf.merge(resolved, part, {"seed": derive_seed(cfg.seed, "game", name)})

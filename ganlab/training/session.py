@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig, open_dict
 
 from ganlab.config.build import as_config_errors, build_data, build_evaluation, instantiate
-from ganlab.config.checks import check_config, refuse_unused_settings
+from ganlab.config.checks import check_config, refuse_unused_borrows, refuse_unused_settings
 from ganlab.config.run_directory import RunDirectory, new_run_path
 from ganlab.config.stages import Timetable, complete_stages
 from ganlab.core.errors import ProcessLost, escape_unprintable, final_status, require
@@ -54,6 +54,7 @@ class Session:
         self.timetable.check_batches(self.data)
         self.borrowed = load_borrowed(cfg)
         self.module = build(cfg, self.data, self.borrowed)
+        refuse_unused_borrows(cfg)  # after what is wrong with the borrowed runs themselves
         self.evaluations = {
             name: build_evaluation(cfg, self.data.of_part(name), progress_bar) for name in self.module.parts
         }
