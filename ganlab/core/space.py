@@ -1,4 +1,4 @@
-"""Spaces in which a game is played in the place of the data: codes, or a lower resolution."""
+"""Spaces other than that of the data in which a game is played: codes, or a lower resolution."""
 
 from __future__ import annotations
 

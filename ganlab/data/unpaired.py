@@ -21,7 +21,7 @@ class Unpaired(Data):
 
     Args:
         a: the domain of the conditions, without conditions of its own.
-        b: the domain of the samples, likewise, with the same splits.
+        b: the domain of the samples, without conditions of its own. Both domains have the same splits.
         reversed: whether a and b are exchanged, as the second game of a CycleGAN sees them.
 
     Raises:

@@ -1,8 +1,10 @@
 """The generator and the discriminator, and functions that build, find and replace their layers.
 
-In this folder a condition is the class of each sample, int64 [B]. It is None in a game without conditions.
+A condition is what `ConditionSpec` describes: the class of each sample, int64 [B], or an image or a vector
+of each sample. It is None in a game without conditions.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -26,12 +28,12 @@ class Conditioned(nn.Module):
     """Base class of layers that receive the condition, (x, condition) -> output. Others receive only x."""
 
 
-class Branching(Conditioned):
+class Branching(Conditioned, ABC):
     """Base class of modules that give their input to several branches, such as residual blocks."""
 
+    @abstractmethod
     def branches(self) -> Sequence[nn.Module]:
         """The branches. Each receives the input of the module."""
-        raise NotImplementedError
 
 
 class InputTransform(nn.Module):

@@ -32,7 +32,7 @@ class Phase:
         game: a game, or several that are played as one.
         make_optimizer: the argument `make` of `PlayerOptimizer` for each player; in a composite of games, for
             each player of each part, such as "ab/generator".
-        clip: the argument `clip` of `PlayerOptimizer`, likewise.
+        clip: the argument `clip` of `PlayerOptimizer`, with the same keys.
         seed: the seed of the run.
         name: the name of the stage, which precedes the names of its scalars; empty for the main game.
         steps: the number of steps of the stage; not used for the main game, which ends with the run.
