@@ -47,7 +47,7 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     from ganlab.suites import suite as suites
 
     suite = suites.read(cfg.suite)
-    from ganlab.suites.foresight import foresight
+    from ganlab.suites.answer import foresight
     from ganlab.suites.plan import plan
 
     processes, threads = shared_out(cfg.processes, cfg.threads)
@@ -122,10 +122,10 @@ def work(suite: Suite, jobs: list[Job], processes: int, threads: int, cfg: DictC
 
 def standings(suite: Suite, jobs: list[Job]) -> list[Standing]:
     """How each run stands by now."""
-    from ganlab.suites import results
+    from ganlab.suites.results import Row
     from ganlab.suites.standing import standing
 
-    rows, said = results.read(suite.results)
+    rows, said = Row.read(suite.results)
     if said:
         print(said, flush=True)
     return [standing(job, rows) for job in jobs]

@@ -30,14 +30,16 @@ from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import UNSET, ConfigError
 from ganlab.core.numerics import NUMERICS
 from ganlab.data.vision import Stacks
-from ganlab.suites import child, hashes, identity, results
+from ganlab.suites import child, identity
+from ganlab.suites import plan as plans
 from ganlab.suites import standing as standings
 from ganlab.suites import suite as suites
+from ganlab.suites.answer import foresight
 from ganlab.suites.child import Child, right_to
 from ganlab.suites.composed import Composed
-from ganlab.suites.configs import configs
-from ganlab.suites.foresight import foresight
+from ganlab.suites.identity import configs
 from ganlab.suites.plan import Job, plan, refuse_own, refuse_twins
+from ganlab.suites.results import Row
 from ganlab.suites.standing import Standing, standing
 from ganlab.suites.words import duration
 from ganlab.suites.worker import Worker
@@ -61,8 +63,8 @@ def start_suite(folder: Path, *overrides: str) -> WarmProcess:
     return start_ablate(f"suite={folder}", f"output={folder / 'runs'}", *overrides)
 
 
-def read_rows(folder: Path) -> list[results.Row]:
-    return results.read(folder / "results.csv")[0]
+def read_rows(folder: Path) -> list[Row]:
+    return Row.read(folder / "results.csv")[0]
 
 
 def run_directories(folder: Path, arm: str, seed: int) -> list[Path]:
@@ -207,7 +209,7 @@ def test_runs_that_fail_or_diverge_are_recorded_and_the_suite_continues(tmp_path
     assert Worker(suite, jobs, 1, 1, None).left() == []
     assert Worker(suite, jobs, 1, 1, "failed").left() == [0, 1]
     again = Worker(suite, jobs, 1, 1, "failed")
-    results.append(suite.results, dataclasses.replace(failed, reason="it broke again"))
+    dataclasses.replace(failed, reason="it broke again").append(suite.results)
     assert again.left() == [0]
     words = child.arguments(jobs[1])
     assert words[:3] == [f"resume={jobs[1].directory}", "trust=[support]", "logger=csv"]
@@ -223,7 +225,7 @@ def jobs(folder: Path) -> list[Job]:
     return plan_jobs(folder)
 
 
-def row_of(job: Job, **changes: object) -> results.Row:
+def row_of(job: Job, **changes: object) -> Row:
     known = {name: getattr(job, name) for name in ("arm", "seed", "config", "data", "code")}
     return dataclasses.replace(ROW, **known | changes)
 
@@ -262,9 +264,9 @@ def test_a_change_of_the_code_starts_no_run_and_makes_no_row_stale(
 ) -> None:
     suite_folder = shutil.copytree(folder, tmp_path / "quick")
     suite, before = suites.read(suite_folder), plan_jobs(suite_folder)
-    results.append(suite.results, row_of(before[0]))
+    row_of(before[0]).append(suite.results)
     worker = Worker(suite, before, 1, 1, None)
-    monkeypatch.setattr(hashes, "code", lambda: "f" * 12)
+    monkeypatch.setattr(identity, "code", lambda: "f" * 12)
     worker.work()
     assert "has changed since this began: call again" in str(worker.stopped)
     assert (len(worker.left()), len(read_rows(suite_folder))) == (3, 1)
@@ -279,9 +281,9 @@ def test_other_numerics_make_rows_stale_and_use_other_directories(
 ) -> None:
     suite_folder = shutil.copytree(folder, tmp_path / "quick")
     suite, before = suites.read(suite_folder), plan_jobs(suite_folder)
-    results.append(suite.results, row_of(before[0]))
+    row_of(before[0]).append(suite.results)
     directory = before[0].directory
-    for module in (identity, standings):
+    for module in (plans, standings):
         monkeypatch.setattr(module, "NUMERICS", NUMERICS + 1)
     after = plan_jobs(suite_folder)
     assert after[0].directory != directory
@@ -319,7 +321,7 @@ def test_the_sample_grid_is_of_the_first_finished_seed(jobs: list[Job], tmp_path
     plain = [job for job in jobs if job.arm == "plain"]
     worker = Worker(suite, plain, 1, 1, None)
     assert [worker.first_seed(job) for job in plain] == [True, False]
-    results.append(suite.results, row_of(plain[0], status="diverged"))
+    row_of(plain[0], status="diverged").append(suite.results)
     assert worker.first_seed(plain[1])
 
 
@@ -335,7 +337,7 @@ def test_stale_rows_are_reported_even_if_nothing_is_run(
 ) -> None:
     suite_folder = shutil.copytree(folder, tmp_path / "quick")
     for job in jobs:
-        results.append(suite_folder / "results.csv", row_of(job, numerics=0))
+        row_of(job, numerics=0).append(suite_folder / "results.csv")
     ablate(compose(f"suite={suite_folder}", config_name="ablate"))
     out = capsys.readouterr().out
     assert "4 runs, 0 to play" in out
@@ -368,7 +370,7 @@ def test_a_finished_run_is_recorded_without_another_run(
     # the worker must append the known row again.
     known, other = row_of(jobs[1]), row_of(jobs[1], config="f" * 12)
     for row in (known, other):
-        results.append(suite.results, row)
+        row.append(suite.results)
     worker = Worker(suite, [job, jobs[1]], 1, 1, None)
     worker.work()
     assert not worker.left()
@@ -410,7 +412,7 @@ def test_a_dry_run_prints_the_status_of_each_run_and_writes_nothing(
         row_of(jobs[1], numerics=0),
         row_of(jobs[3], status="diverged", reason="so"),
     ):
-        results.append(suite_folder / "results.csv", row)
+        row.append(suite_folder / "results.csv")
     before = sorted(tmp_path.rglob("*"))
     overrides = [
         f"suite={suite_folder}",
@@ -561,14 +563,14 @@ def test_the_code_hash_depends_on_every_python_file(tmp_path: Path) -> None:
     inner = tmp_path / "inner"
     inner.mkdir()
     (tmp_path / "a.py").write_text("1")
-    first = hashes.code(tmp_path)
+    first = identity.code(tmp_path)
     (tmp_path / "notes.txt").write_text("1")
-    assert hashes.code(tmp_path) == first
+    assert identity.code(tmp_path) == first
     (inner / "b.py").write_text("")
-    second = hashes.code(tmp_path)
+    second = identity.code(tmp_path)
     (inner / "b.py").rename(inner / "c.py")
-    assert len({first, second, hashes.code(tmp_path)}) == 3
-    assert len(hashes.code()) == 12
+    assert len({first, second, identity.code(tmp_path)}) == 3
+    assert len(identity.code()) == 12
 
 
 def test_the_fingerprint_depends_on_the_data_and_not_on_their_path(tmp_path: Path) -> None:

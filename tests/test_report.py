@@ -22,9 +22,9 @@ from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.core.numerics import NUMERICS
 from ganlab.report import report
-from ganlab.suites import forest
-from ganlab.suites.configs import configs
-from ganlab.suites.results import Row, append
+from ganlab.suites import pictures
+from ganlab.suites.identity import configs
+from ganlab.suites.results import Row
 from ganlab.suites.statistics import smallest_effect
 from ganlab.suites.suite import read
 from ganlab.theory.style import BLACK, BLUE, VERMILION
@@ -77,6 +77,10 @@ def result_row(arm: str, seed: int, value: float | None, **changed: Any) -> Row:
         "finished": "2026-11-21T21:00:00",
     }
     return Row(arm=arm, seed=seed, value=value, metrics=metrics, **(facts | changed))
+
+
+def append(path: Path, row: Row) -> None:
+    row.append(path)
 
 
 def write_results(
@@ -396,8 +400,8 @@ def test_the_forest_plot_shows_seeds_means_and_intervals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures: list[Figure] = []
-    render = forest.render
-    monkeypatch.setattr(forest, "render", lambda figure: figures.append(figure) or render(figure))
+    render = pictures.render
+    monkeypatch.setattr(pictures, "render", lambda figure: figures.append(figure) or render(figure))
     folder = write_results(tmp_path, {"plain": PLAIN, "wide": LESS, "narrow": MORE, "noisy": NOISY})
     report_text(folder)
     axes = figures[0].axes[0]

@@ -13,7 +13,8 @@ import pytest
 from support.studies import ROW, write_suite
 
 from ganlab.core.errors import ConfigError
-from ganlab.suites import results, suite
+from ganlab.suites import suite
+from ganlab.suites.results import Row
 
 GOOD = """\
 question: Does R1 help?
@@ -104,45 +105,45 @@ def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
     failed = dataclasses.replace(
         ROW, status="failed", reason='no "disk",\nno run', value=None, metrics={}, seconds=float("inf")
     )
-    assert results.read(path) == ([], None)
-    assert results.append(path, ROW) is None
-    results.append(path, failed)
+    assert Row.read(path) == ([], None)
+    assert ROW.append(path) is None
+    failed.append(path)
     assert path.read_text().startswith("arm,seed,status,reason,config,data,code,commit,steps,images,seconds")
     assert len(path.read_text().splitlines()) == 3
-    found, note = results.read(path)
+    found, note = Row.read(path)
     assert (found[0], note) == (ROW, None)
     assert found[1] == dataclasses.replace(failed, reason='no "disk", no run')
 
 
 def test_a_half_written_last_row_is_reported_and_overwritten_by_the_next(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
-    results.append(path, ROW)
-    results.append(path, ROW)
+    ROW.append(path)
+    ROW.append(path)
     complete = path.read_bytes()
     for end in (
         complete.rindex(b"\n"),
         complete.rindex(b"r1,3,fin") + 7,
     ):  # without its end; only its start
         path.write_bytes(complete[:end])
-        found, note = results.read(path)
+        found, note = Row.read(path)
         assert found == [ROW]
         assert note is not None
         assert "the last row is half-written and is left out ('r1,3" in note
-    assert "a half-written last row was cut off" in str(results.append(path, ROW))
+    assert "a half-written last row was cut off" in str(ROW.append(path))
     assert path.read_bytes() == complete
     path.write_bytes(complete[:20])  # part of the header
-    assert results.read(path)[0] == []
-    results.append(path, ROW)
-    assert results.read(path) == ([ROW], None)
+    assert Row.read(path)[0] == []
+    ROW.append(path)
+    assert Row.read(path) == ([ROW], None)
 
 
 def test_other_files_and_broken_rows_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     path.write_text("step,loss\n1,2\n")
     with pytest.raises(ConfigError, match="is no results of a suite"):
-        results.read(path)
+        Row.read(path)
     path.unlink()
-    results.append(path, ROW)
+    ROW.append(path)
     good = path.read_text()
     for old, new in (("finished", "begun"), (",3,", ",three,"), ("r1,", "")):
         head, _, row = good.partition("\n")
@@ -150,19 +151,19 @@ def test_other_files_and_broken_rows_are_refused(tmp_path: Path) -> None:
         with pytest.raises(
             ConfigError, match=r"results.csv, line 2 is no row of results: repair it, or remove"
         ):
-            results.read(path)
+            Row.read(path)
 
 
 def test_readers_and_writers_wait_for_a_writer(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
-    results.append(path, ROW)
+    ROW.append(path)
     with path.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        waiting = [Thread(target=results.append, args=(path, ROW)), Thread(target=results.read, args=(path,))]
+        waiting = [Thread(target=ROW.append, args=(path,)), Thread(target=Row.read, args=(path,))]
         for thread in waiting:
             thread.start()
             thread.join(0.1)
             assert thread.is_alive()
     for thread in waiting:
         thread.join(10)
-    assert results.read(path) == ([ROW, ROW], None)
+    assert Row.read(path) == ([ROW, ROW], None)

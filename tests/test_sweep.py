@@ -41,12 +41,10 @@ from ganlab.core.numerics import NUMERICS
 from ganlab.report import report
 from ganlab.suites import child
 from ganlab.sweeps import panels, worker
-from ganlab.sweeps.agent import in_words
-from ganlab.sweeps.command import work
+from ganlab.sweeps.command import in_words, work
 from ganlab.sweeps.plan import Plan
 from ganlab.sweeps.search import Search
-from ganlab.sweeps.sweep import read
-from ganlab.sweeps.tried import Tried, records
+from ganlab.sweeps.sweep import Tried, read
 from ganlab.training.callbacks import weights_and_biases
 
 QUICK = """\
@@ -82,7 +80,7 @@ def make_plan(folder: Path, *extra: str) -> Plan:
 
 
 def read_trials(folder: Path) -> list[Tried]:
-    return records(folder / "results.csv").read()[0]
+    return Tried.read(folder / "results.csv")[0]
 
 
 def trial_row(trial: int, value: float | None, **changed: Any) -> Tried:
@@ -175,7 +173,7 @@ def test_a_killed_sweep_continues_and_repeats_nothing(interrupted_sweep: tuple[P
 
 
 def parse_trials(text: str) -> list[Tried]:
-    return list(records(Path("results.csv"))._parsed(text))
+    return list(Tried.parsed(Path("results.csv"), text))
 
 
 def test_optuna_reads_the_journal_of_an_interrupted_sweep(
@@ -201,7 +199,7 @@ def test_a_hopeless_run_is_pruned_and_recorded(
     space = (plan := make_plan(folder)).space
     course = {str(step): 0.1 for step in range(10, 4000, 10)}
     for trial in range(5):
-        records(folder / "results.csv").append(trial_row(trial, 0.1, course=course, space=space))
+        trial_row(trial, 0.1, course=course, space=space).append(folder / "results.csv")
     work(plan, 1, 1, "")
     *_, found = read_trials(folder)
     assert (found.trial, found.status, found.value) == (5, "pruned", None)
@@ -462,7 +460,7 @@ def write_results(root: Path, changed: Mapping[int, dict[str, Any]] | None = Non
         found = trial_row(trial, value, parameters=chosen)
         for record in found.metrics.values():
             record |= provenance
-        records(folder / "results.csv").append(dataclasses.replace(found, **(changed or {}).get(trial, {})))
+        dataclasses.replace(found, **(changed or {}).get(trial, {})).append(folder / "results.csv")
     return folder
 
 

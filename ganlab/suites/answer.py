@@ -1,10 +1,11 @@
 """The answer to a suite's question, in one sentence that its numbers support."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 
-from ganlab.suites.findings import Findings, Found
-from ganlab.suites.order import in_order
+from ganlab.suites.findings import Findings, Found, against, corrected
 from ganlab.suites.statistics import ALPHA, interval, mean, sd, smallest_effect
+from ganlab.suites.suite import Suite
 from ganlab.suites.words import chance, counted, decimals, listed, named, number, published_value
 
 
@@ -160,3 +161,53 @@ def inside(found: Found, metric: str) -> str:
     return (
         "no interval" if around is None else "yes" if around.holds(found.arm.published[metric][0]) else "no"
     )
+
+
+def in_order(findings: Findings) -> str:
+    """How many pairs of arms are in the published order, and how many of those whose difference is shown."""
+    values = {
+        arm: found for arm in findings.suite.order if (found := findings.arms[arm].values[findings.first])
+    }
+    if len(values) < 2:
+        return "Undecided: fewer than two of the arms have finished."
+    sign = -1 if findings.record(findings.first).get("better") == "lower" else 1
+    means = {arm: sign * mean(list(found.values())) for arm, found in values.items()}
+    pairs = list(combinations(values, 2))  # the one that was published as better first
+    agree = sum(means[first] > means[second] for first, second in pairs)
+    shown = shown_pairs(values, len(findings.suite.order))
+    kept = sum(means[first] > means[second] for first, second in shown)
+    against_it = len(shown) - kept
+    best_first = named(sorted(means, key=lambda arm: -means[arm]))
+    verdict = "No" if against_it else "Yes" if kept == len(pairs) else "Undecided"
+    tau = (2 * agree - len(pairs)) / len(pairs)
+    return (
+        f"{verdict}: in `{findings.names[findings.first]}`, {agree} of {len(pairs)} pairs of arms are in the "
+        f"published order (Kendall's tau {tau:+.2f}); of those whose difference is shown, {kept} are in it "
+        f"and {against_it} are not (paired t tests at 5 %, after Holm's correction). Best first: "
+        f"{best_first}."
+    )
+
+
+def shown_pairs(values: Mapping[str, Mapping[int, float]], arms: int) -> list[tuple[str, str]]:
+    """The pairs of arms that differ at 5 %, corrected for all pairs of the order."""
+    pairs = list(combinations(values, 2))
+    tests = {(first, second): against(values[second], values[first]) for first, second in pairs}
+    p = corrected(tests, arms * (arms - 1) // 2)
+    return [pair for pair in pairs if p.get(pair, 1.0) < ALPHA]
+
+
+def foresight(suite: Suite) -> str:
+    """How large a difference the seeds show; the spread over them is not known yet, and is the unit."""
+    arms, seeds = suite.comparisons, len(suite.seeds)
+    if not arms:
+        return "one arm: there is nothing to compare it with"
+    alone, strictest = (smallest_effect(1.0, seeds, alpha) for alpha in (ALPHA, ALPHA / arms))
+    if alone is None or strictest is None:
+        return "one seed shows no difference: there is no spread to judge it by; give more `seeds`"
+    said = (
+        f"{seeds} seeds show, with 80 % power at 5 %, a difference of {alone:.1f} standard deviations of the "
+        "paired differences"
+    )
+    if arms == 1:
+        return said
+    return f"{said} in one test alone, of {strictest:.1f} at the first step of Holm's correction for {arms}"

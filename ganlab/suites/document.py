@@ -1,24 +1,27 @@
 """The report of a suite: its README.md, and the pictures that it shows."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from PIL import Image
+
+from ganlab.core.errors import ConfigError
+from ganlab.filesystem import config_error_if_unwritable, write_atomically
 from ganlab.suites.answer import answer, held
-from ganlab.suites.circumstances import circumstances
-from ganlab.suites.commands import commands
-from ganlab.suites.configs import configs
+from ganlab.suites.circumstances import circumstances, commands, protocol
 from ganlab.suites.findings import Findings, Found, find
-from ganlab.suites.forest import forest
-from ganlab.suites.grids import grids
-from ganlab.suites.protocol import protocol
-from ganlab.suites.put import put
+from ganlab.suites.identity import configs
+from ganlab.suites.page import Asked
+from ganlab.suites.pictures import forest, grids
 from ganlab.suites.results import Row
-from ganlab.suites.results import read as read_rows
 from ganlab.suites.statistics import ENOUGH
 from ganlab.suites.suite import FILE, Suite
 from ganlab.suites.tables import further_table, main_table
 from ganlab.suites.words import bullets, counted, named
+from ganlab.visualize.images import save_png
+
+TORN = "The last row of results.csv is half-written and is left out."
 
 
 def write(suite: Suite) -> tuple[Path, str]:
@@ -31,42 +34,51 @@ def write(suite: Suite) -> tuple[Path, str]:
         ConfigError: numbers were made unlike, a README.md that is not a report's lies there already, or the
             folder cannot be written.
     """
-    rows, torn = read_rows(suite.results)
+    rows, torn = Row.read(suite.results)
     findings = find(suite, rows, configs(suite))
+    said = answer(findings)
     pictures = {"forest.png": forest(findings), "grids.png": grids(suite)}
-    text = document(findings, torn, [name for name, image in pictures.items() if image is not None])
-    page = put(suite.folder, FILE, text, pictures)
-    return page, answer(findings)
-
-
-def document(findings: Findings, torn: str | None, pictures: Iterable[str]) -> str:
-    """The text of the report, in Markdown."""
-    suite, pictures = findings.suite, set(pictures)
-    title = suite.name.replace("_", " ")
-    parts = [
-        f"# {title[:1].upper()}{title[1:]}",
-        f"**{suite.question}**",
-        answer(findings),
-        held(findings),
-        bullets(absent(findings, torn)),
-        main_table(findings),
-        reading(findings),
-    ]
-    if "forest.png" in pictures:
+    parts = [said, held(findings), bullets(absent(findings, torn)), main_table(findings), reading(findings)]
+    if pictures["forest.png"]:
         parts.append(
             f"![forest plot](forest.png)\n\n*Each arm less `{suite.reference}`: seeds, mean and its 95 % "
             "interval. Colours are of the corrected test, the intervals are not corrected.*"
         )
     if further := further_table(findings):
         parts += ["## Further metrics", further]
-    if "grids.png" in pictures:
+    if pictures["grids.png"]:
         parts += [
             "## Samples",
             "![sample grids](grids.png)\n\n*One run of each arm, from latents of the same seed.*",
         ]
     parts += ["## How the numbers were made", bullets(protocol(findings) + circumstances(findings))]
     parts += ["## To run it again", commands(findings)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return put(suite, parts, pictures), said
+
+
+def put(asked: Asked, parts: Iterable[str], pictures: Mapping[str, Image.Image | None]) -> Path:
+    """Writes README.md, and the pictures by their names; one of an earlier report goes where there is none.
+
+    Raises:
+        ConfigError: a README.md that is not a report's lies there already, or the folder cannot be written.
+    """
+    page, source, title = asked.folder / "README.md", asked.file.name, asked.name.replace("_", " ")
+    mark = (
+        f"<!-- Written by python -m ganlab.report from {source} and results.csv: changes here are lost. -->"
+    )
+    if page.is_file() and mark not in page.read_text():
+        raise ConfigError(
+            f"{page} is not a report's: give it another name, what it says may go into {source}"
+        )
+    parts = [mark, f"# {title[:1].upper()}{title[1:]}", f"**{asked.question}**", *parts]
+    with config_error_if_unwritable(asked.folder):
+        for name, image in pictures.items():
+            if image is None:
+                (asked.folder / name).unlink(missing_ok=True)
+            else:
+                save_png(image, asked.folder / name)
+        write_atomically(page, "\n\n".join(part for part in parts if part) + "\n")
+    return page
 
 
 def absent(findings: Findings, torn: str | None) -> list[str]:
@@ -94,7 +106,7 @@ def absent(findings: Findings, torn: str | None) -> list[str]:
         if numbers < finished:
             lines.append(f"{counted(finished - numbers, 'finished run')} without a finite `{name}`.")
     if torn:
-        lines.append("The last row of results.csv is half-written and is left out.")
+        lines.append(TORN)
     lines += [
         f"`{arm}`: {counted(n, 'row')} of another config than {FILE} has now, so not counted."
         for arm, n in Counter(row.arm for row in findings.changed).items()

@@ -2,16 +2,22 @@
 
 import copy
 import json
+from contextlib import suppress
 from functools import reduce
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
-from ganlab.config.compose import CONF
-from ganlab.core.numerics import NUMERICS
-from ganlab.suites.hashes import hashed, short
+from ganlab.config.compose import CONF, compose
+from ganlab.suites.suite import Suite
 from ganlab.training.resume import MUTABLE_KEYS
 
+PACKAGE = Path(__file__).parent.parent
+SIZE = 12  # hex digits of a hash that are kept
 # What changes no number of a run beyond its last bits: where it lies, what is written, the hardware. The
 # budget counts as `steps`, and the seed stands beside: all runs of an arm have one hash.
 OUTSIDE = [key for key in MUTABLE_KEYS if key != "steps"]
@@ -56,11 +62,30 @@ def named(node: Any) -> Any:
     return found
 
 
+def configs(suite: Suite) -> dict[str, str]:
+    """The hash of each arm; one that does not compose here, such as for want of a config file, has none."""
+    found = {}
+    for arm in suite.arms.values():
+        with suppress(HydraException, OmegaConfBaseException, ValueError):
+            found[arm.name] = config(compose(*suite.base, *arm.overrides))
+    return found
+
+
 def settings() -> str:
     """The hash of all of conf/: while it is the same, what was composed is what a run composes."""
     return hashed(CONF, "*.yaml")
 
 
-def run(config: str, seed: int, data: str) -> str:
-    """The hash of all that makes a run what it is."""
-    return short(f"{config} {seed} {data} {NUMERICS}".encode())
+def code(package: Path = PACKAGE) -> str:
+    """The hash of all Python files of this package; classes of one's own from elsewhere do not count."""
+    return hashed(package, "*.py")
+
+
+def hashed(folder: Path, pattern: str) -> str:
+    """The hash of some files of a folder, with their names."""
+    files = sorted(folder.rglob(pattern))
+    return short(b"".join(f"{file.relative_to(folder)}\0".encode() + file.read_bytes() for file in files))
+
+
+def short(content: bytes) -> str:
+    return sha256(content).hexdigest()[:SIZE]

@@ -7,8 +7,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ganlab.core.errors import ConfigError
+from ganlab.core.numerics import NUMERICS
 from ganlab.data.base import Data
-from ganlab.suites import hashes, identity
+from ganlab.suites import identity
 from ganlab.suites.composed import OWN, Composed, composing, key, measured, refuse_extra
 from ganlab.suites.suite import Suite
 
@@ -31,8 +32,8 @@ class Job:
     @property
     def directory(self) -> Path:
         """Where it is played; another config, other data or other numerics have another place."""
-        run = identity.run(self.config, self.seed, self.data)
-        return self.output / f"{self.arm}_seed{self.seed}_{run}"
+        run = f"{self.config} {self.seed} {self.data} {NUMERICS}"
+        return self.output / f"{self.arm}_seed{self.seed}_{identity.short(run.encode())}"
 
 
 def plan(
@@ -55,7 +56,7 @@ def plan(
         raise ConfigError(f"only={unknown[0]} is no arm of {suite.name}: choose from {', '.join(suite.arms)}")
     refuse_own(suite)
     refuse_extra(extra)
-    code = hashes.code()
+    code = identity.code()
     composing(suite.at("base"), suite.base)
     composed = {
         arm.name: Composed(
@@ -80,7 +81,7 @@ def plan(
 def job(run: Composed, seed: int, data: str, names: list[str], code: str, output: Path) -> Job:
     """A run with a seed, on data of a fingerprint."""
     config = run.config
-    data = data[: hashes.SIZE]
+    data = data[: identity.SIZE]
     return Job(run.name, seed, run.overrides, run.outside, run.of(seed), config, data, code, output, names)
 
 

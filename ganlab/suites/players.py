@@ -11,7 +11,7 @@ from math import ceil
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from ganlab.suites import hashes, identity
+from ganlab.suites import identity
 from ganlab.suites.child import Child
 from ganlab.suites.plan import Job
 from ganlab.suites.results import Row
@@ -19,7 +19,7 @@ from ganlab.suites.words import duration
 from ganlab.training.callbacks.stop import set_handler
 
 if TYPE_CHECKING:
-    from ganlab.sweeps.tried import Tried
+    from ganlab.sweeps.sweep import Tried
 
 PAUSE = 0.1  # seconds between two looks at the runs that are being played
 LOOK = 5.0  # seconds until a run that somebody else plays is looked at again
@@ -41,7 +41,7 @@ class Players(ABC):
         self.interrupted = 0  # runs that ended by themselves, and are to go on
         self.durations: list[float] = []
         self.look_at = 0.0
-        self.made_of = hashes.code(), identity.settings()
+        self.made_of = identity.code(), identity.settings()
 
     @abstractmethod
     def begin_one(self) -> bool:
@@ -91,7 +91,7 @@ class Players(ABC):
 
     def unchanged(self) -> bool:
         """Whether a run that begins now is played by the code that all of this began with."""
-        if (hashes.code(), identity.settings()) == self.made_of:
+        if (identity.code(), identity.settings()) == self.made_of:
             return True
         self.stopped = "ganlab or its conf has changed since this began: call again to go on with it"
         return False

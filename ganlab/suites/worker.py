@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from ganlab.config.run_directory import RunDirectory
 from ganlab.filesystem import atomic_writer, config_error_if_unwritable
-from ganlab.suites import results
 from ganlab.suites.child import Child, recorded, right_to
 from ganlab.suites.plan import Job
 from ganlab.suites.players import Players
@@ -31,7 +30,7 @@ class Worker(Players):
         self.threads = threads
         self.rerun = rerun
         self.tried: set[int] = set()
-        rows, self.torn = results.read(suite.results)
+        rows, self.torn = Row.read(suite.results)
         self.before = [standing(job, rows) for job in jobs]
         self.width = max((len(job.arm) for job in jobs), default=0)
 
@@ -69,7 +68,7 @@ class Worker(Players):
 
     def left(self) -> list[int]:
         """The numbers of the jobs that are to be played, and of which nothing was recorded since."""
-        rows, _ = results.read(self.suite.results)
+        rows, _ = Row.read(self.suite.results)
         return [
             number
             for number, (job, before) in enumerate(zip(self.jobs, self.before, strict=True))
@@ -85,12 +84,12 @@ class Worker(Players):
 
     def first_seed(self, job: Job) -> bool:
         """Whether no seed before it is to be shown for its arm: that did not end otherwise."""
-        rows, _ = results.read(self.suite.results)
+        rows, _ = Row.read(self.suite.results)
         bad = {row.seed for row in rows if row.arm == job.arm and row.status != "finished"}
         return job.seed == next(seed for seed in self.suite.seeds if seed == job.seed or seed not in bad)
 
     def append(self, row: Row) -> None:
-        if said := results.append(self.suite.results, row):
+        if said := row.append(self.suite.results):
             print(said, flush=True)
 
     def show(self, job: Job) -> None:

@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import yaml
 from omegaconf import DictConfig
 
 from ganlab.core.errors import ConfigError, UnfinishedRuns
+from ganlab.filesystem import config_error_if_unwritable
 from ganlab.suites.estimate import FIRST, MORE, rounds_left, trial
 from ganlab.suites.words import duration
-from ganlab.sweeps import agent
+from ganlab.sweeps.parameters import Choice, Parameter
 from ganlab.sweeps.plan import Plan
-from ganlab.sweeps.sweep import Sweep
-from ganlab.sweeps.tried import Tried, best, records
+from ganlab.sweeps.sweep import Sweep, Tried, best
 
 
 def command(sweep: Sweep, processes: int, threads: int, cfg: DictConfig) -> None:
@@ -25,7 +27,7 @@ def command(sweep: Sweep, processes: int, threads: int, cfg: DictConfig) -> None
     plan = Plan(sweep, cfg.root, list(cfg.extra), Path(cfg.output))
     print(f"{sweep.name}: {sweep.question}", flush=True)
     if cfg.wandb:
-        print(agent.write(plan))
+        print(write_agent(plan))
     elif cfg.dry_run:
         show(plan, processes, threads)
     else:
@@ -74,7 +76,7 @@ def conclude(plan: Plan, rows: Sequence[Tried]) -> None:
 
 def show(plan: Plan, processes: int, threads: int) -> None:
     """How far it is, and what the rest would take; writes nothing that stays."""
-    rows, said = records(plan.sweep.results).read()
+    rows, said = Tried.read(plan.sweep.results)
     if said:
         print(said)
     plan.refuse_others(rows)
@@ -98,3 +100,54 @@ def counted(rows: Sequence[Tried]) -> str:
     kinds = [row.status for row in rows]
     parts = [f"{kinds.count(kind)} {kind}" for kind in Tried.statuses if kind in kinds]
     return f"{len(rows)} trials have ended" + (f": {', '.join(parts)}" if parts else "")
+
+
+def write_agent(plan: Plan) -> str:
+    """Writes wandb.yaml, for `wandb sweep` and `wandb agent`, into the folder of a sweep.
+
+    Returns:
+        What is to be said of it.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    place = plan.sweep.folder / "wandb.yaml"
+    with config_error_if_unwritable(place):
+        place.write_text(yaml.safe_dump(in_words(plan), sort_keys=False, width=100))
+    said = f"{place}: `wandb sweep {place}` registers it, and the `wandb agent` that it names plays it"
+    if plan.sweep.after is not None:
+        said += "\nprune is left out: W&B ends runs by another rule (early_terminate), if you add one"
+    return said
+
+
+def in_words(plan: Plan) -> dict[str, Any]:
+    """A sweep in the words of Weights & Biases, as plain values."""
+    sweep = plan.sweep
+    return {
+        "name": sweep.name,
+        "description": sweep.question,
+        "program": "ganlab.run",
+        "command": [
+            "${env}",
+            "${interpreter}",
+            "-m",
+            "${program}",
+            *sweep.base,
+            *([] if plan.root is None else [f"data.root={plan.root}"]),
+            *plan.extra,
+            "${args_no_hyphens}",
+        ],
+        "method": "bayes",
+        "metric": {"name": plan.name, "goal": "maximize" if plan.more else "minimize"},
+        "run_cap": sweep.trials,
+        "parameters": {name: distribution(one) for name, one in sweep.parameters.items()},
+    }
+
+
+def distribution(parameter: Parameter) -> dict[str, Any]:
+    if isinstance(parameter, Choice):
+        return {"values": list(parameter.texts)}
+    if parameter.steps:  # W&B would round to multiples of a step, whatever low is
+        return {"values": parameter.steps}
+    kind = "log_uniform_values" if parameter.log else "uniform"
+    return {"distribution": kind, "min": parameter.low, "max": parameter.high}

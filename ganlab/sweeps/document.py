@@ -2,18 +2,17 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ganlab.core.errors import ConfigError
 from ganlab.metrics.protocols import require_same_protocol
-from ganlab.suites.protocol import of_record
-from ganlab.suites.put import put
+from ganlab.suites.circumstances import ORIGINS, of_record
+from ganlab.suites.document import TORN, put
 from ganlab.suites.words import bullets, counted, decimals, duration, listed, number, table
 from ganlab.sweeps.panels import panels
-from ganlab.sweeps.sweep import FILE, Sweep
-from ganlab.sweeps.tried import Tried, best, records
+from ganlab.sweeps.sweep import Sweep, Tried, best
 
 TOP = 5  # trials that are told of
 SEEDS = 3  # with which the best is to be played again
@@ -29,13 +28,21 @@ def write(sweep: Sweep) -> tuple[Path, str]:
         ConfigError: numbers were made unlike, sweep.yaml has other parameters, a README.md that is not a
             report's lies there already, or the folder cannot be written.
     """
-    rows, torn = records(sweep.results).read()
+    rows, torn = Tried.read(sweep.results)
     refuse_others(sweep, rows)
     found = Found(sweep, rows)
-    text = document(found, torn)
     picture = panels(sweep, rows, found.ranked, found.name)
-    page = put(sweep.folder, FILE, text, {"panels.png": picture})
-    return page, found.answer
+    parts = [found.answer, bullets(ended(found, torn))]
+    if found.ranked:
+        parts += [
+            top(found),
+            caution(found),
+            "![the metric against each parameter](panels.png)\n\n*Every trial by each of its parameters.*",
+            "## How the numbers were made",
+            bullets(circumstances(found)),
+        ]
+    parts += ["## To run it again", commands(found)]
+    return put(sweep, parts, {"panels.png": picture}), found.answer
 
 
 class Found:
@@ -95,28 +102,6 @@ def refuse_others(sweep: Sweep, rows: Sequence[Tried]) -> None:
             )
 
 
-def document(found: Found, torn: str | None) -> str:
-    """The text of the report, in Markdown."""
-    sweep = found.sweep
-    title = sweep.name.replace("_", " ")
-    parts = [
-        f"# {title[:1].upper()}{title[1:]}",
-        f"**{sweep.question}**",
-        found.answer,
-        bullets(ended(found, torn)),
-    ]
-    if found.ranked:
-        parts += [
-            top(found),
-            caution(found),
-            "![the metric against each parameter](panels.png)\n\n*Every trial by each of its parameters.*",
-            "## How the numbers were made",
-            bullets(circumstances(found)),
-        ]
-    parts += ["## To run it again", commands(found)]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
 def ended(found: Found, torn: str | None) -> list[str]:
     """How the trials have ended."""
     lines = []
@@ -132,7 +117,7 @@ def ended(found: Found, torn: str | None) -> list[str]:
     if numberless := sum(row.status == "finished" and row.judged is None for row in found.rows):
         lines.append(f"{counted(numberless, 'finished trial')} without a finite `{found.name}`.")
     if torn:
-        lines.append("The last row of results.csv is half-written and is left out.")
+        lines.append(TORN)
     return lines
 
 
@@ -184,21 +169,18 @@ def circumstances(found: Found) -> list[str]:
     """How the metric was measured, on what, by which code, for how long."""
     return [
         of_record(found.name, found.record),
-        alike("Device", found.rows, lambda row: row.device),
-        alike("Code", found.rows, lambda row: f"{row.code} (commit {row.commit or 'unknown'})"),
-        alike("Data", found.rows, lambda row: row.data),
+        *(f"{what}: {alike(map(of, found.rows))}." for what, of in ORIGINS.items()),
         f"Spent: {duration(sum(row.seconds for row in found.rows))} of training in "
         f"{counted(len(found.rows), 'run')} of seed {found.rows[0].seed}.",
     ]
 
 
-def alike(what: str, rows: Iterable[Tried], of: Callable[[Tried], str]) -> str:
+def alike(values: Iterable[str]) -> str:
     """What the trials have in common, or how many have what."""
-    counts = Counter(map(of, rows))
-    if len(counts) == 1:
-        return f"{what}: {next(iter(counts))}."
-    parts = [f"{value} in {counted(n, 'trial')}" for value, n in counts.most_common()]
-    return f"{what}: {listed(parts)}."
+    counts = Counter(values).most_common()
+    return (
+        counts[0][0] if len(counts) == 1 else listed([f"{it} in {counted(n, 'trial')}" for it, n in counts])
+    )
 
 
 def commands(found: Found) -> str:

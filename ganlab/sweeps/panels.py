@@ -9,8 +9,7 @@ from matplotlib.ticker import NullFormatter
 from PIL import Image
 
 from ganlab.sweeps.parameters import Choice, Range
-from ganlab.sweeps.sweep import Sweep
-from ganlab.sweeps.tried import Tried
+from ganlab.sweeps.sweep import Sweep, Tried
 from ganlab.theory.style import BLUE, OPTIMUM, ORANGE, VERMILION, add_legend, tidy, titled_figure
 from ganlab.visualize.images import render
 

@@ -8,11 +8,10 @@ from typing import Any
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
-from ganlab.suites import hashes, identity
+from ganlab.suites import identity
 from ganlab.suites.composed import OWN, Composed, composing, key, measured, refuse_extra
 from ganlab.suites.plan import Job, job
-from ganlab.sweeps.sweep import Sweep
-from ganlab.sweeps.tried import Tried
+from ganlab.sweeps.sweep import Sweep, Tried
 
 
 class Plan:
@@ -51,7 +50,7 @@ class Plan:
         refuse_prune(sweep, first)
         data = self._data(first).fingerprint()
         common = [identity.config(base), self.seed, data, self.name, sweep.space]
-        self.space = hashes.short(json.dumps(common).encode())
+        self.space = identity.short(json.dumps(common).encode())
 
     @property
     def first(self) -> dict[str, str]:
@@ -72,7 +71,7 @@ class Plan:
         """The run of a trial."""
         name = f"trial{number}"
         run = self._composed(name, f"{self.sweep.at('parameters')}: trial {number}", parameters)
-        return job(run, self.seed, self._data(run).fingerprint(), [self.name], hashes.code(), self.place)
+        return job(run, self.seed, self._data(run).fingerprint(), [self.name], identity.code(), self.place)
 
     def refuse_others(self, rows: Sequence[Tried]) -> None:
         """Refuses trials of another sweep, or of what this one was: they do not compare."""

@@ -1,6 +1,7 @@
 """What a sweep tries next, and which of its runs are hopeless, as optuna has it."""
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,32 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.pruners import MedianPruner, NopPruner
 from optuna.samplers import TPESampler
+from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ganlab.core.errors import ConfigError
-from ganlab.sweeps.journal import Journal
+from ganlab.suites.results import append_lines, read_lines
 from ganlab.sweeps.parameters import Choice, Parameter
-from ganlab.sweeps.sweep import Sweep
-from ganlab.sweeps.tried import Tried
+from ganlab.sweeps.sweep import Sweep, Tried
+
+
+class Journal(BaseJournalBackend):
+    """The format of optuna's own JournalFileBackend, whose files this reads and whose tools read this one's.
+
+    That one does not survive every kill: behind a line that was half-written it writes the next, and neither
+    can be read again; and its lock stays behind, so that the next process waits for half a minute.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        whole, _ = read_lines(self.path)
+        for line in whole.splitlines()[log_number_from:]:
+            yield json.loads(line)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        append_lines(self.path, "".join(f"{json.dumps(log, separators=(',', ':'))}\n" for log in logs))
 
 
 class Search:

@@ -1,6 +1,9 @@
-"""A sweep as its sweep.yaml says: a question, what may be changed, and by what it is judged."""
+"""A sweep as its sweep.yaml says, and its trials as the rows of its results.csv."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ import yaml
 
 from ganlab.core.validation import Count, Whole
 from ganlab.suites.page import Asked, Page
+from ganlab.suites.results import Record
 from ganlab.sweeps.parameters import Parameter, parameter
 
 FILE = "sweep.yaml"
@@ -65,3 +69,38 @@ def after(page: Page, node: yaml.Node) -> int:
     """From which round on hopeless runs are ended."""
     parts = page.entries(node, "prune", ("after",), ())
     return int(page.plain(parts["after"], "prune.after", Whole))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried(Record):
+    """One trial of a sweep."""
+
+    whose = "a sweep"
+    statuses = ("finished", "pruned", "failed", "diverged")  # pruned: ended early, for it was hopeless
+    columns = (
+        "trial status value parameters reason course space seed config data code commit steps images seconds "
+        "device finished metrics numerics"
+    )
+
+    trial: int  # its number, from 0 on
+    parameters: dict[str, Any]  # what was tried, by name
+    course: dict[str, float]  # the metric by the round of each evaluation
+    space: str  # the hash of all that trials have in common
+
+    @property
+    def judged(self) -> float | None:
+        """The value, where there is one that can be compared."""
+        known = self.status == "finished" and self.value is not None and math.isfinite(self.value)
+        return self.value if known else None
+
+    @property
+    def last(self) -> float | None:
+        """What was measured last, where that is a number."""
+        found = self.course[max(self.course, key=int)] if self.course else None
+        return found if found is not None and math.isfinite(found) else None
+
+
+def best(rows: Sequence[Tried], more: bool) -> list[Tried]:
+    """The trials that have a value, the best first."""
+    valued = [(row.judged, row) for row in rows if row.judged is not None]
+    return [row for _, row in sorted(valued, key=lambda pair: pair[0], reverse=more)]

@@ -1,7 +1,6 @@
 """Plays the trials of a sweep, several at a time, beside any number of other workers on the same sweep."""
 
 import csv
-import dataclasses
 import fcntl
 import io
 from collections.abc import Iterator
@@ -10,15 +9,14 @@ from typing import Any
 
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable
-from ganlab.suites import lines
 from ganlab.suites.child import Child, recorded, right_to
 from ganlab.suites.plan import Job
 from ganlab.suites.players import Players
-from ganlab.suites.results import Row
+from ganlab.suites.results import Row, split
 from ganlab.suites.standing import ended
 from ganlab.sweeps.plan import Plan
 from ganlab.sweeps.search import Search
-from ganlab.sweeps.tried import Tried, records, tried
+from ganlab.sweeps.sweep import Tried
 
 
 class Trial:
@@ -65,12 +63,11 @@ class Sweeper(Players):
         self.plan = plan
         self.sweep = plan.sweep
         self.threads = threads
-        self.records = records(plan.sweep.results)
         self.trials: dict[int, Trial] = {}
         self.tried: set[int] = set()  # begun by this process, or recorded
         with self._turn():
             self.search = Search(plan.sweep, plan.journal, plan.more)
-            rows, torn = self.records.read()
+            rows, torn = Tried.read(self.sweep.results)
             plan.refuse_others(rows)
             self.search.catch_up(rows)
         if torn:
@@ -102,7 +99,7 @@ class Sweeper(Players):
             self._record(self._of(job), row)
 
     def rows(self) -> list[Tried]:
-        return self.records.read()[0]
+        return Tried.read(self.sweep.results)[0]
 
     def left(self) -> int:
         """How many trials are yet to end."""
@@ -139,10 +136,17 @@ class Sweeper(Players):
     def _record(self, trial: Trial, row: Row | None) -> None:
         """Writes the row of a trial; without the row of its run it was pruned."""
         found = row or recorded(trial.job, trial.hopeless)
-        result = tried(found, trial.number, trial.parameters, course(trial.job), self.plan.space)
+        same = {name: value for name, value in vars(found).items() if name != "arm"}
         if row is None:
-            result = dataclasses.replace(result, status="pruned")
-        if said := self.records.append(result):
+            same["status"] = "pruned"
+        result = Tried(
+            trial=trial.number,
+            parameters=trial.parameters,
+            course=course(trial.job),
+            space=self.plan.space,
+            **same,
+        )
+        if said := result.append(self.sweep.results):
             print(said, flush=True)
         self.search.tell(result)
         self.tell(trial.job, result, self.left())
@@ -163,7 +167,7 @@ class Sweeper(Players):
 def course(job: Job) -> dict[str, float]:
     """The metric of a run by the round of each evaluation so far; a half-written last row is left out."""
     try:
-        whole, _ = lines.split(RunDirectory(job.directory).metrics.read_bytes())
+        whole, _ = split(RunDirectory(job.directory).metrics.read_bytes())
     except FileNotFoundError:
         return {}
     rows = csv.DictReader(io.StringIO(whole.decode()))

@@ -1,14 +1,19 @@
-"""The forest plot: how far each arm lies from the reference."""
+"""The pictures of a report: how far each arm lies from the reference, and the sample grids of all arms."""
+
+from math import ceil
 
 from matplotlib.axes import Axes
 from PIL import Image
 
 from ganlab.suites.answer import digits, direction
 from ganlab.suites.findings import Findings, Found
+from ganlab.suites.suite import Suite
 from ganlab.suites.words import between, number
 from ganlab.theory.style import BLACK, BLUE, ORANGE, PURPLE, SKY, VERMILION, tidy, titled_figure
 from ganlab.visualize.images import render
 
+COLUMNS = 4  # of grids
+SIDE = 2.6  # inches of a grid
 LIFT = 0.22  # of a seed's dot above its arm's line, in rows
 
 
@@ -79,3 +84,21 @@ def figures(findings: Findings, found: Found) -> str:
     comparison, places = found.comparison, digits(findings)
     assert comparison is not None
     return number(comparison.mean, places, sign=True) + between(comparison.interval, places, sign=True)
+
+
+def grids(suite: Suite) -> Image.Image | None:
+    """The grids that lie in the suite's samples/, each below its arm's name; None where there are none."""
+    places = {arm: suite.folder / "samples" / f"{arm}.png" for arm in suite.arms}
+    files = {arm: path for arm, path in places.items() if path.is_file()}
+    if not files:
+        return None
+    columns = min(len(files), COLUMNS)
+    rows = ceil(len(files) / columns)
+    figure = titled_figure(SIDE * columns, (SIDE + 0.3) * rows + 0.3, f"{suite.name}: samples")
+    for place, (arm, path) in enumerate(files.items(), 1):
+        axes = figure.add_subplot(rows, columns, place)
+        with Image.open(path) as image:
+            axes.imshow(image.convert("RGB"), interpolation="antialiased")
+        axes.set_title(arm, fontsize=10)
+        axes.set_axis_off()
+    return render(figure)
