@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from statistics import fmean
 
 from ganlab.suites.findings import Findings, Found, against, corrected
-from ganlab.suites.statistics import ALPHA, interval, mean, sd, smallest_effect
+from ganlab.suites.statistics import ALPHA, interval, sd, smallest_effect
 from ganlab.suites.suite import Suite
 from ganlab.suites.words import chance, counted, decimals, listed, named, number, published_value
 
@@ -45,7 +46,7 @@ def one_seed(findings: Findings) -> str:
         return ""
     places = digits(findings)
     parts = [
-        f"`{arm.arm.name}` {number(mean(list(arm.values[first].values())), places)}"
+        f"`{arm.arm.name}` {number(fmean(arm.values[first].values()), places)}"
         + (f" (published {published_value(arm.arm.published[first])})" if first in arm.arm.published else "")
         for arm in found
     ]
@@ -98,7 +99,7 @@ def told(findings: Findings, found: Found) -> str:
 
 def undecided(findings: Findings) -> str:
     """That no difference is shown, and how large one had to be."""
-    compared, name, planned = findings.compared, findings.names[findings.first], findings.planned
+    compared, name, planned = findings.compared, findings.names[findings.first], findings.suite.comparisons
     which = f"`{compared[0].arm.name}`" if len(compared) == 1 else f"any of {len(compared)} arms"
     said = f"Undecided: in `{name}` no difference of {which} to `{findings.suite.reference}` is shown"
     alone, strictest = seen(compared, ALPHA), seen(compared, ALPHA / planned)
@@ -171,7 +172,7 @@ def in_order(findings: Findings) -> str:
     if len(values) < 2:
         return "Undecided: fewer than two of the arms have finished."
     sign = -1 if findings.record(findings.first).get("better") == "lower" else 1
-    means = {arm: sign * mean(list(found.values())) for arm, found in values.items()}
+    means = {arm: sign * fmean(found.values()) for arm, found in values.items()}
     pairs = list(combinations(values, 2))  # the one that was published as better first
     agree = sum(means[first] > means[second] for first, second in pairs)
     shown = shown_pairs(values, len(findings.suite.order))

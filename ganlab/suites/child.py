@@ -49,11 +49,6 @@ def right_to(folder: Path, job: Job) -> TextIO | None:
     return file
 
 
-def beside(job: Job, ending: str) -> Path:
-    """A file beside the directory of a run."""
-    return job.directory.with_name(job.directory.name + ending)
-
-
 class Child:
     """A run that is being played; what it prints goes to a file beside its directory."""
 
@@ -61,7 +56,7 @@ class Child:
         self.job = job
         self.lock = lock
         self.began = time.monotonic()
-        self.log = beside(job, ".log")
+        self.log = job.directory.with_name(f"{job.directory.name}.log")
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("w") as log:
             self.process = start([*config_dirs(), *arguments(job)], lock, threads, log)

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,19 +91,22 @@ def circumstances(findings: Findings) -> list[str]:
 def commands(findings: Findings) -> str:
     """The command of each arm, with what its rows say of threads and commit, and that of the whole suite."""
     suite = findings.suite
-    seeds = ",".join(map(str, suite.seeds))
-    sweep = ["-m"] if len(suite.seeds) > 1 else []
     lines = []
     for found in findings.arms.values():
-        arm = found.arm
-        line = ["python", "-m", "ganlab.run", *sweep, *suite.base, *arm.overrides, f"seed={seeds}"]
-        lines.append(f"# {arm.name}{commit(found)}\n{threads(found)}{shlex.join(line)}")
+        line = run_command(suite.base + found.arm.overrides, suite.seeds)
+        lines.append(f"# {found.arm.name}{commit(found)}\n{threads(found)}{line}")
     which = f"suite={shown(suite.folder)}"
     block = "\n".join(["```", *lines, "```"])
     return (
         f"{block}\n\n`python -m ganlab.ablate {which}` runs what is missing, `python -m ganlab.report "
         f"{which}` writes this page. Data that lie elsewhere: `data.root=...` of a run, `root=...` of all."
     )
+
+
+def run_command(overrides: Sequence[str], seeds: Sequence[int]) -> str:
+    """The command that plays some overrides with some seeds."""
+    sweep = ["-m"] if len(seeds) > 1 else []
+    return shlex.join(["python", "-m", "ganlab.run", *sweep, *overrides, f"seed={','.join(map(str, seeds))}"])
 
 
 def commit(found: Found) -> str:

@@ -16,7 +16,6 @@ from ganlab.config.stages import Timetable
 from ganlab.config.user_messages import user_message
 from ganlab.core.errors import ConfigError, prefixing_all_keys
 from ganlab.data.base import Data
-from ganlab.metrics.evaluation import Evaluation
 from ganlab.suites import identity
 from ganlab.training.build import build
 
@@ -29,8 +28,7 @@ class Composed:
 
     Args:
         place: where its overrides were written, and whose they are, to begin a refusal with.
-        group: of runs, which a logger is told of.
-        name: of its own in the group.
+        group, name: that a logger is told of: which runs it belongs to, and which of them it is.
         overrides: that make it what it is.
         root: data.root; None: as it has it.
         extra: overrides that change no number: paths, hardware, logger.
@@ -85,10 +83,32 @@ class Composed:
         with prefixing_all_keys(self.place):
             return build_data(copy.deepcopy(self.cfg))
 
-    def evaluation(self, data: Data) -> Evaluation:
-        """What would measure it; it is built once, to see that it can be played."""
+    def measured(self, data: Data, metrics: Sequence[str], place: str) -> list[tuple[str, bool]]:
+        """The full names of metrics, and whether more of each is better; one that is not measured is refused.
+
+        The run is built once: what it would refuse at its start is refused here.
+
+        Args:
+            data: as `built_data` returns them.
+            metrics: as `monitor` takes them.
+            place: where they were written, to begin a refusal with.
+        """
+        cfg = self.of(0)
         with prefixing_all_keys(self.place):
-            return built(self, data)
+            if cfg.data.num_classes is None:
+                cfg.data.num_classes = data.num_classes_of_all
+            refuse_unused_settings(cfg, self.overrides)
+            check_config(cfg)
+            Timetable(cfg).check_batches(data)
+            game = build(cfg, data).game
+            evaluation = build_evaluation(cfg, data)
+            evaluation.check_game(game)
+            evaluation.monitored_value(cfg.monitor)
+        try:
+            found = [evaluation.monitored_value(metric) for metric in metrics]
+        except ConfigError as refusal:
+            raise ConfigError(f"{place} {str(refusal).removeprefix('monitor=')}") from refusal
+        return [(str(name), more) for name, more in found]
 
 
 def composing(place: str, overrides: Sequence[str]) -> DictConfig:
@@ -99,30 +119,6 @@ def composing(place: str, overrides: Sequence[str]) -> DictConfig:
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(f"{place} does not compose: {user_message(error)}") from error
     return cfg
-
-
-def built(run: Composed, data: Data) -> Evaluation:
-    """Refuses what a run would refuse at its start, and returns what would measure it."""
-    cfg = run.of(0)
-    if cfg.data.num_classes is None:
-        cfg.data.num_classes = data.num_classes_of_all
-    refuse_unused_settings(cfg, run.overrides)
-    check_config(cfg)
-    Timetable(cfg).check_batches(data)
-    game = build(cfg, data).game
-    evaluation = build_evaluation(cfg, data)
-    evaluation.check_game(game)
-    evaluation.monitored_value(cfg.monitor)
-    return evaluation
-
-
-def measured(evaluation: Evaluation, metric: str, place: str) -> tuple[str, bool]:
-    """The full name of a metric, and whether more of it is better."""
-    try:
-        name, more = evaluation.monitored_value(metric)
-    except ConfigError as refusal:
-        raise ConfigError(f"{place} {str(refusal).removeprefix('monitor=')}") from refusal
-    return str(name), more
 
 
 def refuse_extra(extra: Sequence[str]) -> None:

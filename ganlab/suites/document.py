@@ -25,10 +25,7 @@ TORN = "The last row of results.csv is half-written and is left out."
 
 
 def write(suite: Suite) -> tuple[Path, str]:
-    """Writes the report into the suite's folder.
-
-    Returns:
-        The README.md, and the answer that it gives.
+    """Writes the report into the suite's folder, and returns the README.md and the answer that it gives.
 
     Raises:
         ConfigError: numbers were made unlike, a README.md that is not a report's lies there already, or the
@@ -57,11 +54,7 @@ def write(suite: Suite) -> tuple[Path, str]:
 
 
 def put(asked: Asked, parts: Iterable[str], pictures: Mapping[str, Image.Image | None]) -> Path:
-    """Writes README.md, and the pictures by their names; one of an earlier report goes where there is none.
-
-    Raises:
-        ConfigError: a README.md that is not a report's lies there already, or the folder cannot be written.
-    """
+    """Writes README.md and pictures, by their names; an earlier report's goes where there is none."""
     page, source, title = asked.folder / "README.md", asked.file.name, asked.name.replace("_", " ")
     mark = (
         f"<!-- Written by python -m ganlab.report from {source} and results.csv: changes here are lost. -->"
@@ -145,7 +138,7 @@ def reading(findings: Findings) -> str:
     elif findings.compared:
         lines.append(
             f"differences are taken seed by seed; p is of the paired t test, after Holm's correction for "
-            f"{counted(findings.planned, 'comparison')}"
+            f"{counted(suite.comparisons, 'comparison')}"
         )
         lines.append(
             "the smallest effect is the difference that one such test alone sees with 80 % power at 5 %, "

@@ -60,11 +60,6 @@ class Findings:
     ignored: list[Row]
 
     @property
-    def planned(self) -> int:
-        """How many arms are compared in the end: what p-values are corrected for from the first run on."""
-        return self.suite.comparisons
-
-    @property
     def rows(self) -> list[Row]:
         """All that count."""
         return [row for found in self.arms.values() for row in found.rows.values()]

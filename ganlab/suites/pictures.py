@@ -8,7 +8,7 @@ from PIL import Image
 from ganlab.suites.answer import digits, direction
 from ganlab.suites.findings import Findings, Found
 from ganlab.suites.suite import Suite
-from ganlab.suites.words import between, number
+from ganlab.suites.tables import compared
 from ganlab.theory.style import BLACK, BLUE, ORANGE, PURPLE, SKY, VERMILION, tidy, titled_figure
 from ganlab.visualize.images import render
 
@@ -19,24 +19,27 @@ LIFT = 0.22  # of a seed's dot above its arm's line, in rows
 
 def forest(findings: Findings) -> Image.Image | None:
     """Differences to the reference over pairs of seeds, each arm a row; None where there is none to draw."""
-    compared = findings.compared
-    if not compared:
+    arms = findings.compared
+    if not arms:
         return None
-    height = 1.9 + 0.45 * len(compared)
+    height = 1.9 + 0.45 * len(arms)
     figure = titled_figure(9, height, f"{findings.suite.name}: difference to {findings.suite.reference}")
     axes = figure.add_subplot()
     tidy(axes)
     axes.axvline(0, color=BLACK, linewidth=1)
-    for row, found in enumerate(compared):
+    for row, found in enumerate(arms):
         draw(axes, findings, found, row)
-    axes.set_xlabel(caption(findings))
+    record = findings.record(findings.first)
+    unit = f", {record['unit']}" if "unit" in record else ""
+    way = f" ({record['better']} is better)" if "better" in record else ""
+    axes.set_xlabel(f"difference in {findings.names[findings.first]}{unit}{way}")
     axes.margins(x=0.04)
-    rows = range(len(compared))
-    axes.set_yticks(rows, [found.arm.name for found in compared])
-    axes.set_ylim(len(compared) - 0.5, -0.5)
+    rows = range(len(arms))
+    axes.set_yticks(rows, [found.arm.name for found in arms])
+    axes.set_ylim(len(arms) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     numbers = axes.secondary_yaxis("right")
-    numbers.set_yticks(rows, [figures(findings, found) for found in compared])
+    numbers.set_yticks(rows, [compared(found, digits(findings))[0] for found in arms])
     for part in (axes, numbers):
         part.tick_params(axis="y", length=0)
     axes.spines["right"].set_visible(False)
@@ -71,19 +74,6 @@ def verdict(findings: Findings, found: Found) -> tuple[str, str]:
     if direction(found) == better:
         return BLUE, "better (Holm, 5 %)"
     return VERMILION, "worse (Holm, 5 %)"
-
-
-def caption(findings: Findings) -> str:
-    record, name = findings.record(findings.first), findings.names[findings.first]
-    unit = f", {record['unit']}" if "unit" in record else ""
-    way = f" ({record['better']} is better)" if "better" in record else ""
-    return f"difference in {name}{unit}{way}"
-
-
-def figures(findings: Findings, found: Found) -> str:
-    comparison, places = found.comparison, digits(findings)
-    assert comparison is not None
-    return number(comparison.mean, places, sign=True) + between(comparison.interval, places, sign=True)
 
 
 def grids(suite: Suite) -> Image.Image | None:

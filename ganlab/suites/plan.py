@@ -10,7 +10,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.numerics import NUMERICS
 from ganlab.data.base import Data
 from ganlab.suites import identity
-from ganlab.suites.composed import OWN, Composed, composing, key, measured, refuse_extra
+from ganlab.suites.composed import OWN, Composed, composing, key, refuse_extra
 from ganlab.suites.suite import Suite
 
 
@@ -58,24 +58,23 @@ def plan(
     refuse_extra(extra)
     code = identity.code()
     composing(suite.at("base"), suite.base)
-    composed = {
-        arm.name: Composed(
-            where(suite, arm.name), suite.name, arm.name, suite.base + arm.overrides, root, extra
-        )
-        for arm in suite.arms.values()
-    }
-    if root is not None and not any(arm.rooted for arm in composed.values()):
+    composed = {}
+    for name, arm in suite.arms.items():
+        place = f"{suite.at(f'arms.{name}')}: arm {name}"
+        composed[name] = Composed(place, suite.name, name, suite.base + arm.overrides, root, extra)
+    if root is not None and not any(run.rooted for run in composed.values()):
         raise ConfigError(f"root={root} has no effect: the data of this suite lie in no folder; leave it out")
     refuse_twins(suite, composed)
-    wanted = [arm for name, arm in composed.items() if not only or name in only]
+    wanted = [run for name, run in composed.items() if not only or name in only]
     built: dict[str, tuple[str, list[str]]] = {}
     last: dict[str, Data] = {}  # one set at a time is held in memory
-    for arm in sorted(wanted, key=lambda arm: arm.data):
-        if arm.data not in last:
-            last = {arm.data: arm.built_data()}
-        built[arm.name] = last[arm.data].fingerprint(), names(suite, arm, last[arm.data])
-    refuse_unlike(suite, {arm.name: built[arm.name][1] for arm in wanted})
-    return [job(arm, n, *built[arm.name], code, output / suite.name) for n in suite.seeds for arm in wanted]
+    for run in sorted(wanted, key=lambda run: run.data):
+        if run.data not in last:
+            last = {run.data: run.built_data()}
+        data, place = last[run.data], f"{suite.at('metrics')}: in arm {run.name}"
+        built[run.name] = data.fingerprint(), [name for name, _ in run.measured(data, suite.metrics, place)]
+    refuse_unlike(suite, {run.name: built[run.name][1] for run in wanted})
+    return [job(run, n, *built[run.name], code, output / suite.name) for n in suite.seeds for run in wanted]
 
 
 def job(run: Composed, seed: int, data: str, names: list[str], code: str, output: Path) -> Job:
@@ -83,17 +82,6 @@ def job(run: Composed, seed: int, data: str, names: list[str], code: str, output
     config = run.config
     data = data[: identity.SIZE]
     return Job(run.name, seed, run.overrides, run.outside, run.of(seed), config, data, code, output, names)
-
-
-def where(suite: Suite, arm: str) -> str:
-    return f"{suite.at(f'arms.{arm}')}: arm {arm}"
-
-
-def names(suite: Suite, arm: Composed, data: Data) -> list[str]:
-    """The full names of the suite's metrics in an arm, which is built once to see that it can be played."""
-    evaluation = arm.evaluation(data)
-    place = f"{suite.at('metrics')}: in arm {arm.name}"
-    return [measured(evaluation, metric, place)[0] for metric in suite.metrics]
 
 
 def refuse_own(suite: Suite) -> None:

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from ganlab.suites import identity
@@ -30,10 +29,15 @@ class Players(ABC):
     """Plays runs, `processes` at a time, until none is left that nobody else plays.
 
     Which run comes next, and what becomes of one that has ended, is for those who know what they are for.
+
+    Args:
+        processes: how many are played at a time.
+        threads: of each of them.
     """
 
-    def __init__(self, processes: int):
+    def __init__(self, processes: int, threads: int):
         self.processes = processes
+        self.threads = threads
         self.children: list[Child] = []
         self.signals: list[int] = []  # that came
         self.passed_on = 0  # of them, to the children
@@ -81,13 +85,12 @@ class Players(ABC):
             self.look_at = 0.0
         for child in self.children:
             self.watch(child)
-        while self.free() and time.monotonic() >= self.look_at:
+        while not self.signals and self.stopped is None and len(self.children) < self.processes:
+            if time.monotonic() < self.look_at:
+                break
             if not self.begin_one():
                 self.look_at = time.monotonic() + LOOK
         return bool(self.children)
-
-    def free(self) -> bool:
-        return not self.signals and self.stopped is None and len(self.children) < self.processes
 
     def unchanged(self) -> bool:
         """Whether a run that begins now is played by the code that all of this began with."""
@@ -123,15 +126,12 @@ class Players(ABC):
         """Notes the signals that end the work; the runs themselves are told of them."""
         before = {number: signal.getsignal(number) for number in SIGNALS}
         for number in SIGNALS:
-            set_handler(number, self.note)
+            set_handler(number, lambda number, frame: self.signals.append(number))
         try:
             yield
         finally:
             for number, handler in before.items():
                 set_handler(number, handler)
-
-    def note(self, number: int, frame: FrameType | None) -> None:
-        self.signals.append(number)
 
     def pass_on(self) -> None:
         """The first signal lets the runs write a checkpoint; the second ends them at once."""

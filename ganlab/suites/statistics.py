@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 
 import numpy as np
 from scipy import stats
@@ -42,27 +43,13 @@ class Comparison:
     smallest: float | None
 
 
-def mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
-
-
 def sd(values: Sequence[float]) -> float | None:
     """The standard deviation with n - 1 below the line; None of fewer than two values."""
     if len(values) < 2:
         return None
-    centre = mean(values)
-    found = math.sqrt(math.fsum((x - centre) ** 2 for x in values) / (len(values) - 1))
+    found = stdev(values)
     # Equal numbers that came about by different sums differ in the last bits.
     return found if found > 1e-12 * max(map(abs, values)) else 0.0
-
-
-def t_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float] | None:
-    """Student's interval of the mean; None where there is no spread."""
-    spread = sd(values)
-    if not spread:
-        return None
-    half = stats.t.ppf(0.5 + level / 2, len(values) - 1) * spread / math.sqrt(len(values))
-    return mean(values) - half, mean(values) + half
 
 
 def interval(values: Sequence[float]) -> Interval | None:
@@ -70,18 +57,21 @@ def interval(values: Sequence[float]) -> Interval | None:
 
     None where there is no spread: fewer than two values, or all of them equal.
     """
-    if len(values) < ENOUGH or not sd(values):
-        found = t_interval(values)
-        return None if found is None else Interval(*found)
-    drawn = stats.bootstrap(
-        (np.asarray(values),),
-        np.mean,
-        n_resamples=RESAMPLES,
-        confidence_level=LEVEL,
-        method="BCa",
-        rng=np.random.default_rng(0),  # one report of one file
-    )
-    low, high = drawn.confidence_interval
+    n, spread = len(values), sd(values)
+    if not spread:
+        return None
+    if n < ENOUGH:
+        low, high = stats.t.interval(LEVEL, n - 1, fmean(values), spread / math.sqrt(n))
+    else:
+        drawn = stats.bootstrap(
+            (np.asarray(values),),
+            np.mean,
+            n_resamples=RESAMPLES,
+            confidence_level=LEVEL,
+            method="BCa",
+            rng=np.random.default_rng(0),  # one report of one file
+        )
+        low, high = drawn.confidence_interval
     return Interval(float(low), float(high))
 
 
@@ -91,13 +81,12 @@ def paired_p(differences: Sequence[float]) -> float | None:
     Equal differences leave no spread to divide by. Then it is that of the exact test over their signs,
     2^(1 - n), or 1 where they are zero.
     """
-    n, spread = len(differences), sd(differences)
+    spread = sd(differences)
     if spread is None:
         return None
     if spread == 0:
-        return 1.0 if differences[0] == 0 else 2.0 ** (1 - n)
-    t = mean(differences) / (spread / math.sqrt(n))
-    return float(2 * stats.t.sf(abs(t), n - 1))
+        return 1.0 if differences[0] == 0 else 2.0 ** (1 - len(differences))
+    return float(stats.ttest_1samp(differences, 0).pvalue)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -143,7 +132,7 @@ def compare(mine: Sequence[float], theirs: Sequence[float]) -> Comparison | None
         return None
     return Comparison(
         tuple(differences),
-        mean(differences),
+        fmean(differences),
         interval(differences),
         paired_p(differences),
         smallest_effect(sd(differences), len(differences)),

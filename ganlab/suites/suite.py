@@ -46,7 +46,7 @@ class Suite(Asked):
 
     @property
     def comparisons(self) -> int:
-        """How many arms there are beside the reference."""
+        """How many arms are compared in the end: what p-values are corrected for from the first run on."""
         return len(self.arms) - 1
 
 

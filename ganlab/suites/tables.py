@@ -1,17 +1,18 @@
 """The tables of a report: the metric that answers, and the others."""
 
+from statistics import fmean
+
 from ganlab.suites.answer import digits, inside
 from ganlab.suites.findings import Findings, Found
-from ganlab.suites.statistics import interval, mean, sd
+from ganlab.suites.statistics import interval, sd
 from ganlab.suites.words import between, chance, decimals, duration, number, published_value, table
 
 
 def main_table(findings: Findings) -> str:
     """Of the first metric: each arm's numbers, and how it compares."""
-    reference = findings.suite.reference
-    found = ("arm", f"mean of `{findings.names[findings.first]}` [95 %]", "sd", "n", "failed", "diverged")
-    beside = (f"less `{reference}` [95 %]", "pairs", "p (Holm)", "smallest effect", "published", "inside")
-    head = (*found, *beside, "training")
+    mean, less = f"mean of `{findings.names[findings.first]}`", f"less `{findings.suite.reference}`"
+    head = ["arm", f"{mean} [95 %]", "sd", "n", "failed", "diverged", f"{less} [95 %]", "pairs", "p (Holm)"]
+    head += ["smallest effect", "published", "inside", "training"]
     rows = [main_row(findings, arm) for arm in findings.arms.values()]
     if reached := floor(findings, findings.first):
         rows.append(["(real data)", reached, *[""] * (len(head) - 2)])
@@ -31,7 +32,7 @@ def main_row(findings: Findings, found: Found) -> list[str]:
         str(found.count("diverged")),
         *compared(found, places),
         *published(found, findings.first),
-        duration(mean(seconds)) if seconds else "",
+        duration(fmean(seconds)) if seconds else "",
     ]
 
 
@@ -67,7 +68,7 @@ def floor(findings: Findings, metric: str) -> str:
 def centre(findings: Findings, found: Found, metric: str) -> str:
     """The mean of an arm, with its interval."""
     values, places = list(found.values[metric].values()), digits(findings, metric)
-    return number(mean(values), places) + between(interval(values), places) if values else ""
+    return number(fmean(values), places) + between(interval(values), places) if values else ""
 
 
 def further_table(findings: Findings) -> str:
@@ -75,19 +76,11 @@ def further_table(findings: Findings) -> str:
     others = findings.suite.metrics[1:]
     if not others:
         return ""
-    head = ["arm"]
+    head, real = ["arm"], ["(real data)"]
+    rows = [[f"`{name}`"] for name in findings.arms]
     for metric in others:
         head += [f"`{findings.names[metric]}` [95 %]", "published", "inside"]
-    rows = [
-        [
-            f"`{found.arm.name}`",
-            *(
-                cell
-                for metric in others
-                for cell in (centre(findings, found, metric), *published(found, metric))
-            ),
-        ]
-        for found in findings.arms.values()
-    ]
-    real = ["(real data)", *(cell for metric in others for cell in (floor(findings, metric), "", ""))]
-    return table(head, [*rows, *([real] if any(real[1:]) else [])])
+        real += [floor(findings, metric), "", ""]
+        for row, found in zip(rows, findings.arms.values(), strict=True):
+            row += [centre(findings, found, metric), *published(found, metric)]
+    return table(head, [*rows, real] if any(real[1:]) else rows)

@@ -77,8 +77,8 @@ def shared(found: Iterable[tuple[str, str]]) -> str:
     return ", ".join([*others, f"otherwise {usual}"]) if others else usual
 
 
-def counted(n: int, what: str, plural: str | None = None) -> str:
-    return f"{n:,} {what if n == 1 else plural or what + 's'}"
+def counted(n: int, what: str) -> str:
+    return f"{n:,} {what}{'s' * (n != 1)}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -18,16 +18,14 @@ class Worker(Players):
     Args:
         suite: whose results it appends to.
         jobs: of the suite, in the order in which they are to be played.
-        processes: how many are played at a time.
-        threads: of each of them.
+        processes, threads: as `Players` has them.
         rerun: stale or failed: what is played anew, though it is recorded.
     """
 
     def __init__(self, suite: Suite, jobs: Sequence[Job], processes: int, threads: int, rerun: str | None):
-        super().__init__(processes)
+        super().__init__(processes, threads)
         self.suite = suite
         self.jobs = jobs
-        self.threads = threads
         self.rerun = rerun
         self.tried: set[int] = set()
         rows, self.torn = Row.read(suite.results)

@@ -17,13 +17,7 @@ from ganlab.sweeps.sweep import Sweep, Tried, best
 
 
 def command(sweep: Sweep, processes: int, threads: int, cfg: DictConfig) -> None:
-    """Plays trials until as many as the sweep is to have have ended.
-
-    Raises:
-        ConfigError: the sweep or a setting cannot be; nothing was played.
-        UnfinishedRuns: runs were interrupted by themselves, or none has finished.
-        KeyboardInterrupt: a signal came; the runs have written checkpoints.
-    """
+    """Plays trials until as many as the sweep is to have have ended; it raises what `ablate` does."""
     plan = Plan(sweep, cfg.root, list(cfg.extra), Path(cfg.output))
     print(f"{sweep.name}: {sweep.question}", flush=True)
     if cfg.wandb:
@@ -103,14 +97,7 @@ def counted(rows: Sequence[Tried]) -> str:
 
 
 def write_agent(plan: Plan) -> str:
-    """Writes wandb.yaml, for `wandb sweep` and `wandb agent`, into the folder of a sweep.
-
-    Returns:
-        What is to be said of it.
-
-    Raises:
-        ConfigError: it cannot be written.
-    """
+    """Writes wandb.yaml, for `wandb sweep` and `wandb agent`, and returns what is to be said of it."""
     place = plan.sweep.folder / "wandb.yaml"
     with config_error_if_unwritable(place):
         place.write_text(yaml.safe_dump(in_words(plan), sort_keys=False, width=100))

@@ -1,6 +1,5 @@
 """The report of a sweep: its README.md, and the picture that it shows."""
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from ganlab.core.errors import ConfigError
 from ganlab.metrics.protocols import require_same_protocol
-from ganlab.suites.circumstances import ORIGINS, of_record
+from ganlab.suites.circumstances import ORIGINS, of_record, run_command
 from ganlab.suites.document import TORN, put
 from ganlab.suites.words import bullets, counted, decimals, duration, listed, number, table
 from ganlab.sweeps.panels import panels
@@ -19,10 +18,7 @@ SEEDS = 3  # with which the best is to be played again
 
 
 def write(sweep: Sweep) -> tuple[Path, str]:
-    """Writes the report into the sweep's folder.
-
-    Returns:
-        The README.md, and the answer that it gives.
+    """Writes the report into the sweep's folder, and returns the README.md and the answer that it gives.
 
     Raises:
         ConfigError: numbers were made unlike, sweep.yaml has other parameters, a README.md that is not a
@@ -111,22 +107,17 @@ def ended(found: Found, torn: str | None) -> list[str]:
     if found.count("pruned"):
         lines.append("A pruned one was ended when it was worse than the median of those before it.")
     for status in ("failed", "diverged"):
-        for reason, rows in grouped([row for row in found.rows if row.status == status]).items():
-            trials = listed([str(row.trial) for row in rows])
-            lines.append(f"{status.capitalize()}: trial {trials}{f' ({reason})' if reason else ''}.")
+        groups: dict[str, list[str]] = {}
+        for row in found.rows:
+            if row.status == status:  # each has diverged in a round of its own
+                groups.setdefault(row.reason if status == "failed" else "", []).append(str(row.trial))
+        for reason, trials in groups.items():
+            lines.append(f"{status.capitalize()}: trial {listed(trials)}{f' ({reason})' if reason else ''}.")
     if numberless := sum(row.status == "finished" and row.judged is None for row in found.rows):
         lines.append(f"{counted(numberless, 'finished trial')} without a finite `{found.name}`.")
     if torn:
         lines.append(TORN)
     return lines
-
-
-def grouped(rows: Iterable[Tried]) -> dict[str, list[Tried]]:
-    """Failed trials by their reasons; each has diverged in a round of its own."""
-    groups: dict[str, list[Tried]] = {}
-    for row in rows:
-        groups.setdefault(row.reason if row.status == "failed" else "", []).append(row)
-    return groups
 
 
 def top(found: Found) -> str:
@@ -159,10 +150,7 @@ def caution(found: Found) -> str:
 
 def command(sweep: Sweep, row: Tried, seeds: Sequence[int]) -> str:
     """Plays the parameters of a trial with some seeds."""
-    overrides = [one for one in sweep.overrides(row.parameters) if not one.startswith("seed=")]
-    sweeping = ["-m"] if len(seeds) > 1 else []
-    line = ["python", "-m", "ganlab.run", *sweeping, *overrides, f"seed={','.join(map(str, seeds))}"]
-    return shlex.join(line)
+    return run_command([one for one in sweep.overrides(row.parameters) if not one.startswith("seed=")], seeds)
 
 
 def circumstances(found: Found) -> list[str]:
@@ -178,9 +166,9 @@ def circumstances(found: Found) -> list[str]:
 def alike(values: Iterable[str]) -> str:
     """What the trials have in common, or how many have what."""
     counts = Counter(values).most_common()
-    return (
-        counts[0][0] if len(counts) == 1 else listed([f"{it} in {counted(n, 'trial')}" for it, n in counts])
-    )
+    if len(counts) == 1:
+        return counts[0][0]
+    return listed([f"{value} in {counted(n, 'trial')}" for value, n in counts])
 
 
 def commands(found: Found) -> str:

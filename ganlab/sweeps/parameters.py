@@ -66,11 +66,7 @@ Parameter = Range | Choice
 
 
 def parameter(page: Page, name: str, node: yaml.Node) -> Parameter:
-    """A parameter from its part of a sweep's file.
-
-    Raises:
-        ConfigError: it cannot be understood; the line and the remedy are named.
-    """
+    """A parameter from its part of a sweep's file."""
     if isinstance(node, yaml.SequenceNode):
         return choice(page, name, node)
     return numbers(page, name, node)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from ganlab.config.stages import Timetable
 from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
 from ganlab.suites import identity
-from ganlab.suites.composed import OWN, Composed, composing, key, measured, refuse_extra
+from ganlab.suites.composed import OWN, Composed, composing, key, refuse_extra
 from ganlab.suites.plan import Job, job
 from ganlab.sweeps.sweep import Sweep, Tried
 
@@ -21,9 +22,7 @@ class Plan:
 
     Args:
         sweep: as it was read.
-        root: data.root of all runs; None: as each has it.
-        extra: overrides for all runs: paths, hardware, logger.
-        output: the folder that all sweeps' runs lie in.
+        root, extra, output: as `ganlab.suites.plan.plan` takes them.
 
     Raises:
         ConfigError: a parameter or one of its values cannot be, or changes nothing; the metric is not
@@ -35,6 +34,8 @@ class Plan:
         self.root = root
         self.extra = extra
         self.output = output
+        # The lower ends of ranges, and the first choices.
+        self.first = {name: one.tried[0] for name, one in sweep.parameters.items()}
         self._held: tuple[str, Data] | None = None  # by their settings: one set at a time is in memory
         refuse_own(sweep)
         refuse_extra(extra)
@@ -49,13 +50,9 @@ class Plan:
         self._try_out(first)
         refuse_prune(sweep, first)
         data = self._data(first).fingerprint()
-        common = [identity.config(base), self.seed, data, self.name, sweep.space]
+        space = {name: asdict(one) for name, one in sweep.parameters.items()}
+        common = [identity.config(base), self.seed, data, self.name, space]
         self.space = identity.short(json.dumps(common).encode())
-
-    @property
-    def first(self) -> dict[str, str]:
-        """The lower ends of ranges, and the first choices."""
-        return {name: one.tried[0] for name, one in self.sweep.parameters.items()}
 
     @property
     def place(self) -> Path:
@@ -85,12 +82,11 @@ class Plan:
 
     def _first(self) -> Composed:
         """The run of the first values; a refusal says with which parameter it begins not to compose."""
-        first = self.first
         try:
-            return self._composed("trial", self.sweep.at("parameters"), first)
+            return self._composed("trial", self.sweep.at("parameters"), self.first)
         except ConfigError:
             overrides = list(self.sweep.base)
-            for name, text in first.items():
+            for name, text in self.first.items():
                 overrides.append(f"{name}={text}")
                 composing(f"{self.sweep.at(f'parameters.{name}')}: {overrides[-1]}", overrides)
             raise
@@ -106,8 +102,8 @@ class Plan:
 
     def _measured(self, run: Composed) -> tuple[str, bool]:
         """The metric in full, and whether more of it is better; the run is built, to see that it can be."""
-        evaluation = run.evaluation(self._data(run))
-        return measured(evaluation, self.sweep.metric, f"{self.sweep.at('metric')}:")
+        (found,) = run.measured(self._data(run), [self.sweep.metric], f"{self.sweep.at('metric')}:")
+        return found
 
     def _try_out(self, first: Composed) -> None:
         """Refuses values of a parameter that cannot be, or that are the same, or are measured otherwise."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from ganlab.core.validation import Count, Whole
 from ganlab.suites.page import Asked, Page
@@ -37,11 +35,6 @@ class Sweep(Asked):
         """Of ganlab.run, for values of the parameters."""
         return [*self.base, *(f"{name}={chosen[name]}" for name in self.parameters)]
 
-    @property
-    def space(self) -> dict[str, dict[str, Any]]:
-        """What the parameters may be, as plain values."""
-        return {name: asdict(found) for name, found in self.parameters.items()}
-
 
 def read(folder: str | Path) -> Sweep:
     """The sweep of a folder.
@@ -55,20 +48,15 @@ def read(folder: str | Path) -> Sweep:
     parameters = page.entries(top["parameters"], "parameters")
     if not parameters:
         raise page.refusal(top["parameters"], "parameters is empty: name at least one, with its range")
+    prune = page.entries(top["prune"], "prune", ("after",), ()) if "prune" in top else None
     return Sweep(
         **page.asked(top, "parameters"),
         metric=page.text(top["metric"], "metric") or "",
         trials=page.plain(top["trials"], "trials", Count),
         seed=page.plain(top["seed"], "seed", Whole),
         parameters={name: parameter(page, name, node) for name, node in parameters.items()},
-        after=after(page, top["prune"]) if "prune" in top else None,
+        after=page.plain(prune["after"], "prune.after", Whole) if prune else None,
     )
-
-
-def after(page: Page, node: yaml.Node) -> int:
-    """From which round on hopeless runs are ended."""
-    parts = page.entries(node, "prune", ("after",), ())
-    return int(page.plain(parts["after"], "prune.after", Whole))
 
 
 @dataclass(frozen=True, kw_only=True)

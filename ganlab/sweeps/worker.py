@@ -49,20 +49,14 @@ class Trial:
 class Sweeper(Players):
     """Asks for what to try, plays it, ends it where it is hopeless, and records how it ended.
 
-    Args:
-        plan: of the sweep.
-        processes: how many runs are played at a time.
-        threads: of each of them.
-
     Raises:
         ConfigError: what is on file does not belong to this sweep.
     """
 
     def __init__(self, plan: Plan, processes: int, threads: int):
-        super().__init__(processes)
+        super().__init__(processes, threads)
         self.plan = plan
         self.sweep = plan.sweep
-        self.threads = threads
         self.trials: dict[int, Trial] = {}
         self.tried: set[int] = set()  # begun by this process, or recorded
         with self._turn():
