@@ -144,7 +144,8 @@ def reading(findings: Findings) -> str:
             "the smallest effect is the difference that one such test alone sees with 80 % power at 5 %, "
             "from the spread that was found"
         )
-    if any(without_spread(found) for found in findings.compared):
+    tests = [found.comparison for found in findings.compared]
+    if any(test is not None and len(test.differences) > 1 and test.interval is None for test in tests):
         lines.append(
             "where pairs do not differ in their difference there is no interval, and p is that of their signs"
         )
@@ -153,8 +154,3 @@ def reading(findings: Findings) -> str:
     if suite.source:
         text += f" Published: {suite.source}; inside: whether it lies in the interval of the mean."
     return text + (f"\n\n{suite.note}" if suite.note else "")
-
-
-def without_spread(found: Found) -> bool:
-    comparison = found.comparison
-    return comparison is not None and len(comparison.differences) > 1 and comparison.interval is None

@@ -74,7 +74,10 @@ class Sweeper(Players):
         with self._turn():
             self.search.catch_up(self.rows())
             begun = (number for number in self.search.running() if number not in self.tried)
-            return any(map(self._take, begun)) or self._take_next()
+            if any(map(self._take, begun)):
+                return True
+            number = self.search.next()
+            return number is not None and self._take(number)
 
     def watch(self, child: Child) -> None:
         """Reports what was measured since the last look, and ends the run where that is hopeless."""
@@ -98,10 +101,6 @@ class Sweeper(Players):
     def left(self) -> int:
         """How many trials are yet to end."""
         return max(self.sweep.trials - len(self.rows()), 0)
-
-    def _take_next(self) -> bool:
-        number = self.search.next()
-        return number is not None and self._take(number)
 
     def _take(self, number: int) -> bool:
         """Begins a trial, or goes on with it, or records that it has ended; whether nobody else plays it."""
