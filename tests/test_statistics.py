@@ -41,7 +41,8 @@ def test_a_comparison_pairs_its_seeds() -> None:
     assert found.differences == pytest.approx((-1.3, -1.2, 0.1, -2.1, -1.7))
     assert found.interval is not None
     assert (found.interval.low, found.interval.high) == pytest.approx((low, high))
-    assert found.smallest == smallest_effect(np.std(np.subtract(ONE, OTHER), ddof=1), 5)
+    deviation = np.std(np.subtract(ONE, OTHER), ddof=1)
+    assert found.smallest == pytest.approx(smallest_effect(deviation, 5))
 
 
 @pytest.mark.parametrize("n", [9, 10, 11])

@@ -69,14 +69,11 @@ class Record:
         """The records of whole lines."""
         columns = cls.columns.split()
         kinds = {field.name: str(field.type) for field in fields(cls)}
-        for number, cells in enumerate(csv.reader(io.StringIO(text)), 1):
-            if number == 1:
-                if cells != columns:
-                    expected = ",".join(columns)
-                    raise ConfigError(
-                        f"{path} is no results of {cls.whose}: its first line is not {expected}"
-                    )
-                continue
+        rows = csv.reader(io.StringIO(text))
+        if next(rows, columns) != columns:
+            expected = ",".join(columns)
+            raise ConfigError(f"{path} is no results of {cls.whose}: its first line is not {expected}")
+        for number, cells in enumerate(rows, 2):
             try:
                 record = {
                     name: understood(kinds[name], cell) for name, cell in zip(columns, cells, strict=True)
