@@ -126,6 +126,7 @@ def _figure_of_densities(
     left = figure.add_subplot(xlabel=X_LABEL, ylabel="density")
     right = left.twinx()
     right.spines["top"].set_visible(False)
+    right.margins(x=0)
     left.plot(run.x, run.p, color=style.DATA, linewidth=2, label="p, density of the data")
     label = "q, density of the generator"
     left.plot(run.x, q, color=style.GENERATOR, linewidth=2, linestyle=linestyle, label=label)
