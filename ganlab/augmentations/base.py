@@ -26,14 +26,14 @@ class Span(NamedTuple):
 
     @classmethod
     def of_range(cls, value_range: ValueRange) -> Self:
-        """The span of `range`, which is a setting of the trick that applies the augmentations."""
+        """The span of the trick's setting `range`; raises `ConfigError` if it is null or not increasing."""
         low, high = value_range or (0, 0)  # null is refused as if it were an empty range
         require(low < high, "must be two increasing numbers", "set it, or data.range", ".range", value_range)
         return cls((low + high) / 2, (high - low) / 2)
 
 
 def validated_image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """The shape of one sample, after a check that it consists of channels, height and width."""
+    """The shape of one sample, (C, H, W); raises `ConfigError` if the samples are not images."""
     if len(shape) != 3:
         reason = f"needs images, but a sample has the shape {list(shape)}"
         raise ConfigError(reason, "remove the trick, or choose image data")

@@ -29,7 +29,7 @@ class Bernoulli:
     """Independent Bernoulli distributions of all elements, whose means are given.
 
     log p is minus the sum of the cross-entropies between the elements and their means, both mapped from
-    `value_range` to [0, 1].
+    `value_range` to [0, 1]. Unbounded data raise `ConfigError`.
     """
 
     def __init__(self, value_range: tuple[float, float] | None):

@@ -39,10 +39,9 @@ def draw_matching(
         reach: the part of the x axis that is shown, as its left and its right end.
     """
     runs = {}
-    for source, source_overrides in data.items():
-        for objective, objective_overrides in objectives.items():
-            overrides = [f"data={source}", *settings, f"objective={objective}"]
-            overrides += [*source_overrides, *objective_overrides]
+    for source, of_source in data.items():
+        for objective, of_objective in objectives.items():
+            overrides = [f"data={source}", *settings, f"objective={objective}", *of_source, *of_objective]
             runs[f"{objective} on {source}"] = DensityRun(overrides, seed, reach)
     return [_matching_frame(runs, len(data), len(objectives), step) for step in frame_steps(steps, frames)]
 

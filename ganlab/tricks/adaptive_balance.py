@@ -48,7 +48,6 @@ class AdaptiveBalance(Trick):
             needs.add(Capability.BOUNDARY_AT_ZERO)
         self.needs = frozenset(needs | {Capability.DISCRIMINATOR})
         self.measure = by
-        # The setting is the subject of each message: "trick.adaptive_balance.low=null: has no effect ...".
         reason = "has no effect together with high=null"
         require((low, high) != (None, None), reason, "set one of them", key=".low", value=low)
         for key, threshold in ((".low", low), (".high", high)):

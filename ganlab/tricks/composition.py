@@ -91,7 +91,7 @@ class Tricks(nn.ModuleDict):
                 raise ConfigError(reason, "remove one of them", "trick", sorted([name, other_name]))
 
     def check_capabilities(self, provided: frozenset[str], unclaimable: Set[str], objective: str) -> None:
-        """Requires that all needs and claims are provided, and claims by no other trick.
+        """Raises `ConfigError` if a need or a claim is not provided, or is claimed by a different trick.
 
         Args:
             provided: the capabilities of objective, networks, data and settings.

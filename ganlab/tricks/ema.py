@@ -54,7 +54,7 @@ class EMA(Trick):
         self.num_updates = dict.fromkeys(players, 0)  # the number of updates of each player
         self.players = tuple(self.num_updates)
         self.averages = nn.ModuleDict()  # by the names of the networks
-        # Copies of the averages whose statistics and singular vectors fit the averaged weights, by network
+        # Copies of the averages whose statistics and singular vectors fit the averaged weights, by network,
         # device and precision. They are not part of the state, so sampling does not change the game.
         self._prepared: dict[tuple[str, torch.device, torch.dtype], nn.Module] = {}
 

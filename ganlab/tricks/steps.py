@@ -36,8 +36,9 @@ class CriticSteps(Trick):
 
     def __init__(self, n: TwoOrMore, burst: Burst | None):
         super().__init__()
-        reason, remedy = f"has no effect together with n={n}", "set a different number, or burst=null"
-        require(burst is None or burst.n != n, reason, remedy, ".burst.n", n)
+        has_effect = burst is None or burst.n != n
+        remedy = "set a different number, or burst=null"
+        require(has_effect, f"has no effect together with n={n}", remedy, ".burst.n", n)
         self.n, self.burst = n, burst
         # The steps in which the generator is updated, as far as they were computed.
         self.generator_steps: set[int] = set()
