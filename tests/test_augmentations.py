@@ -271,10 +271,10 @@ def test_strengths_are_the_documented_deviations() -> None:
     ("make", "refusal"),
     [
         (
-            lambda: geometry(translation=0.01).check_shape((1, 8, 8)),
+            lambda: geometry(translation=0.01).has_effect((1, 8, 8)),
             (".translation", 0.01, "is less than half"),
         ),
-        (lambda: colour(hue=1).check_shape((2, 8, 8)), ("", UNSET, "images with 1 or 3 channels")),
+        (lambda: colour(hue=1).has_effect((2, 8, 8)), ("", UNSET, "images with 1 or 3 channels")),
         (lambda: validated_image_shape((2,)), ("", UNSET, r"needs images, but a sample has the shape \[2\]")),
         (lambda: Span.of_range((1, 0)), (".range", (1, 0), "must be two increasing numbers")),
         (lambda: Span.of_range(None), (".range", None, "must be two increasing numbers")),
@@ -291,7 +291,7 @@ def test_a_group_that_does_not_apply_to_the_images_is_named() -> None:
         game("hinge", ["consistency_regularisation"], "alternating", half_a_pixel)
 
 
-def test_an_image_as_condition_is_moved_with_its_sample_by_the_augmenting_tricks() -> None:
+def test_an_image_as_condition_is_moved_with_its_sample_and_keeps_its_colours() -> None:
     module = game("non_saturating", ["consistency_regularisation"], model="pix2pix")
     trick = module.game.tricks["consistency_regularisation"]
     turn = module.game.turn("discriminator", next_batch(module), RandomStreams(0))
@@ -300,3 +300,7 @@ def test_an_image_as_condition_is_moved_with_its_sample_by_the_augmenting_tricks
     moved = trick.augment(Sample(x, x.clone()), torch.ones(()), turn)
     assert torch.equal(moved.condition, moved.x)
     assert not torch.equal(moved.x, x)
+    trick.augmentations = [Colour(brightness=1, contrast=0, luma_flip=False, hue=0, saturation=0)]
+    painted = trick.augment(Sample(x, x.clone()), torch.ones(()), turn)
+    assert torch.equal(painted.condition, x)
+    assert not torch.equal(painted.x, x)

@@ -19,33 +19,21 @@ UpTo3 = Annotated[float, "[0, 3]"]
 
 
 class Span(NamedTuple):
-    """The middle of the data's range, and half of its width.
-
-    Half of the width is the unit of some strengths.
-    """
+    """The middle of the data's range, and half of its width, which is the unit of some strengths."""
 
     middle: float
     half_width: float
 
     @classmethod
     def of_range(cls, value_range: ValueRange) -> Self:
-        """The span of `range`, a setting of the trick that applies the augmentations.
-
-        Raises:
-            ConfigError: the range is null or not increasing. The key `.range` is relative to the key of the
-                trick (see `ganlab.core.errors`).
-        """
+        """The span of the trick's setting `range`; raises `ConfigError` if it is null or not increasing."""
         low, high = value_range or (0, 0)  # null is refused as if it were an empty range
         require(low < high, "must be two increasing numbers", "set it, or data.range", ".range", value_range)
         return cls((low + high) / 2, (high - low) / 2)
 
 
 def validated_image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """The shape of one sample, after a check that it consists of channels, height and width.
-
-    Raises:
-        ConfigError: the samples are not images.
-    """
+    """The shape of one sample, (C, H, W); raises `ConfigError` if the samples are not images."""
     if len(shape) != 3:
         reason = f"needs images, but a sample has the shape {list(shape)}"
         raise ConfigError(reason, "remove the trick, or choose image data")
@@ -53,12 +41,7 @@ def validated_image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def require_shift_of_a_pixel(translation: float, shape: tuple[int, int, int]) -> None:
-    """Refuses a `translation` that is positive, but shifts no image by a whole pixel.
-
-    Args:
-        translation: the largest shift, as a fraction of a side; it is rounded to pixels.
-        shape: the shape of an image, (C, H, W).
-    """
+    """Refuses a positive fraction `translation` of the sides that shifts no image by a whole pixel."""
     side = max(shape[1:])  # the larger of height and width
     valid = translation == 0 or round(translation * side) > 0
     reason = f"is less than half a pixel for images of {side} pixels"
@@ -69,23 +52,18 @@ class Augmentation(ABC):
     """A group of image transforms. Each is applied to each image independently with probability p."""
 
     @abstractmethod
-    def check_shape(self, shape: tuple[int, int, int]) -> None:
-        """Checks that the transforms can be applied to images of this shape, (C, H, W).
+    def has_effect(self, shape: tuple[int, int, int]) -> bool:
+        """Whether any transform can change images of this shape, (C, H, W).
 
         Raises:
             ConfigError: a transform cannot be applied to such images.
         """
 
     @abstractmethod
-    def has_effect(self, num_channels: int) -> bool:
-        """Whether any transform can change images with this number of channels."""
-
-    @abstractmethod
-    def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream_prefix: str) -> Tensor:
+    def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream: str) -> Tensor:
         """Transforms images [B, C, H, W]. Images without a transform stay unchanged, bit for bit.
 
         Args:
             p: the probability of each transform, a scalar; values above 1 act as 1.
-            span: the range of the data.
-            stream_prefix: the start of the names of the random streams in `random`.
+            stream: the start of the names of the random streams in `random`.
         """

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ganlab.augmentations.base import Augmentation, Span, UpTo1, UpTo2, UpTo3
 from ganlab.augmentations.images import per_image
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import require
 from ganlab.core.randomness import RandomStreams
 
 
@@ -36,14 +36,12 @@ class Colour(Augmentation):
     hue: UpTo1
     saturation: UpTo3
 
-    def check_shape(self, shape: tuple[int, int, int]) -> None:
-        if shape[0] not in (1, 3):
-            reason = f"needs images with 1 or 3 channels for its colour transforms, but these have {shape[0]}"
-            raise ConfigError(reason, "set its colour to null")
-
-    def has_effect(self, num_channels: int) -> bool:
+    def has_effect(self, shape: tuple[int, int, int]) -> bool:
+        channels = shape[0]
+        reason = f"needs images with 1 or 3 channels for its colour transforms, but these have {channels}"
+        require(channels in (1, 3), reason, "set its colour to null")
         changes_grey = any((self.brightness, self.contrast, self.luma_flip))
-        return changes_grey or (num_channels == 3 and any((self.hue, self.saturation)))
+        return changes_grey or (channels == 3 and any((self.hue, self.saturation)))
 
     def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream: str) -> Tensor:
         # `normal` continues the stream that `uniform` began, so all numbers are independent. Not all of the

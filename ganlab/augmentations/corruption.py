@@ -22,10 +22,7 @@ class Corruption(Augmentation):
     noise: UpTo2
     cutout: UpTo1
 
-    def check_shape(self, shape: tuple[int, int, int]) -> None:
-        """Accepts every shape."""
-
-    def has_effect(self, num_channels: int) -> bool:
+    def has_effect(self, shape: tuple[int, int, int]) -> bool:
         return bool(self.noise or self.cutout)
 
     def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream: str) -> Tensor:

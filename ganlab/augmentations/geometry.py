@@ -40,10 +40,8 @@ class Geometry(Augmentation):
     anisotropy: UpTo3
     shift: UpTo1
 
-    def check_shape(self, shape: tuple[int, int, int]) -> None:
+    def has_effect(self, shape: tuple[int, int, int]) -> bool:
         require_shift_of_a_pixel(self.translation, shape)
-
-    def has_effect(self, num_channels: int) -> bool:
         strengths = (self.translation, self.scale, self.rotation, self.anisotropy, self.shift)
         return self.flip or self.quarter_turns or any(strengths)
 
@@ -134,9 +132,8 @@ def warp(x: Tensor, inverse: Tensor) -> Tensor:
 def neighbours(position: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """The indices of the pixels before and after a position, and its distance from the pixel before it.
 
-    All three are [B, H, W], like the position.
-    Positions beyond the edges are mirrored into the image first. The mirrored images repeat with a period of
-    2 * size.
+    All three are [B, H, W], like the position. Positions beyond the edges are mirrored into the image first,
+    and the mirrored images repeat with a period of 2 * size.
     """
     from_edge = (position + 0.5).remainder(2 * size)  # pixel i lies between i and i + 1
     mirrored = (from_edge.minimum(2 * size - from_edge) - 0.5).clamp(0, size - 1)

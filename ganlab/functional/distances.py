@@ -61,11 +61,9 @@ def _linear_time_mmd2(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
 
 
 class MMDEstimator:
-    """An estimator of the squared MMD, or of its root: x [N, D] and y [N, D] -> a scalar.
+    """An estimator of the squared MMD as in `mmd2`, or of its root: x [N, D] and y [N, D] -> a scalar.
 
     Args:
-        kernel: the kernel of the MMD.
-        estimator: as in `mmd2`.
         take_root: whether the square root is taken: the setting `root` of an objective.
 
     Raises:
@@ -129,7 +127,6 @@ def require_equal_sizes(x: Tensor, y: Tensor, estimate: str) -> None:
 def require_two_samples(n: int, estimate: str) -> None:
     """Raises `ConfigError` if there are fewer than two samples; the message names the estimate.
 
-    The message also names `data.batch_size`, because only a batch can be so small: metrics refuse such a
-    number of samples themselves.
+    It also names `data.batch_size`, because metrics refuse such a number of samples themselves.
     """
     require(n >= 2, f"{estimate} needs at least two samples", key="data.batch_size", value=n)

@@ -15,11 +15,7 @@ Likelihood = Callable[[Tensor, Tensor], Tensor]  # data x and their mean -> log 
 
 
 class Gaussian:
-    """Independent normal distributions of all elements around their means.
-
-    Args:
-        std: the standard deviation of every element, in units of the data.
-    """
+    """Independent normal distributions of all elements around their means; `std` is in units of the data."""
 
     def __init__(self, std: Positive):
         self.std = float(std)
@@ -32,13 +28,8 @@ class Gaussian:
 class Bernoulli:
     """Independent Bernoulli distributions of all elements, whose means are given.
 
-    log p is minus the sum of the cross-entropies between the elements and their means, both scaled to [0, 1].
-
-    Args:
-        value_range: the range of the data and of the means, which is mapped to [0, 1].
-
-    Raises:
-        ConfigError: the data are unbounded.
+    log p is minus the sum of the cross-entropies between the elements and their means, both mapped from
+    `value_range` to [0, 1]. Unbounded data raise `ConfigError`.
     """
 
     def __init__(self, value_range: tuple[float, float] | None):

@@ -29,7 +29,6 @@ def draw(objectives: Sequence[str], depth: float) -> list[Image.Image]:
     The slope is the derivative with respect to the logit of D.
 
     Args:
-        objectives: the names of the objectives. Each has a curve in both panels.
         depth: the vertical axes of both panels begin at -`depth`. The axis of the left panel ends at `depth`.
 
     Raises:
@@ -56,14 +55,9 @@ def draw(objectives: Sequence[str], depth: float) -> list[Image.Image]:
 
 
 def generator_cost(objective: Objective, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """The generator's cost of each of N fakes, and the derivative of this cost with respect to its logit.
+    """The generator's cost of each of N fakes, and its derivative with respect to the fake's logit, [N] each.
 
-    Args:
-        logits: the logits of the fakes, [N]. Some objectives compare the fakes with real samples, which all
-            have the logit 0.
-
-    Returns:
-        The costs [N] and the derivatives [N].
+    Some objectives compare the fakes with real samples, which all have the logit 0.
     """
     logits = logits.clone().requires_grad_()
     turn = Turn(

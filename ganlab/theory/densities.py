@@ -39,10 +39,9 @@ def draw_matching(
         reach: the part of the x axis that is shown, as its left and its right end.
     """
     runs = {}
-    for source, source_overrides in data.items():
-        for objective, objective_overrides in objectives.items():
-            overrides = [f"data={source}", *settings, f"objective={objective}"]
-            overrides += [*source_overrides, *objective_overrides]
+    for source, of_source in data.items():
+        for objective, of_objective in objectives.items():
+            overrides = [f"data={source}", *settings, f"objective={objective}", *of_source, *of_objective]
             runs[f"{objective} on {source}"] = DensityRun(overrides, seed, reach)
     return [_matching_frame(runs, len(data), len(objectives), step) for step in frame_steps(steps, frames)]
 
@@ -78,15 +77,14 @@ def draw_intuition(settings: Overrides, reach: AxisLimits, steps: Count, seed: i
     run = DensityRun(settings, seed, reach)
     x, p, q = run.x, run.p, run.q(steps)
     title = f"Where the densities differ, an oracle tells real from generated (step {steps})"
-    figure, left, right = _density_and_probability_axes(8, title)
+    figure, left, right = _figure_of_densities(run, q, 8, title, linestyle="--")
     left.fill_between(x, p, q, where=q > p, color=style.VERMILION, alpha=0.35, label="generated too often")
     left.fill_between(x, p, q, where=q < p, color=style.SKY, alpha=0.45, label="generated too rarely")
     left.set_ylim(0, 1.15 * float(torch.maximum(p, q).max()))
-    _plot_densities(left, run, q, linestyle="--")
-    accuracy = run.apply_to_densities(oracle_accuracy, q)
+    # The oracle guesses the source with the larger density.
+    accuracy = run.log_ratio(q).abs().sigmoid()
     right.plot(x, accuracy, color=style.BLACK, linewidth=1.5, linestyle=":", label="max(p, q) / (p + q)")
     right.set(ylabel="probability that the oracle is right", ylim=(0.48, 1.075))
-    style.tidy(left)
     style.add_legend(figure, [left, right], ncols=3)
     return [render(figure)]
 
@@ -94,56 +92,42 @@ def draw_intuition(settings: Overrides, reach: AxisLimits, steps: Count, seed: i
 def draw_adversarial(
     settings: Overrides, reach: AxisLimits, steps: Count, frames: TwoOrMore, seed: int
 ) -> list[Image.Image]:
-    """Figure 4: p, q, the discriminator D(x) and the optimal discriminator p / (p + q), during training."""
+    """Figure 4: p, q, the discriminator D(x) and the optimal discriminator, during training.
+
+    Against a fixed generator, p / (p + q) is optimal (Goodfellow et al. 2014, proposition 1).
+    """
     run = DensityRun(settings, seed, reach)
     return [_adversarial_frame(run, step) for step in frame_steps(steps, frames)]
 
 
 def _adversarial_frame(run: DensityRun, step: int) -> Image.Image:
     x, q = run.x, run.q(step)
-    figure, left, right = _density_and_probability_axes(7.5, f"adversarial training, step {step}")
+    title = f"adversarial training, step {step}"
+    figure, left, right = _figure_of_densities(run, q, 7.5, title, linestyle="-")
     left.fill_between(x, run.p, color=style.DATA, alpha=0.2, linewidth=0)
     left.fill_between(x, q, color=style.GENERATOR, alpha=0.2, linewidth=0)
     left.set_ylim(0, 1.6 * float(run.p.max()))
-    _plot_densities(left, run, q, linestyle="-")
     with torch.no_grad():
         verdict = run.game.networks.discriminator(x.float()[:, None])
     right.plot(x, verdict.logits.sigmoid(), color=style.DISCRIMINATOR, linewidth=1.5, label="D(x)")
-    optimum = run.apply_to_densities(optimal_discriminator, q)
+    optimum = run.log_ratio(q).sigmoid()
     right.plot(x, optimum, color=style.OPTIMUM, linewidth=1.8, linestyle="--", label="D*(x) = p / (p + q)")
     right.set(ylabel="probability of being real", ylim=(0, 1.02))
-    style.tidy(left)
     style.add_legend(figure, [left, right], ncols=2)
     return render(figure)
 
 
-def _density_and_probability_axes(width: float, title: str) -> tuple[Figure, Axes, Axes]:
-    """A figure, and two axes over the same x: the left one for densities, the right one for probabilities."""
+def _figure_of_densities(
+    run: DensityRun, q: Tensor, width: float, title: str, linestyle: str
+) -> tuple[Figure, Axes, Axes]:
+    """A figure of p and q, with the line style of q; its axes, and axes over the same x for probabilities."""
     figure = style.titled_figure(width, 5, title)
     left = figure.add_subplot(xlabel=X_LABEL, ylabel="density")
     right = left.twinx()
     right.spines["top"].set_visible(False)
-    return figure, left, right
-
-
-def _plot_densities(axes: Axes, run: DensityRun, q: Tensor, linestyle: str) -> None:
-    axes.plot(run.x, run.p, color=style.DATA, linewidth=2, label="p, density of the data")
+    right.margins(x=0)
+    left.plot(run.x, run.p, color=style.DATA, linewidth=2, label="p, density of the data")
     label = "q, density of the generator"
-    axes.plot(run.x, q, color=style.GENERATOR, linewidth=2, linestyle=linestyle, label=label)
-
-
-def optimal_discriminator(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """p / (p + q), where p is the density of the data and q that of the fakes.
-
-    It is the best discriminator against a fixed generator (Goodfellow et al. 2014, proposition 1).
-    """
-    return (log_p - log_q).sigmoid()
-
-
-def oracle_accuracy(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """max(p, q) / (p + q): how often the best possible guess, "data" or "fake", is right at each point.
-
-    Data and fakes are equally likely, so the best guess is the one with the larger density. The accuracy is
-    1/2 where the densities are equal, and 1 where one of them is zero.
-    """
-    return (log_p - log_q).abs().sigmoid()
+    left.plot(run.x, q, color=style.GENERATOR, linewidth=2, linestyle=linestyle, label=label)
+    style.tidy(left)
+    return figure, left, right

@@ -1,6 +1,6 @@
 """The games of the figures, trained step by step, and the densities of one-dimensional games."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -17,9 +17,7 @@ NUM_BINS = 240  # the number of intervals of the x axis
 # The ends of the cells are the quantiles at the probabilities sigmoid(t), for t at equal distances from
 # -MAX_LOGIT to MAX_LOGIT. So a probability of only 1e-7 is left out at each side.
 NUM_CELLS, MAX_LOGIT = 4000, 16.0
-# Functions of the density p of the data and the density q of the generator, such as p / (p + q), are not
-# drawn where both p and q are lower than this density, per unit of the data.
-MIN_DENSITY = 1e-4
+MIN_DENSITY = 1e-4  # where both densities are lower, per unit of the data, they are not compared
 Overrides = Sequence[str]  # overrides of `python -m ganlab.run`
 Variants = Mapping[str, Overrides]  # for figures of several games: the name of each, and its overrides
 AxisLimits = tuple[float, float]  # the left and the right end of an x axis, in the units of the data
@@ -52,13 +50,10 @@ def frame_steps(steps: int, frames: int) -> list[int]:
 class DensityRun(SteppedRun):
     """A run of one-dimensional data with a known density p, and of a generator with one-dimensional latents.
 
-    Args:
-        settings: the overrides of the run.
-        x_limits: the ends of the interval on which the densities are computed.
+    The densities are computed in intervals between `x_limits`.
 
     Raises:
-        ConfigError: the data are not one-dimensional, their density is unknown, or latents are not
-            one-dimensional.
+        ConfigError: data or latents are not one-dimensional, or the density of the data is unknown.
     """
 
     def __init__(self, settings: Overrides, seed: int, x_limits: AxisLimits):
@@ -76,14 +71,13 @@ class DensityRun(SteppedRun):
     def q(self, step: int) -> Tensor:
         """The density q after `step` steps, [NUM_BINS]. Later calls must not be for earlier steps.
 
-        The result is the mean density of the generator's samples in each interval of the x axis, computed
-        without random samples. Quantiles divide the values of the latent into cells of known probability. The
-        generator maps the two ends of a cell to two samples, and the probability of the cell is spread evenly
-        between them. For a continuous generator the result is exact in the limit of many cells.
+        The result is the mean density in each interval of the x axis, computed without random samples.
+        Quantiles divide the values of the latent into cells of known probability. The generator maps the two
+        ends of a cell to two samples, and the probability of the cell is spread evenly between them. For a
+        continuous generator the result is exact in the limit of many cells.
         """
         network = self.game_after(step).presented("generator")
         levels = torch.linspace(-MAX_LOGIT, MAX_LOGIT, NUM_CELLS + 1, dtype=torch.float64).sigmoid()
-        # `Quantiles` is a random source that returns quantiles, so the latents are the ends of the cells.
         latent = network.prior(Quantiles(levels), len(levels), network.latent_dim)
         with torch.no_grad():
             x = network(latent.to(next(network.parameters()).dtype)).flatten().double()  # [NUM_CELLS + 1]
@@ -93,9 +87,9 @@ class DensityRun(SteppedRun):
         cumulative = fractions @ levels.diff()  # the probability below each edge, [NUM_BINS + 1]
         return cumulative.diff() / self.edges.diff()
 
-    def apply_to_densities(self, function: Callable[[Tensor, Tensor], Tensor], q: Tensor) -> Tensor:
-        """The values function(log p, log q), [NUM_BINS]; NaN where both densities are too low to compare."""
-        return function(self.log_p, q.log()).where(torch.maximum(self.p, q) > MIN_DENSITY, torch.nan)
+    def log_ratio(self, q: Tensor) -> Tensor:
+        """log(p / q), [NUM_BINS]; NaN where both densities are too low to compare."""
+        return (self.log_p - q.log()).where(torch.maximum(self.p, q) > MIN_DENSITY, torch.nan)
 
     def total_variation(self, q: Tensor) -> float:
         """The total variation distance of p and q, in [0, 1]; exact in the limit of many intervals."""
@@ -103,11 +97,7 @@ class DensityRun(SteppedRun):
 
 
 class Quantiles:
-    """A `RandomSource` that returns N quantiles of a distribution instead of random numbers, [N, 1].
-
-    Args:
-        levels: the levels of the quantiles, in (0, 1), [N].
-    """
+    """A `RandomSource` that returns the quantiles at N levels in (0, 1) instead of random numbers, [N, 1]."""
 
     def __init__(self, levels: Tensor):
         self.levels = levels

@@ -48,7 +48,6 @@ class AdaptiveBalance(Trick):
             needs.add(Capability.BOUNDARY_AT_ZERO)
         self.needs = frozenset(needs | {Capability.DISCRIMINATOR})
         self.measure = by
-        # The setting is the subject of each message: "trick.adaptive_balance.low=null: has no effect ...".
         reason = "has no effect together with high=null"
         require((low, high) != (None, None), reason, "set one of them", key=".low", value=low)
         for key, threshold in ((".low", low), (".high", high)):
@@ -65,15 +64,13 @@ class AdaptiveBalance(Trick):
 
     def may_move(self, player: Player, step: int) -> bool:
         # Before the first step the lead is NaN, which is neither above nor below a threshold.
-        lead = self._lead()
+        values = self.latest.tolist()
+        lead = values[0]
+        if self.measure == "loss_ratio":
+            generator_loss, discriminator_loss = values
+            lead = generator_loss / discriminator_loss if discriminator_loss else math.inf
         too_far_ahead = {"discriminator": lead > self.high, "generator": lead < self.low}
         return not too_far_ahead.get(player, False)
-
-    def _lead(self) -> float:
-        if self.measure != "loss_ratio":
-            return float(self.latest)
-        generator_loss, discriminator_loss = self.latest.tolist()
-        return generator_loss / discriminator_loss if discriminator_loss else math.inf
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)

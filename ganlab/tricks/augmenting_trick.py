@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ganlab.augmentations.base import Augmentation, Span, validated_image_shape
 from ganlab.core.batch import Sample, at_least_float32
-from ganlab.core.errors import ConfigError, completing_relative_keys
+from ganlab.core.errors import completing_relative_keys, require
 from ganlab.core.players import Networks
 from ganlab.core.turn import Turn
 from ganlab.core.validation import ValueRange
@@ -36,19 +36,15 @@ class AugmentingTrick(Trick):
     def networks(self, networks: Networks) -> None:
         """Selects the transforms that have an effect on the samples; changes no network."""
         shape = validated_image_shape(networks.generator.shape)
-        num_channels = shape[0]
-        # The middle of the range, and half of its width, in which some strengths are measured.
         self.span = Span.of_range(self.settings["range"])
         self.augmentations: list[Augmentation] = []  # those with an effect
         for key in ("geometry", "colour", "corruption"):
             if augmentation := self.settings[key]:
                 with completing_relative_keys(f".{key}"):
-                    augmentation.check_shape(shape)
-                if augmentation.has_effect(num_channels):
-                    self.augmentations.append(augmentation)
-        if not self.augmentations:
-            reason = f"has no effect: all strengths that apply to {num_channels}-channel images are 0 or null"
-            raise ConfigError(reason, "set one of them, or remove the trick")
+                    if augmentation.has_effect(shape):
+                        self.augmentations.append(augmentation)
+        reason = f"has no effect: all strengths that apply to {shape[0]}-channel images are 0 or null"
+        require(self.augmentations, reason, "set one of them, or remove the trick")
 
     def augment(self, sample: Sample, p: Tensor, turn: Turn) -> Sample:
         """Applies each transform to each image with probability `p`, a scalar."""

@@ -29,7 +29,6 @@ class AuxiliaryClassifier(Trick):
         self.weight = nonzero_schedule(".weight", weight)
 
     def networks(self, networks: Networks) -> None:
-        # Adds the class to the generator's inputs or norms, and returns the number of classes.
         num_classes = condition_generator(networks, self.generator_mode)
         discriminator = networks.discriminator
         discriminator.class_head = discriminator.make_head(num_classes)

@@ -1,6 +1,6 @@
 """Base classes of tricks, which change parts of a game through hooks."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from copy import copy
 from enum import IntEnum
 from typing import Any, ClassVar, Literal
@@ -32,15 +32,14 @@ class Order(IntEnum):
 class Trick(nn.Module):
     """Base class of tricks. A trick overrides some hooks; by default a hook changes nothing.
 
-    The hooks are the methods from `networks` to `presented`. The class `Tricks` in composition.py calls a
-    hook of all tricks of a game, in the order that is given by `order`. Buffers are moved to the device of
-    the game, and saved and restored with it.
+    The hooks are the methods from `networks` to `presented`. `composition.Tricks` calls a hook of all tricks
+    of a game, by their `order`. Buffers are moved to the device of the game, and saved and restored with it.
     """
 
     order: ClassVar[Order] = Order.EXTEND
 
-    # The capabilities that the trick uses. A game refuses the trick if any of them is provided
-    # neither by its objective nor by its data and settings. Several tricks may need the same capability.
+    # The capabilities that the trick uses. A game refuses the trick if any of them is not provided by its
+    # objective, networks, data and settings. Several tricks may need the same capability.
     needs: frozenset[str] = frozenset()
 
     # The capabilities that no other trick of the game may need or claim. The game must provide them too. For
@@ -93,19 +92,14 @@ class Trick(nn.Module):
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         """The loss terms of the player whose turn it is; by default those of `compute` and of `terms`.
 
-        Tricks that change or drop terms, or compute them on a changed turn, override this hook.
-
-        Args:
-            compute: the function that computes the terms of the objective and of the tricks before this one.
+        Tricks that change or drop terms, or compute them on a changed turn, override this hook. `compute`
+        computes the terms of the objective and of the tricks before this one.
         """
         terms = compute(turn)
         return {**terms, **self.terms(turn)} if turn.player in self.players else terms
 
     def may_move(self, player: Player, step: int) -> bool:
-        """Whether the player may move in this step. It moves if every trick returns true.
-
-        The hook must return the same in all processes.
-        """
+        """Whether the player may move in this step, the same in all processes; every trick must agree."""
         return True
 
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
@@ -136,8 +130,3 @@ class PlayerTrick(Trick):
         self.players = ("discriminator", "generator") if player == "both" else (player,)
         needs = {"discriminator": Capability.DISCRIMINATOR, "generator": Capability.TRAINED_GENERATOR}
         self.needs = frozenset(needs[name] for name in self.players)
-
-
-def weight_scale_capabilities(players: Iterable[Player]) -> frozenset[str]:
-    """The claims of a trick that sets the scale of these players' weights; only one trick may set it."""
-    return frozenset(Capability[f"{player.upper()}_WEIGHT_SCALE"] for player in players)

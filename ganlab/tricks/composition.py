@@ -21,8 +21,7 @@ def call_hook(name: str, hook: Callable[..., Any], *args: Any) -> Any:
     """Calls a hook of the trick that has this name in the config, and measures its time for a profile.
 
     Raises:
-        ConfigError: the hook has raised it. A relative key is completed. If there is no key, the error is
-            about the trick as a whole, and gets its key.
+        ConfigError: the hook has raised it; without a key, the error is about the trick as a whole.
     """
     try:
         return profiled(f"trick {name}", hook)(*args)
@@ -63,12 +62,8 @@ def capability_error(name: str, trick: Trick, capability: str, objective: str) -
 class Tricks(nn.ModuleDict):
     """All tricks of a game, by their names in the config.
 
-    The methods call the hooks of every trick, in order:
-
-    - `change_networks` calls the hook `networks`.
-    - `apply_hook` calls a hook that returns a changed value, which the next trick receives: `latents`,
-      `fakes`, `inputs` or `targets`.
-    - Each other method calls the hook of its own name. The hook `terms` is called by the hook `losses`.
+    The methods call the hooks of every trick, in order: `change_networks` calls `networks`, `apply_hook` one
+    of `latents`, `fakes`, `inputs` and `targets`, and each other method the hook of its own name.
     """
 
     if TYPE_CHECKING:  # for type checkers: torch's annotations allow any module as a value
@@ -86,9 +81,8 @@ class Tricks(nn.ModuleDict):
             if "." in name or name in reserved:
                 raise ConfigError("is a reserved name", "choose another key", "trick", name)
             self[name] = tricks[name]
-        # Two tricks of the same class would give their loss terms the same names if they apply to the same
-        # player. The same holds if the class of one trick is derived from the class of the other. Each pair
-        # is compared in both orders, because either of the two may have the derived class.
+        # Two tricks would give their loss terms the same names if they apply to the same player, and the
+        # class of one, which is either of the two, equals that of the other or is derived from it.
         for (name, trick), (other_name, other) in permutations(self.items(), 2):
             base = type(other)
             adds_terms = base.losses is not Trick.losses or base.terms is not Trick.terms
@@ -97,16 +91,12 @@ class Tricks(nn.ModuleDict):
                 raise ConfigError(reason, "remove one of them", "trick", sorted([name, other_name]))
 
     def check_capabilities(self, provided: frozenset[str], unclaimable: Set[str], objective: str) -> None:
-        """Checks the needs and the claims of all tricks.
+        """Raises `ConfigError` if a need or a claim is not provided, or is claimed by a different trick.
 
         Args:
             provided: the capabilities of objective, networks, data and settings.
-            unclaimable: the capabilities that the networks need, so that no trick may claim them.
+            unclaimable: those that objective or networks need, so that no trick may claim them.
             objective: the name of the objective's class, for the message.
-
-        Raises:
-            ConfigError: a capability that a trick needs or claims is not provided, or a different trick
-                claims the same capability.
         """
         claimant = {capability: name for name, trick in self.items() for capability in trick.claims}
         for name, trick in self.items():
@@ -133,11 +123,7 @@ class Tricks(nn.ModuleDict):
                 call_hook(name, trick.networks, networks)
 
     def apply_hook(self, hook: str, value: Any, turn: Turn) -> Any:
-        """Passes a value through one hook of every trick.
-
-        Args:
-            hook: the hook's name, such as "latents".
-        """
+        """Passes a value through the hook of this name of every trick."""
         for name, trick in self.items():
             value = call_hook(name, getattr(trick, hook), value, turn)
         return value
@@ -153,8 +139,7 @@ class Tricks(nn.ModuleDict):
         trick, the argument of this method.
         """
         for name, trick in self.items():
-            # The hook of the trick calls `player_terms`. In a profile, the time of this call is counted for
-            # the player and for the tricks before this one. The rest of the hook is counted for the trick.
+            # In a profile, what a hook spends in `player_terms` counts for the player and earlier tricks.
             player_terms = profiled(turn.player, compute)
             compute = profiled(f"trick {name}", partial(trick.losses, compute=player_terms))
         return compute(turn)

@@ -4,7 +4,7 @@ from ganlab.augmentations import images as transforms
 from ganlab.augmentations.base import Span, require_shift_of_a_pixel, validated_image_shape
 from ganlab.core.batch import Sample, at_least_float32
 from ganlab.core.capability import Capability
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import require
 from ganlab.core.players import Networks
 from ganlab.core.schedules import Schedule, ScheduleLike, as_schedule
 from ganlab.core.turn import Turn
@@ -59,9 +59,9 @@ class DiffAugment(Trick):
         require_shift_of_a_pixel(self.translation.maximum, shape)
         saturation = [self.saturation] if num_channels > 1 else []  # grey images have none
         strengths = [self.brightness, self.contrast, self.translation, self.cutout, *saturation]
-        if not any(strength.maximum for strength in strengths):
-            reason = f"has no effect: all strengths that apply to {num_channels}-channel images are 0"
-            raise ConfigError(reason, "set one of them, or remove the trick")
+        has_effect = any(strength.maximum for strength in strengths)
+        reason = f"has no effect: all strengths that apply to {num_channels}-channel images are 0"
+        require(has_effect, reason, "set one of them, or remove the trick")
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
         x, condition = at_least_float32(sample.x), sample.condition
@@ -72,17 +72,16 @@ class DiffAugment(Trick):
             return strength(turn.step) * (2 * turn.random.uniform(f"diff_augment/{name}", len(x)) - 1)
 
         if self.brightness.maximum:
-            # `per_image` reshapes [B] to [B, 1, 1, 1].
             x = x + transforms.per_image(self.span.half_width * draw("brightness", self.brightness))
         if self.saturation.maximum and x.shape[1] > 1:
             x = transforms.scale_about_mean(x, 1 + draw("saturation", self.saturation), dims=(1,))
         if self.contrast.maximum:
             x = transforms.scale_about_mean(x, 1 + draw("contrast", self.contrast), dims=(1, 2, 3))
         if self.translation.maximum:
-            height, width = x.shape[2:]
-            # Both calls draw from one random stream. The second call continues the stream, so the shifts to
-            # the right are independent of the shifts down.
-            down, right = self._shifts(turn, len(x), height), self._shifts(turn, len(x), width)
+            largest = (round(self.translation(turn.step) * side) for side in x.shape[2:])
+            # The second draw continues the random stream of the first, so both shifts are independent.
+            draws = (turn.random.uniform("diff_augment/translation", len(x)) for _ in range(2))
+            down, right = map(transforms.uniform_integers, draws, largest)
             x = transforms.translate(x, down, right, fill=self.span.middle)
             if condition is not None and moves_condition:
                 condition = transforms.translate(condition, down, right, fill=self.span.middle)
@@ -93,8 +92,3 @@ class DiffAugment(Trick):
             if condition is not None and moves_condition:
                 condition = transforms.fill_rectangle(condition, row, column, side, fill=self.span.middle)
         return sample._replace(x=x, condition=condition)
-
-    def _shifts(self, turn: Turn, n: int, size: int) -> Tensor:
-        """Random shifts by whole pixels along a side of `size` pixels, [n]."""
-        largest = round(self.translation(turn.step) * size)
-        return transforms.uniform_integers(turn.random.uniform("diff_augment/translation", n), largest)

@@ -49,13 +49,12 @@ class EMA(Trick):
         schedule = as_schedule(".decay", decay, "(0, 1)")
         self.decay = schedule if isinstance(decay, Schedule) else WarmUp(decay)
         if "discriminator" in players:
-            # An average of weights makes no sense if trick lookahead undoes a part of their updates. This
-            # need refuses lookahead for the discriminator.
+            # Refuses lookahead for the discriminator, which undoes a part of the averaged updates.
             self.needs = frozenset({Capability.DISCRIMINATOR, Capability.LASTING_DISCRIMINATOR_UPDATES})
         self.num_updates = dict.fromkeys(players, 0)  # the number of updates of each player
         self.players = tuple(self.num_updates)
         self.averages = nn.ModuleDict()  # by the names of the networks
-        # Copies of the averages whose statistics and singular vectors fit the averaged weights, by network
+        # Copies of the averages whose statistics and singular vectors fit the averaged weights, by network,
         # device and precision. They are not part of the state, so sampling does not change the game.
         self._prepared: dict[tuple[str, torch.device, torch.dtype], nn.Module] = {}
 
@@ -125,11 +124,7 @@ class EMA(Trick):
 def latent_batches(generator: Generator, conditions: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Yields batches of latents with conditions, which are the same at every call.
 
-    Classes are as frequent as in the training data.
-
-    Args:
-        conditions: images or vectors, given to the latents in turn; None: the generator is told a class, or
-            nothing.
+    Classes are as frequent as in the training data; images or vectors are the given ones, in turn.
     """
     weight = next(generator.parameters())
     asked = None if conditions is None else conditions.to(weight.dtype)
@@ -141,6 +136,5 @@ def latent_batches(generator: Generator, conditions: Tensor | None) -> Iterator[
     for batch in range(NUM_BATCHES):
         random = RandomStreams("ema", batch, device=weight.device)
         latent = generator.prior(random, BATCH_SIZE, generator.latent_dim)
-        # Sorted classes are dealt out to the batches in turn, like cards. So the numbers of samples of a
-        # class in two batches differ by at most 1.
+        # Sorted classes are dealt out like cards, so their numbers in two batches differ by at most 1.
         yield latent.to(weight.dtype), None if asked is None else asked[batch::NUM_BATCHES]

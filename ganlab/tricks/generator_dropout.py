@@ -2,7 +2,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.capability import Capability
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import require
 from ganlab.core.players import Networks
 from ganlab.core.randomness import derive_seed
 from ganlab.core.validation import OpenFraction
@@ -32,17 +32,16 @@ class GeneratorDropout(Trick):
         def make_dropout(layer: int) -> KeyedDropout:
             return KeyedDropout(latent_keys, layer, self.rate, self.at_test)
 
-        if not insert_between_layers(networks.generator.body, make_dropout):
-            reason = "needs a generator with a hidden layer"
-            raise ConfigError(reason, "set model.generator.hidden, or remove the trick")
+        num_inserted = insert_between_layers(networks.generator.body, make_dropout)
+        remedy = "set model.generator.hidden, or remove the trick"
+        require(num_inserted, "needs a generator with a hidden layer", remedy)
 
 
 class LatentKeys(InputTransform):
     """Computes a key of each latent, int64 [B], for the `KeyedDropout` layers; returns its inputs unchanged.
 
-    A key is a function of the latent's bits, so it is the same on every machine and in every batch. The bits
-    of each float32 element are read as an integer and hashed together with the element's position. The key is
-    the sum of these hashes.
+    The bits of each float32 element are read as an integer and hashed together with the element's position.
+    The key is the sum of these hashes, so it is the same on every machine and in every batch.
     """
 
     def __init__(self) -> None:
@@ -59,14 +58,12 @@ class LatentKeys(InputTransform):
 class KeyedDropout(nn.Module):
     """Dropout whose mask is a function of the sample's key: x [B, ...] -> the same shape.
 
-    An element is dropped if a hash of key, layer and position is below the rate. This hash is a fraction in
-    [0, 1). The other elements are multiplied by 1 / (1 - rate).
+    An element is dropped if a hash of key, layer and position, a fraction in [0, 1), is below the rate. The
+    other elements are multiplied by 1 / (1 - rate).
 
     Args:
         latent_keys: the module that has computed the keys earlier in the same forward pass.
         layer: the number of this layer; layers with the same number have the same masks.
-        rate: the probability of dropping an element.
-        at_test: whether elements are dropped in evaluation too.
     """
 
     def __init__(self, latent_keys: LatentKeys, layer: int, rate: float, at_test: bool):

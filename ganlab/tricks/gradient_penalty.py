@@ -32,7 +32,6 @@ class GradientPenalty(GradientRegulariser):
         self.sided = sided
 
     def penalty(self, turn: Turn) -> Tensor:
-        # Draws n positions on the lines, one for each sample, or with trick packing one for each pack.
         points = interpolate_samples(turn, stream=self.name, n=len(turn.on_real.logits))
         excess = row_norms(input_gradients(turn.judge(points).logits, points.x)) - self.target(turn.step)
         return (excess if self.sided == "two" else excess.clamp_min(0)).square()

@@ -21,11 +21,6 @@ class GradientRegulariser(Trick):
 
     In a discriminator with batch norm, as in model=dcgan, the gradient at a sample depends on all samples of
     the batch. The trick `normalisation` replaces the batch norm.
-
-    Args:
-        name: the name of the loss term.
-        weight: the factor of the penalty.
-        every: the number of updates of the discriminator from one penalty to the next.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.SECOND_DERIVATIVES})

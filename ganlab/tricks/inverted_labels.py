@@ -23,16 +23,8 @@ class InvertedLabels(Trick):
         terms = compute(turn)
         if turn.player != "generator":
             return terms
-        # The first call of `compute` has judged the fakes. The second computes c(-l) with negated logits.
-        negated = compute(with_negated_logits(turn))
+        # The first call of `compute` has judged the fakes. The second computes c(-l): a turn calls the
+        # discriminator only for samples without a verdict.
+        opposite = [(sample, verdict._replace(logits=-verdict.logits)) for sample, verdict in turn.verdicts]
+        negated = compute(turn.replace(verdicts=opposite))
         return terms | {name: -term for name, term in negated.items() if name.startswith("adversarial")}
-
-
-def with_negated_logits(turn: Turn) -> Turn:
-    """A copy of a turn in which the discriminator has judged the same samples with the opposite logits.
-
-    The list `turn.verdicts` contains the samples that were judged in this turn, each with its verdict. A turn
-    takes the verdicts on these samples from the list, and does not call the discriminator again.
-    """
-    negated = [(sample, verdict._replace(logits=-verdict.logits)) for sample, verdict in turn.verdicts]
-    return turn.replace(verdicts=negated)

@@ -34,25 +34,19 @@ class Lookahead(PlayerTrick):
         self.k = k
         self.alpha = as_schedule(".alpha", alpha, "(0, 1)")
         if "discriminator" in self.players:
-            # This claim refuses tricks that need lasting updates.
             self.claims = frozenset({Capability.LASTING_DISCRIMINATOR_UPDATES})
         self.num_updates = 0  # the number of updates of the generator
 
     def networks(self, networks: Networks) -> None:
         layers = [layer for name in networks.updated_by(self.players) for layer in networks[name].modules()]
         uninitialised = any(isinstance(x, NormalisedLinear) and x.initialise_at_next_batch for x in layers)
-        # The subject of the message is the setting: "trick.lookahead.player=both: would undo ...". Only
-        # model=improved has layers of the class `NormalisedLinear`.
+        # Only model=improved has layers of the class `NormalisedLinear`.
         reason = "would undo the scales and biases that model=improved computes from its first batch"
         remedy = "set it to generator, or choose another model, such as model=gan"
         require(not uninitialised, reason, remedy, key=".player", value=self.player)
-        self._start_slow_weights(networks)
+        self.on_weights_loaded(networks)
 
     def on_weights_loaded(self, networks: Networks) -> None:
-        self._start_slow_weights(networks)
-
-    def _start_slow_weights(self, networks: Networks) -> None:
-        """Sets the slow weights to the current weights of the networks."""
         for name in networks.updated_by(self.players):
             self.register_buffer(name, flat_weights(networks[name]).detach())
 

@@ -38,9 +38,7 @@ class MinibatchStddevLayer(nn.Module):
     A group is `size` consecutive samples. For each element of a sample, the (biased) standard deviation over
     the group is computed. The mean of these deviations fills the channel of all samples of the group. The
     groups of the StyleGAN2 code are samples B / size apart, which is equivalent for a batch in random order.
-
-    Raises:
-        ConfigError: the size of a batch is not a multiple of `size`.
+    A batch that is not a multiple of `size` raises `ConfigError`.
     """
 
     def __init__(self, size: int):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.batch import Sample
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import require
 from ganlab.core.players import Networks, Player
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
@@ -37,28 +37,22 @@ class NoiseLayers(PlayerTrick):
             num_inserted = insert_between_layers(network.body, make_layer)
             if player == "discriminator":
                 network.body = ConditionalSequential(network.body, make_layer(num_inserted))
-            elif not num_inserted:
-                reason = "needs a generator with a hidden layer"
-                raise ConfigError(reason, "set model.generator.hidden, or remove the trick")
+            else:
+                remedy = "set model.generator.hidden, or remove the trick"
+                require(num_inserted, "needs a generator with a hidden layer", remedy)
             self.layers[player] = [layer for layer in network.modules() if isinstance(layer, ScheduledNoise)]
 
     def latents(self, latent: Tensor, turn: Turn) -> Tensor:
-        """Prepares the layers of the generator for the pass that follows; the latents stay unchanged."""
         # With trick virtual_batch_norm, a reference batch precedes the latents in the pass. It gets no noise.
         self._prepare_layers("generator", turn, num_rows=len(latent))
         return latent
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
-        """Prepares the layers of the discriminator for the pass that follows; the sample stays unchanged."""
         self._prepare_layers("discriminator", turn, num_rows=None)
         return sample
 
     def _prepare_layers(self, player: Player, turn: Turn, num_rows: int | None) -> None:
-        """Gives the noise layers of a player what they need in the next pass.
-
-        Args:
-            num_rows: the number of rows that get noise, counted from the end of the batch; None: all rows.
-        """
+        """Gives the noise layers of a player what they need in the pass that follows."""
         for layer in self.layers.get(player, []):
             layer.random, layer.num_rows, layer.std = turn.random, num_rows, self.std(turn.step)
 
@@ -67,11 +61,7 @@ class ScheduledNoise(nn.Module):
     """Adds normal noise of standard deviation `std` in training: [B, ...] -> the same shape.
 
     `NoiseLayers` sets the attributes before each pass. With the random streams of the turn, several processes
-    draw the same noise as a single process.
-
-    Args:
-        player: the player whose network has the layer.
-        index: the number of the layer in this network. Each layer has a random stream.
+    draw the same noise as a single process. The layer's index in the player's network names its own stream.
     """
 
     def __init__(self, player: Player, index: int):

@@ -3,7 +3,7 @@ from typing import Literal
 from torch import nn
 
 from ganlab.core.capability import Capability
-from ganlab.core.errors import ConfigError, require
+from ganlab.core.errors import require
 from ganlab.core.players import Networks
 from ganlab.core.validation import Count
 from ganlab.networks.base import replace_modules
@@ -44,22 +44,17 @@ class Normalisation(PlayerTrick):
             num_replaced = sum(remove_batch_norm(body) for body in bodies)
         else:
             num_replaced = sum(replace_modules(body, BATCH_NORMS, self._group_norm) for body in bodies)
-        if not num_replaced:
-            reason = f"has no effect on a {' and a '.join(self.players)} without batch norm"
-            raise ConfigError(reason, "remove the trick, or choose model=dcgan")
+        reason = f"has no effect on a {' and a '.join(self.players)} without batch norm"
+        require(num_replaced, reason, "remove the trick, or choose model=dcgan")
 
     def _group_norm(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
-        """A group norm with the gain and the bias of a batch norm.
-
-        Raises:
-            ConfigError: the groups do not divide the channels, or are too small for vectors.
-        """
+        """A group norm with the gain and the bias of a batch norm."""
         channels = norm.num_features
         is_vector = isinstance(norm, nn.BatchNorm1d)
         groups = {"layer": 1, "instance": channels, "group": self.groups}[self.kind]
-        if is_vector and self.kind == "instance":
-            reason = "has nothing to average over in a fully connected layer"
-            raise ConfigError(reason, "choose layer", ".kind", self.kind)
+        reason = "has nothing to average over in a fully connected layer"
+        can_average = not is_vector or self.kind != "instance"
+        require(can_average, reason, "choose layer", ".kind", self.kind)
         require(channels % groups == 0, f"does not divide {channels} channels", key=".groups", value=groups)
         too_small = is_vector and self.kind == "group" and channels // groups < 3
         # A norm maps the two values of a group of two to 1 and -1, and the value of a group of one to 0.

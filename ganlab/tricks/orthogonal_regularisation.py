@@ -2,7 +2,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import require
 from ganlab.core.players import Networks, Player
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Turn
@@ -39,9 +39,8 @@ class OrthogonalRegularisation(PlayerTrick):
             layers = [pair for name in names for pair in weight_layers(networks[name])]
             # A layer with one filter has no products of different filters.
             self.layers[player] = [(x, dim) for x, dim in layers if optimised_weight(x).shape[dim] > 1]
-            if not self.layers[player]:
-                reason = f"needs a {player} that has a layer with two outputs or more"
-                raise ConfigError(reason, f"set model.{player}.hidden, or remove the trick")
+            reason = f"needs a {player} that has a layer with two outputs or more"
+            require(self.layers[player], reason, f"set model.{player}.hidden, or remove the trick")
 
     def terms(self, turn: Turn) -> Terms:
         layers = self.layers[turn.player]
@@ -50,19 +49,13 @@ class OrthogonalRegularisation(PlayerTrick):
 
 
 def squared_products(layer_weight: Tensor, dim: int) -> Tensor:
-    """The sum of the squared scalar products of different filters of one layer, a scalar.
-
-    Args:
-        layer_weight: the weight W of the layer.
-        dim: the dimension of W that enumerates the filters.
-    """
+    """The sum of the squared scalar products of different filters, which `dim` enumerates, a scalar."""
     with torch.autocast(layer_weight.device.type, enabled=False):
         filters = at_least_float32(layer_weight).transpose(0, dim).flatten(1)  # [outputs, inputs]
         if len(filters) <= filters.shape[1]:
             products = filters @ filters.T
             return (products - products.diagonal().diag()).square().sum()
-        # F is the matrix of the filters. With more outputs than inputs, F^T F is smaller than F F^T, and
-        # has the same Frobenius norm. The diagonal of F F^T, the squared norms of the filters, is subtracted.
-        # This loses no precision, because more filters than inputs are far from orthogonal.
+        # With more filters F than inputs, F^T F is smaller than F F^T, and has the same Frobenius norm. The
+        # subtraction of the diagonal loses no precision, because such filters are far from orthogonal.
         squared_norms = filters.square().sum(1)  # [outputs]
         return (filters.T @ filters).square().sum() - squared_norms.square().sum()

@@ -51,7 +51,9 @@ class ReplayBuffer(Trick):
         judged, to_store = {}, {}
         for field, part in new.items():
             stored = self.get_buffer(field)[rows].to(part.dtype)
-            judged[field], to_store[field] = exchange(part, stored, exchanged)
+            mask = exchanged.view(-1, *[1] * (part.ndim - 1))  # [n, 1, ...]
+            judged[field] = torch.cat([torch.where(mask, stored, part[:n]), part[n:]])
+            to_store[field] = torch.where(mask, part[:n], stored)
         self._pending = rows, to_store
         return Sample(**judged)
 
@@ -68,17 +70,3 @@ class ReplayBuffer(Trick):
 def parts_of(sample: Sample) -> dict[str, Tensor]:
     """The samples, conditions and codes of a `Sample` by the name of their field, as far as there are any."""
     return {field: part for field, part in sample._asdict().items() if part is not None}
-
-
-def exchange(new: Tensor, stored: Tensor, exchanged: Tensor) -> tuple[Tensor, Tensor]:
-    """Exchanges some of the first n rows of two batches, and returns both.
-
-    Args:
-        new: the first batch, [B, ...]. Its rows after the first n stay as they are.
-        stored: the second batch, [n, ...].
-        exchanged: whether each of the first n rows is exchanged, [n].
-    """
-    n = len(stored)
-    mask = exchanged.view(-1, *[1] * (new.ndim - 1))  # [n, 1, ...]
-    first = torch.where(mask, stored, new[:n])
-    return torch.cat([first, new[n:]]), torch.where(mask, new[:n], stored)

@@ -1,10 +1,11 @@
 from torch.nn.utils.parametrizations import spectral_norm
 
+from ganlab.core.capability import Capability
 from ganlab.core.players import Networks
 from ganlab.core.validation import Count
 from ganlab.networks.class_conditioning import Projection
 from ganlab.networks.weights import parametrise, weight_layers
-from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick, weight_scale_capabilities
+from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
 
 
 class SpectralNorm(PlayerTrick):
@@ -29,7 +30,7 @@ class SpectralNorm(PlayerTrick):
 
     def __init__(self, player: PlayerChoice, iterations: Count):
         super().__init__(player)
-        self.claims = weight_scale_capabilities(self.players)
+        self.claims = frozenset(Capability[f"{player.upper()}_WEIGHT_SCALE"] for player in self.players)
         self.iterations = iterations
 
     def networks(self, networks: Networks) -> None:

@@ -36,17 +36,16 @@ class CriticSteps(Trick):
 
     def __init__(self, n: TwoOrMore, burst: Burst | None):
         super().__init__()
-        valid = burst is None or burst.n != n
-        reason = f"has no effect together with n={n}"
-        require(valid, reason, "set a different number, or burst=null", ".burst.n", n)
+        has_effect = burst is None or burst.n != n
+        remedy = "set a different number, or burst=null"
+        require(has_effect, f"has no effect together with n={n}", remedy, ".burst.n", n)
         self.n, self.burst = n, burst
         # The steps in which the generator is updated, as far as they were computed.
         self.generator_steps: set[int] = set()
         self.last_generator_step = -1
 
     def may_move(self, player: Player, step: int) -> bool:
-        # Extends `generator_steps` up to this step. Each update of the generator comes `n` steps after the
-        # previous one, or `burst.n` steps if a burst precedes it.
+        # Extends `generator_steps` up to this step.
         while self.last_generator_step < step:
             update = len(self.generator_steps)  # the number of the generator's next update, from zero
             self.last_generator_step += self.burst.n if self.burst and self.burst.covers(update) else self.n

@@ -4,7 +4,7 @@ from typing import cast
 from torch import nn
 
 from ganlab.core.capability import Capability
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import require
 from ganlab.core.players import Networks
 from ganlab.core.validation import Positive
 from ganlab.networks import priors
@@ -27,9 +27,9 @@ class Truncation(Trick):
         self.prior = priors.TruncatedNormal(threshold)
 
     def networks(self, networks: Networks) -> None:
-        if not isinstance(networks.generator.prior, priors.Normal):
-            remedy = "remove the trick, or add model/prior@model.generator.prior=normal"
-            raise ConfigError("needs normal latents", remedy)
+        is_normal = isinstance(networks.generator.prior, priors.Normal)
+        remedy = "remove the trick, or add model/prior@model.generator.prior=normal"
+        require(is_normal, "needs normal latents", remedy)
 
     def presented(self, name: str, network: nn.Module) -> nn.Module:
         if name != "generator":

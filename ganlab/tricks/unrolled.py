@@ -1,7 +1,8 @@
-from typing import Annotated
+from typing import Annotated, cast
 
 import torch
-from torch.nn.utils.stateless import _reparametrize_module
+from torch import nn
+from torch.func import functional_call
 
 from ganlab.core.batch import Sample, at_least_float32
 from ganlab.core.capability import Capability
@@ -39,18 +40,17 @@ class Unrolled(Trick):
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         if turn.player != "generator":
             return compute(turn)
-        network = turn.discriminator
-        weights = {name: weight.detach().requires_grad_() for name, weight in network.named_parameters()}
-        buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+        ahead = Ahead(turn.discriminator, compute)
+        weights = {name: weight.detach().requires_grad_() for name, weight in ahead.named_parameters()}
+        buffers = {name: buffer.clone() for name, buffer in ahead.named_buffers()}
         for _ in range(self.steps):
             # A turn with given fakes does not call the hook `fakes`. With trick replay_buffer, this hook
             # would return fakes that have no gradient to the generator.
             real, fake = new_node(turn.real), new_node(turn.fake)
             view = turn.seen_by("discriminator")  # reconstructions keep their gradient to the generator
             inner = view.replace(verdicts=[], real=real, fake=fake, is_unrolled=True)
-            # In a block with `_reparametrize_module`, the network has the given weights and buffers.
-            with _reparametrize_module(network, weights | buffers):
-                terms = compute(inner)
+            # With `tie_weights`, torch would not restore the weights of a submodule with two names.
+            terms = functional_call(ahead, weights | buffers, inner, tie_weights=False)
             loss = torch.stack([at_least_float32(term).mean() for term in terms.values()]).sum()
             inputs = list(weights.values())
             gradients = torch.autograd.grad(loss, inputs, create_graph=True, materialize_grads=True)
@@ -58,17 +58,26 @@ class Unrolled(Trick):
                 weights[name] = weight - self.lr(turn.step) * mean_over_processes(gradient)
         # The verdicts in `turn` are those of the current weights. They are dropped, so that the samples are
         # judged again, with the unrolled weights.
-        with _reparametrize_module(network, weights | buffers):
-            return compute(turn.replace(verdicts=[], is_unrolled=True))
+        judged_again = turn.replace(verdicts=[], is_unrolled=True)
+        return cast(Terms, functional_call(ahead, weights | buffers, judged_again, tie_weights=False))
+
+
+class Ahead(nn.Module):
+    """Computes loss terms; `functional_call` calls it with other weights and buffers of the discriminator."""
+
+    def __init__(self, discriminator: nn.Module, compute: Compute):
+        super().__init__()
+        self.discriminator, self.compute = discriminator, compute
+
+    def forward(self, turn: Turn) -> Terms:
+        return self.compute(turn)
 
 
 def new_node(sample: Sample) -> Sample:
-    """The same samples as a new node of the autograd graph.
+    """The same samples as a new node of the autograd graph, which gradient penalties need.
 
-    Without a new node, gradient penalties would be wrong. A penalty differentiates the logits with respect to
-    the samples, for fixed weights of the discriminator. But the unrolled weights were computed from the same
-    samples in earlier unrolled steps, and the graph of these steps is kept for the generator's gradient. So
-    the derivative would also go through the weights. It does not reach them from the new node of a step,
-    because the weights were computed before this node existed.
+    A penalty differentiates the logits with respect to the samples, for fixed weights. But the weights were
+    computed from the same samples in earlier unrolled steps, whose graph is kept. From a node that is newer
+    than the weights, the derivative does not go through them.
     """
     return sample._replace(x=sample.x.view_as(sample.x))

@@ -2,7 +2,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.capability import Capability
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import require
 from ganlab.core.players import Networks
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.validation import TwoOrMore
@@ -29,9 +29,9 @@ class VirtualBatchNorm(Trick):
 
     def networks(self, networks: Networks) -> None:
         generator = networks.generator
-        if not replace_modules(generator.body, BATCH_NORMS, lambda norm: VirtualNorm(norm, self.size)):
-            remedy = "choose model=dcgan, or model.generator.batch_norm=true"
-            raise ConfigError("needs a generator with batch norm", remedy)
+        replaced = replace_modules(generator.body, BATCH_NORMS, lambda norm: VirtualNorm(norm, self.size))
+        remedy = "choose model=dcgan, or model.generator.batch_norm=true"
+        require(replaced, "needs a generator with batch norm", remedy)
         # `Tricks` seeds torch's default generator for this hook, from the run's seed and the trick's name.
         random = RandomStreams(torch.initial_seed())
         reference = generator.prior(random, self.size, generator.latent_dim)
@@ -40,12 +40,7 @@ class VirtualBatchNorm(Trick):
 
 
 class PrependReference(InputTransform):
-    """Prepends the latents of a reference batch to a batch: [B, D] -> [size + B, D].
-
-    Args:
-        reference: the latents of the reference batch, [size, D].
-        conditions: its conditions, classes in turn or those of training samples; None: there are none.
-    """
+    """Prepends the latents and conditions, if any, of a reference batch: [B, D] -> [size + B, D]."""
 
     def __init__(self, reference: Tensor, conditions: Tensor | None):
         super().__init__()

@@ -24,17 +24,15 @@ class WeightClip(Trick):
 
     def networks(self, networks: Networks) -> None:
         refuse_normalised_weights(networks.discriminator)
-        self._clip(networks, step=0)
+        self.on_weights_loaded(networks)
 
     def on_weights_loaded(self, networks: Networks) -> None:
-        self._clip(networks, step=0)  # this hook is called before the first step only
-
-    def after_update(self, player: Player, networks: Networks, step: int) -> None:
-        if player == "discriminator":
-            self._clip(networks, step)
+        self.after_update("discriminator", networks, step=0)
 
     @torch.no_grad()
-    def _clip(self, networks: Networks, step: int) -> None:
+    def after_update(self, player: Player, networks: Networks, step: int) -> None:
+        if player != "discriminator":
+            return
         bound = self.bound(step)
         for name, weight in networks.discriminator.named_parameters():
             if not name.startswith("decoder."):

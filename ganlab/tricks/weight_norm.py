@@ -2,9 +2,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
+from ganlab.core.capability import Capability
 from ganlab.core.players import Networks
 from ganlab.networks.weights import parametrise, weight_layers
-from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick, weight_scale_capabilities
+from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
 
 
 class WeightNorm(PlayerTrick):
@@ -20,13 +21,11 @@ class WeightNorm(PlayerTrick):
 
     def __init__(self, player: PlayerChoice):
         super().__init__(player)
-        self.claims = weight_scale_capabilities(self.players)
+        self.claims = frozenset(Capability[f"{player.upper()}_WEIGHT_SCALE"] for player in self.players)
 
     def networks(self, networks: Networks) -> None:
         for name in networks.updated_by(self.players):
             for layer, dim in list(weight_layers(networks[name])):
-                # Calls register_parametrization(layer, "weight", parametrization=...), and makes sure that
-                # the weight is computed without autocast.
                 parametrise(layer, register_parametrization, parametrization=WeightNormParametrization(dim))
 
 
@@ -36,9 +35,6 @@ class WeightNormParametrization(nn.Module):
     The direction v has the shape of the weight, and g has size 1 in all dimensions except `dim`. torch's
     weight_norm cannot be used, because its second derivative, which gradients through unrolled steps need,
     treats |v| as a constant (observed in torch 2.15).
-
-    Args:
-        dim: the dimension of the weight that enumerates the outputs.
     """
 
     def __init__(self, dim: int):

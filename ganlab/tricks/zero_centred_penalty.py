@@ -22,6 +22,5 @@ class ZeroCentredPenalty(GradientRegulariser):
         super().__init__("zero_centred_penalty", nonzero_schedule(".weight", weight), every)
 
     def penalty(self, turn: Turn) -> Tensor:
-        # Draws n positions on the lines, one for each sample, or with trick packing one for each pack.
         points = interpolate_samples(turn, stream=self.name, n=len(turn.on_real.logits))
         return input_gradients(turn.judge(points).logits, points.x).square().sum(1)

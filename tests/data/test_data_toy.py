@@ -16,7 +16,6 @@ from ganlab.config.compose import compose
 from ganlab.core.randomness import seeded_generator
 from ganlab.data.densities import Mixture
 from ganlab.data.toy import Ring, Toy
-from ganlab.theory.densities import optimal_discriminator, oracle_accuracy
 
 TOYS = {"gaussian_1d": 1, "mixture_1d": 1, "ring": 2, "grid": 2, "spiral": 2}
 
@@ -137,14 +136,6 @@ def test_the_modes_of_the_spiral_lie_on_one_curve():
     torch.testing.assert_close(radii[1:], 3 * (angles + whole) / (3 * pi))
     steps = known.centres.diff(dim=0).norm(dim=1)
     assert float(steps.max() / steps.min()) < 1.01
-
-
-def test_the_optimal_discriminator_and_its_accuracy():
-    p = torch.tensor([0.2, 0.3, 0.0, 1e-200], dtype=torch.float64)
-    q = torch.tensor([0.6, 0.3, 0.5, 0.0], dtype=torch.float64)
-    best, accuracy = optimal_discriminator(p.log(), q.log()), oracle_accuracy(p.log(), q.log())
-    assert best.tolist() == pytest.approx([0.25, 0.5, 0, 1])
-    assert accuracy.tolist() == pytest.approx([0.75, 0.5, 1, 1])
 
 
 @pytest.mark.parametrize(

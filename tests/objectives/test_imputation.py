@@ -169,10 +169,17 @@ def test_the_losses_are_finite_under_every_play(play: str) -> None:
         assert all(map(torch.isfinite, map(torch.tensor, row.values())))
 
 
-def test_in_shared_play_the_discriminator_judges_one_hint_once_for_each_player() -> None:
-    module = game("gain", [], "shared")
-    hints = []
+@pytest.mark.parametrize(
+    ("play", "judgements"),
+    [
+        ("shared", 2),  # on the discriminator's turn, and on the generator's
+        ("simultaneous", 1),  # for both players
+    ],
+)
+def test_the_players_that_share_samples_judge_one_hint(play: str, judgements: int) -> None:
+    module = game("gain", [], play)
+    hints: list[torch.Tensor] = []
     module.game.discriminator.register_forward_hook(lambda network, inputs, verdict: hints.append(inputs[1]))
     play_steps(module, 1)
-    assert len(hints) == 2  # on the discriminator's turn, and on the generator's
-    assert torch.equal(*hints)
+    assert len(hints) == judgements
+    assert all(torch.equal(hint, hints[0]) for hint in hints)
