@@ -29,9 +29,6 @@ class Toy(Data):
 
     Args:
         distribution: the mixture; the functions below return the data sets of usual ones.
-
-    Raises:
-        ConfigError: a setting contradicts the distribution.
     """
 
     distribution: Mixture

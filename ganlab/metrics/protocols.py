@@ -95,12 +95,7 @@ def common_values_and_remarks(
 
 
 def floor_note(record: MetricRecord, samples: str = "images") -> str:
-    """A remark on the floor of a value, for the end of a printed line; empty if there is no floor.
-
-    Args:
-        record: the record of the value.
-        samples: the word for the samples, such as "images".
-    """
+    """A remark on the floor of a value, for the end of a printed line; empty if there is no floor."""
     if "floor" not in record:
         return ""
     split = "training" if record["floor_split"] == "train" else record["floor_split"]
