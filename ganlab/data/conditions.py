@@ -15,17 +15,13 @@ from ganlab.data.listing import read_folder
 
 
 def default_conditions(told: ConditionSpec | None, data: Data) -> ConditionSource | None:
-    """The conditions of a game's samples if a user names none; None: classes in turn, or none at all.
+    """The conditions of samples if a user names none; None: classes in turn, or the game is told nothing.
 
     Images and vectors are those of the test split, or of the training split if there is no other.
-
-    Args:
-        told: what the generator is told.
     """
     if told is None or told.kind == "class":
         return None
-    split: Split = "test" if "test" in data.sources else "train"
-    return data.conditions(split)
+    return data.conditions("test" if "test" in data.sources else "train")
 
 
 def given_conditions(

@@ -145,7 +145,7 @@ def find_splits(root: str, test_root: str | None) -> dict[str, Path]:
 
 
 def refuse_splits_as_classes(root: str, folders: list[Path], splits: dict[str, re.Match[str]]) -> None:
-    """Refuses sub-folders that are or contain splits, because they would be used as classes.
+    """Raises `ConfigError` if sub-folders are or contain splits, because they would be used as classes.
 
     A model would then learn to distinguish, for example, training images from validation images. Sub-folders
     are refused in three cases:
@@ -155,12 +155,7 @@ def refuse_splits_as_classes(root: str, folders: list[Path], splits: dict[str, r
     (3) One of them contains splits of different roles.
 
     Args:
-        root: the folder that contains the sub-folders.
-        folders: the sub-folders.
         splits: the names of those sub-folders that have names of splits, with their matches of `SPLIT_NAME`.
-
-    Raises:
-        ConfigError: the sub-folders are refused.
     """
     roles = {split_role(match) for match in splits.values()}
     only_splits = len(folders) > 0 and len(splits) == len(folders)

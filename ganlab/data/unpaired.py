@@ -23,7 +23,7 @@ class Unpaired(Data):
         reversed: whether a and b are exchanged, as the second game of a CycleGAN sees them.
 
     Raises:
-        ConfigError: a condition would belong to its sample, or differs from the samples of domain a.
+        ConfigError: a condition would belong to its sample, or a setting contradicts a domain.
     """
 
     def __init__(self, a: Data, b: Data, reversed: bool, **settings: Unpack[DataSettings]):

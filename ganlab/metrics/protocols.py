@@ -27,15 +27,11 @@ def differences(record: MetricRecord, other: MetricRecord) -> dict[str, tuple[An
 def require_same_protocol(
     name: str, records: Mapping[str, MetricRecord], ignored: Collection[str] = ()
 ) -> None:
-    """Refuses to compare values of different protocols.
+    """Raises `ConfigError`, which names the first difference, if protocols differ in keys not `ignored`.
 
     Args:
         name: the name of the value, for the message.
         records: the records of the value, by their sources.
-        ignored: keys of the protocol that may differ.
-
-    Raises:
-        ConfigError: the protocols differ. The message names the first difference.
     """
     (source, record), *others = records.items()
     for source_other, record_other in others:
