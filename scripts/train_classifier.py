@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ganlab.metrics.classifiers import CLASSIFIER_FOLDER, Classifier
+from ganlab.metrics.extractors import CLASSIFIER_FOLDER, Classifier
 from ganlab.metrics.features import round_to_256_levels
 
 

@@ -176,3 +176,9 @@ def test_domains_of_equal_size_have_different_orders() -> None:
     real = next(iter(Unpaired(*domains, reversed=False, **settings).stream(0, lambda: 0, "cpu"))).real
     assert len(real.x.unique()) == len(real.condition.unique()) == 8
     assert not torch.equal(real.x, real.condition)
+    domains[1] = Data((2,), None, None, 8, {"train": TensorSource(x.expand(16, 2), None, flip=False)})
+    with refuses(".shape", (1,), "contradicts the data", r"set it to \[2\]"):
+        Unpaired(*domains, reversed=False, **settings)
+    domains[1] = Data((1,), None, [0, 1], 8, {"train": TensorSource(x, None, flip=False)})
+    with refuses(".range", None, "contradicts the data"):
+        Unpaired(*domains, reversed=True, **settings)

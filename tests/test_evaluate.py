@@ -22,8 +22,8 @@ from ganlab.config.compose import compose
 from ganlab.core.errors import UNSET, ConfigError
 from ganlab.data.folder import EvaluationFolder
 from ganlab.evaluate import evaluate
-from ganlab.metrics.classifiers import Classifier
 from ganlab.metrics.evaluation import Evaluation
+from ganlab.metrics.extractors import Classifier
 
 
 def run_evaluate(*overrides: str) -> dict:
@@ -80,12 +80,16 @@ def test_the_values_of_a_run_are_those_of_its_end_and_each_has_its_protocol(tmp_
 def test_one_class_of_a_conditional_run_is_measured_and_named(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=6", "trick=label_conditioning")
     measured = [f"run_dir={tmp_path / 'run'}", "metric=fid", "n=60"]
-    every, third = (run_evaluate(*measured, *chosen) for chosen in ((), ("class=3",)))
+    every, third, even = (run_evaluate(*measured, *chosen) for chosen in ((), ("class=3",), ("class=even",)))
     name = "fid/digits_train_60"
     assert every[name]["classes"] == "as the reference"
     assert "conditions" not in every[name]
     assert (third[name]["classes"], third[name]["conditions"]) == ("none", "class 3")
-    assert every[name]["value"] != third[name]["value"]
+    assert (even[name]["classes"], even[name]["conditions"]) == ("none", "classes evenly")
+    assert len({every[name]["value"], third[name]["value"], even[name]["value"]}) == 3
+    for metric in ("one_nn", "errors"):
+        with refuses("class", 3, f"no effect on metric={metric}"):
+            run_evaluate(*measured[:1], f"metric=[fid,{metric}]", "n=60", "class=3")
     with refuses("class", 10, "must be a number from 0 to 9"):
         run_evaluate(*measured, "class=10")
     with refuses("condition", "test", "told no image", "class=<name or number>"):

@@ -16,7 +16,7 @@ from support.refusals import refuses
 from ganlab.config.build import build_data
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.metrics.classifiers import Classifier
+from ganlab.metrics.extractors import Classifier
 from ganlab.metrics.features import round_to_256_levels
 from ganlab.sample import sample
 from ganlab.training.build import load

@@ -26,8 +26,7 @@ from ganlab.data.conditions import default_conditions
 from ganlab.game import Game
 from ganlab.games import Bridge, Games, Playable
 from ganlab.metrics.base import SampleMetric
-from ganlab.metrics.evaluation import Evaluation
-from ganlab.metrics.metric_set import OpenProgressBar
+from ganlab.metrics.evaluation import Evaluation, OpenProgressBar
 from ganlab.networks.base import Discriminator, Generator, replace_modules
 from ganlab.networks.borrowed import Borrowed
 from ganlab.networks.norms import BATCH_NORMS, DifferentiableBatchNorm, SynchronisedNorm

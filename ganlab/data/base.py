@@ -16,28 +16,27 @@ from ganlab.core.batch import Batch, ConditionSource, ConditionSpec, Sample
 from ganlab.core.errors import format_value, require
 from ganlab.core.randomness import derive_seed, proportional_classes, seeded_generator
 from ganlab.core.validation import Count, ValueRange
-from ganlab.data.batches import BatchIndices, LabelledSubset, RowsOfBatch, rows_by_epoch, sequential_batches
+from ganlab.data.batches import NOT_AUGMENTED, BatchIndices, LabelledSubset, rows_by_epoch, sequential_batches
 from ganlab.data.composition import Composition, Sources, compose_splits
 from ganlab.data.densities import Mixture
-from ganlab.data.mirror_and_crop import NOT_AUGMENTED
 from ganlab.data.sources import Samples, Source, copy_to_device
 
 Split = Literal["train", "validation", "test", "held_out"]  # held_out: the samples of other classes
 Device = torch.device | str
+SamplesAndRows = Iterator[tuple[Sample, Tensor]]
 
 
 class OptionalDataSettings(Composition, total=False):
     """The settings that a data set may lack."""
 
     condition: ConditionSpec | None
-    labelled: Count | None
 
 
 class DataSettings(OptionalDataSettings):
     """The settings of every data set.
 
-    Networks are built from `shape`, `num_classes` and `range` before the data are read, so a data set must
-    refuse settings that contradict its samples (`check_settings`).
+    Networks are built from them before the data are read, so a data set refuses those that contradict its
+    samples (`check_settings`).
     """
 
     shape: Sequence[int]
@@ -59,11 +58,9 @@ class Data:
         class_names: the names of classes 0, 1, ... of the whole data set; None: they have no names.
         load: returns the sources that are read, from those of the samples that `composition` chooses. The
             fingerprint hashes the latter, so that it depends on files and not on the images in memory.
-        labelled: the number of training samples whose labels a semi-supervised trick may see; None: there is
-            no such subset.
         condition: what goes with a sample. A source has an image or a vector in the last channels of the
             sample, so that whatever moves the sample moves its condition. None: the classes, if any.
-        composition: the settings that choose the samples of each split; `labelled` chooses after them.
+        composition: the settings that choose the samples of each split.
 
     Raises:
         ConfigError: the batch size exceeds the number of training samples, the training labels cannot
@@ -73,6 +70,8 @@ class Data:
     class_names: tuple[str, ...] | None = None  # the names of labels 0, 1, ...; None: classes have no names
     distribution: Mixture | None = None  # the distribution of the samples, if it is known
     skipped: Sequence[str] = ()  # the paths of the files that were skipped so far
+    # The data whose samples are the conditions, drawn independently; None: conditions belong to samples.
+    condition_domain: "Data | None" = None
 
     def __init__(
         self,
@@ -83,7 +82,6 @@ class Data:
         sources: Mapping[str, Source],
         class_names: Sequence[str] | None = None,
         load: Callable[[Sources], Sources] = lambda sources: sources,
-        labelled: int | None = None,
         condition: ConditionSpec | None = None,
         **composition: Unpack[Composition],
     ):
@@ -99,7 +97,7 @@ class Data:
         self.check_batch_size(world_size=1, batch_size=batch_size)
         # What parts of a composite of games see instead, by their names; None: the name of the first part.
         self.parts: dict[str | None, Data] = {}
-        labels = self.sources["train"].labels
+        labels, labelled = self.sources["train"].labels, composition.get("labelled")
         self.labelled_subset = None if labelled is None else LabelledSubset(labels, labelled, num_classes)
 
     def __len__(self) -> int:
@@ -127,6 +125,8 @@ class Data:
         require(batch_size <= len(self), reason, "lower it", ".batch_size", batch_size)
         reason, remedy = f"cannot be divided among {world_size} processes", f"set a multiple of {world_size}"
         require(batch_size % world_size == 0, reason, remedy, ".batch_size", batch_size)
+        if self.condition_domain is not None:
+            self.condition_domain.check_batch_size(world_size, batch_size)
 
     def class_counts(self, split: Split = "train") -> list[int] | None:
         """The number of samples of each class in a split; None if there are no classes, or no such split."""
@@ -143,13 +143,13 @@ class Data:
     def conditions(self, split: Split) -> ConditionSource:
         """The conditions of the first n samples of a split; if there are fewer, they are repeated."""
 
-        def first(n: int, part: int) -> Tensor:
-            rows = torch.arange(n) % len(self.sources[split])
-            return torch.cat([pair[part] for pair in self.samples_at(split, rows, "cpu", 250)])  # type: ignore[misc]
+        def first(data: Data, part: int, n: int) -> Tensor:
+            rows = torch.arange(n) % len(data.sources[split])
+            return torch.cat([pair[part] for pair in data.samples_at(split, rows, "cpu", 250)])  # type: ignore[misc]
 
-        is_paired = self.condition is not None and self.condition.paired
-        answers = partial(first, part=0) if is_paired else None
-        return ConditionSource(f"{split} split", partial(first, part=1), answers)
+        domain, is_paired = self.condition_domain, self.condition is not None and self.condition.paired
+        conditions = partial(first, self, 1) if domain is None else partial(first, domain, 0)
+        return ConditionSource(f"{split} split", conditions, partial(first, self, 0) if is_paired else None)
 
     def mean(self) -> Tensor:
         """The mean training sample, [*shape] float64. Reads all training samples."""
@@ -166,10 +166,9 @@ class Data:
     ) -> Iterable[Batch]:
         """Training batches start(), start() + 1, ...: x [b, *shape] float32, labels [b] int64 or None.
 
-        Each batch has the rows of its samples among the training samples. If there is a labelled subset, it
-        also has b samples of the subset and their labels. Global batch k is a function of (seed, k). The
-        process of rank r, among W processes, gets the rows r b to (r + 1) b - 1 of the global batch, where b
-        is the global batch size divided by W. Samples that are held in memory are moved to the device.
+        Global batch k is a function of (seed, k). The process of rank r, among W processes, gets the rows r b
+        to (r + 1) b - 1 of the global batch, where b is the global batch size divided by W. Samples that are
+        held in memory are moved to the device.
 
         Args:
             start: returns the number of the first batch, which is the current step of the run. Each `iter` of
@@ -180,36 +179,41 @@ class Data:
         Raises:
             ConfigError: as in `check_batch_size`.
         """
-        source, device = self.sources["train"], torch.device(device)
+        device = torch.device(device)
         # By default there is only the main game. 0 stands for its number of steps, which is not used below.
         steps_and_batch_sizes = steps_and_batch_sizes or [(0, self.batch_size)]
         for _, batch_size in steps_and_batch_sizes:
             self.check_batch_size(world_size, batch_size)
-        source.move(device)
         stage_ends = list(accumulate(steps for steps, _ in steps_and_batch_sizes[:-1]))
 
-        def local_batches(rows_of_batch: RowsOfBatch, augment_seed: int) -> Iterator[tuple[Sample, Tensor]]:
+        def local_batches(data: Data, own_seed: int, subset: LabelledSubset | None = None) -> SamplesAndRows:
+            source = data.sources["train"]
+            source.move(device)
+            batch_rows = subset.rows_by_permutation(seed) if subset else rows_by_epoch(own_seed, len(source))
+
             def local_indices(k: int) -> BatchIndices:
                 # The global batch size of the stage or main game that has step k.
                 _, size = steps_and_batch_sizes[bisect_right(stage_ends, k)]
                 part = slice(rank * size // world_size, (rank + 1) * size // world_size)
                 numbers = NOT_AUGMENTED.expand(size, 3)
                 if source.augments:
-                    numbers = torch.rand(size, 3, generator=seeded_generator(augment_seed, "augment", k))
-                return BatchIndices(rows_of_batch(k, size)[part], random_numbers=numbers[part])
+                    numbers = torch.rand(size, 3, generator=seeded_generator(own_seed, "augment", k))
+                return BatchIndices(batch_rows(k, size)[part], random_numbers=numbers[part])
 
             # A source may read ahead, so the rows of a batch are kept until its samples come.
             indices, kept = tee(map(local_indices, count(start())))
-            samples = starmap(Sample, self._prepare(source.batches(indices), device))
+            samples = starmap(Sample, data._prepare(source.batches(indices), device))
             return zip(samples, (part.rows for part in kept), strict=False)  # `kept` never ends
 
         def begin() -> Iterator[Batch]:
-            training = local_batches(rows_by_epoch(seed, len(source)), seed)
-            if (subset := self.labelled_subset) is None:
-                return (Batch(real, indices=rows) for real, rows in training)
-            labelled_batches = local_batches(subset.rows_by_permutation(seed), derive_seed(seed, "labelled"))
-            pairs = zip(training, labelled_batches, strict=True)
-            return (Batch(real, labelled, rows) for (real, rows), (labelled, _) in pairs)
+            training = local_batches(self, seed)
+            if (domain := self.condition_domain) is not None:
+                pairs = zip(training, local_batches(domain, derive_seed(seed, "condition")), strict=True)
+                return (Batch(Sample(real.x, other.x), indices=rows) for (real, rows), (other, _) in pairs)
+            if (subset := self.labelled_subset) is not None:
+                pairs = zip(training, local_batches(self, derive_seed(seed, "labelled"), subset), strict=True)
+                return (Batch(real, labelled, rows) for (real, rows), (labelled, _) in pairs)
+            return (Batch(real, indices=rows) for real, rows in training)
 
         return Stream(begin)
 
@@ -273,11 +277,9 @@ def check_settings(settings: DataSettings, **properties: object) -> None:
 
 
 def check_image_settings(settings: DataSettings, shape: Sequence[int], num_classes: int | None) -> None:
-    """Raises `ConfigError` if the settings of images contradict the data.
-
-    The range must be [-1, 1] or [0, 1], because generators of images end in tanh or a sigmoid.
-    """
+    """Raises `ConfigError` if the settings of images contradict the data."""
     check_settings(settings, shape=tuple(shape), num_classes=num_classes)
+    # Generators of images end in tanh or a sigmoid.
     fits = list(settings["range"] or ()) in ([-1, 1], [0, 1])
     require(fits, "is not a value range of images", "set it to [-1,1] or [0,1]", ".range", settings["range"])
 

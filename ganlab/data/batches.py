@@ -1,4 +1,4 @@
-"""Which samples are in batch k, as a function of (seed, k)."""
+"""Which samples are in batch k, as a function of (seed, k), and how they are mirrored and cropped."""
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -9,18 +9,21 @@ from torch import Tensor
 
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.randomness import derive_seed, seeded_generator
-from ganlab.data.mirror_and_crop import NOT_AUGMENTED
 
 # A function that is given the number k and the size B of a global batch, and returns the positions of its
 # samples in their source, [B] int64.
 RowsOfBatch = Callable[[int, int], Tensor]
+# The random numbers of a sample that is not mirrored, and is cropped in the middle.
+NOT_AUGMENTED = torch.full((3,), 0.5)
 
 
 class BatchIndices(NamedTuple):
     """Which samples of a source are in one batch, and how they are augmented. The tensors are on the CPU."""
 
     rows: Tensor  # [b] int64, the positions of the samples in the source
-    random_numbers: Tensor  # [b, 3] float32, three for each sample; data/mirror_and_crop.py explains them
+    # [b, 3] float32, uniform in [0, 1): for each sample, whether it is mirrored, and the row and the column
+    # at which its crop begins.
+    random_numbers: Tensor
 
 
 def rows_by_epoch(seed: int, num_samples: int) -> RowsOfBatch:
@@ -93,3 +96,19 @@ class LabelledSubset:
 def sequential_batches(rows: Tensor, batch_size: int) -> Iterator[BatchIndices]:
     """Divides rows [n] into batches in their order, not augmented; the last batch may be smaller."""
     return (BatchIndices(part, NOT_AUGMENTED.expand(len(part), 3)) for part in rows.split(batch_size))
+
+
+def is_mirrored(random_numbers: Tensor) -> Tensor:
+    """Whether each sample is mirrored, by its random numbers, [..., 3] -> [...] bool."""
+    return random_numbers[..., 0] < 0.5
+
+
+def crop_offset(random_number: Tensor, max_offset: Tensor) -> Tensor:
+    """The first row or column of each crop, uniform in {0, ..., max_offset}.
+
+    Args:
+        random_number: the second or the third random number of each sample, [b] float32. The type is the
+            same for images in files and in memory, so that both round alike.
+        max_offset: the largest offset, the size of the image minus that of the crop, [b] int64.
+    """
+    return (random_number * (max_offset + 1)).long().minimum(max_offset)

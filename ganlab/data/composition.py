@@ -30,6 +30,7 @@ class Composition(TypedDict, total=False):
     per_class: Count | None  # the training split keeps so many random samples of each class
     # Of these classes, the training split keeps a share in (0, 1] of what it would have, at least one sample.
     share: Mapping[Any, float] | None
+    labelled: Count | None  # the number of training samples whose labels a semi-supervised trick may see
 
 
 def compose_splits(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -10,27 +11,23 @@ from ganlab.core.errors import require
 from ganlab.core.validation import ValueRange
 from ganlab.data.base import Data, Split, scale
 from ganlab.data.image import ImageSpec, crop_image, decode_image
-from ganlab.data.listing import list_images
+from ganlab.data.listing import read_folder
 
 
 def default_conditions(told: ConditionSpec | None, data: Data) -> ConditionSource | None:
-    """The conditions of a game's samples if a user names none; None: classes in turn, or none at all.
+    """The conditions of samples if a user names none; None: classes in turn, or the game is told nothing.
 
     Images and vectors are those of the test split, or of the training split if there is no other.
-
-    Args:
-        told: what the generator is told.
     """
     if told is None or told.kind == "class":
         return None
-    split: Split = "test" if "test" in data.sources else "train"
-    return data.conditions(split)
+    return data.conditions("test" if "test" in data.sources else "train")
 
 
 def given_conditions(
     text: str | None, told: ConditionSpec | None, value_range: ValueRange, load_data: Callable[[], Data]
 ) -> ConditionSource | None:
-    """The conditions that a user names: a split of the data, an image, or a folder of images.
+    """The conditions that a user names: a split of the data, an image, or a folder of images at any depth.
 
     Images are resized to just cover the size of a condition, and their centre is cropped.
 
@@ -48,7 +45,7 @@ def given_conditions(
         return None
     if text is None:
         return default_conditions(told, load_data())
-    if text in ("train", "validation", "test"):
+    if text in get_args(Split):
         data = load_data()
         remedy = f"choose from {', '.join(data.sources)}, or give an image"
         require(text in data.sources, "the data have no such split", remedy, "condition", text)
@@ -58,7 +55,8 @@ def given_conditions(
     require(is_readable, reason, "name a split of the data, such as test", "condition", text)
     path = Path(text).expanduser()
     require(path.exists(), "is neither a split of the data nor a file", "check the path", "condition", text)
-    files = list_images(path, [], skipped=[])[0] if path.is_dir() else [path]
+    files = read_folder(path, visited=set(), skipped=[]) if path.is_dir() else [path]
+    require(files, "contains no images", "add some", "condition", text)
     channels, height, width = told.shape
     size = ImageSpec(channels, height, width, crop="center")
     pixels = [torch.from_numpy(decode_image(file, size, warnings={})) for file in files]

@@ -13,8 +13,7 @@ from ganlab.data.base import Data, DataSettings, check_image_settings
 from ganlab.data.composition import Sources
 from ganlab.data.files import ImageFiles
 from ganlab.data.image import REPAIR, ImageSpec, decode_image, read_header
-from ganlab.data.listing import existing_folder, list_classes, list_images
-from ganlab.data.split_folders import find_splits
+from ganlab.data.listing import existing_folder, find_splits, list_classes, list_images
 
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")  # Pillow's modes of grey images
 

@@ -17,7 +17,7 @@ from PIL.Image import Transpose
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError, error_message, escape_unprintable
-from ganlab.data.mirror_and_crop import NOT_AUGMENTED, crop_offset, is_mirrored
+from ganlab.data.batches import NOT_AUGMENTED, crop_offset, is_mirrored
 
 # Pillow refuses images of more than twice this number of pixels. The default would exclude large scans.
 Image.MAX_IMAGE_PIXELS = 2**29
@@ -42,13 +42,11 @@ class ImageSpec(NamedTuple):
     channels: int  # 1 for grey, 3 for colour
     height: int  # in pixels
     width: int  # in pixels
-    # none: resized, whatever the aspect ratio; center, random: resized to just cover the size, then cropped
+    # The other settings are those of `ganlab.data.folder.Folder`.
     crop: Literal["none", "center", "random"] = "none"
-    flip: bool = False  # whether half of the training images are mirrored
-    background: str = "white"  # the colour behind transparent pixels
-    white: int = 65535  # the value that is white in files of more than 8 bits
-    # Files with two images side by side, A on the left and B on the right: the sample is B, and A is its
-    # condition, or the other way round. None: a file is one sample.
+    flip: bool = False
+    background: str = "white"
+    white: int = 65535
     pairs: Literal["a_to_b", "b_to_a"] | None = None
 
     @property

@@ -1,8 +1,10 @@
 """Data of pairs: each sample with an image that it answers."""
 
+from collections.abc import Callable
 from typing import Unpack
 
 import torch
+from torch import Tensor
 
 from ganlab.core.errors import require
 from ganlab.core.randomness import seeded_generator
@@ -11,57 +13,49 @@ from ganlab.data.base import Data, DataSettings, check_image_settings
 from ganlab.data.vision import digit_sources
 
 
-class HalfDigits(Data):
-    """The handwritten digits of scikit-learn, each with the upper half of itself as the condition.
-
-    The lower half of the condition is blank: it has the lowest value. The splits are those of `Digits`.
+class DigitPairs(Data):
+    """The handwritten digits of scikit-learn, each with an image as its condition; the splits of `Digits`.
 
     Args:
-        condition: an image of the shape [1, 8, 8].
+        conditions_of: a function from the digits to their conditions, [N, 1, 8, 8] -> [N, C, 8, 8] uint8.
 
     Raises:
-        ConfigError: a setting contradicts the data.
+        ConfigError: a setting contradicts the data, or `condition` has another shape than these images.
     """
 
-    def __init__(self, **settings: Unpack[DataSettings]):
-        check_pairs(settings, (1, 8, 8))
-
-        def with_half(pixels: torch.Tensor) -> torch.Tensor:
-            half = pixels.clone()
-            half[:, :, 4:] = 0
-            return torch.cat([pixels, half], 1)  # [N, 2, 8, 8]: the sample, then its condition
-
-        super().__init__(**settings, sources=digit_sources(with_half))
+    def __init__(self, conditions_of: Callable[[Tensor], Tensor], **settings: Unpack[DataSettings]):
+        check_image_settings(settings, shape=(1, 8, 8), num_classes=None)
+        sources = digit_sources(lambda pixels: torch.cat([pixels, conditions_of(pixels)], 1))
+        shape, spec = (sources["train"].x.shape[1] - 1, 8, 8), settings["condition"]
+        fits = spec is not None and (spec.kind, spec.shape) == ("image", shape)
+        require(fits, f"must be an image of the shape {list(shape)}", key=".condition")
+        super().__init__(**settings, sources=sources)
 
 
-class MissingDigits(Data):
-    """The handwritten digits of scikit-learn, of each of which some pixels are missing.
+# The names are those of the classes that these functions replace, because configs of earlier runs have them.
+
+
+def HalfDigits(**settings: Unpack[DataSettings]) -> DigitPairs:  # noqa: N802
+    """Digits, each with its upper half as the condition, whose lower half has the lowest value."""
+
+    def upper_half(pixels: Tensor) -> Tensor:
+        return pixels * (torch.arange(8) < 4)[:, None]
+
+    return DigitPairs(upper_half, **settings)
+
+
+def MissingDigits(missing: OpenFraction, **settings: Unpack[DataSettings]) -> DigitPairs:  # noqa: N802
+    """Digits of which some pixels are missing, the same ones in every run.
 
     The condition holds the known pixels, where the missing ones have the lowest value, and then the mask,
-    which has the highest value where a pixel is known. The mask of an image is the same in every run. The
-    splits are those of `Digits`.
+    which has the highest value where a pixel is known.
 
     Args:
         missing: the probability that a pixel is missing, independently of all others.
-        condition: an image of the shape [2, 8, 8].
-
-    Raises:
-        ConfigError: a setting contradicts the data.
     """
 
-    def __init__(self, missing: OpenFraction, **settings: Unpack[DataSettings]):
-        check_pairs(settings, (2, 8, 8))
+    def known_and_mask(pixels: Tensor) -> Tensor:
+        known = torch.rand(pixels.shape, generator=seeded_generator("missing")) >= missing
+        return torch.cat([pixels * known, known.byte() * 255], 1)  # [N, 2, 8, 8]
 
-        def with_mask(pixels: torch.Tensor) -> torch.Tensor:
-            known = torch.rand(pixels.shape, generator=seeded_generator("missing")) >= missing
-            return torch.cat([pixels, pixels * known, known.byte() * 255], 1)  # [N, 3, 8, 8]
-
-        super().__init__(**settings, sources=digit_sources(with_mask))
-
-
-def check_pairs(settings: DataSettings, condition_shape: tuple[int, ...]) -> None:
-    """Raises `ConfigError` if the settings are not those of digits with image conditions of this shape."""
-    spec = settings["condition"]
-    check_image_settings(settings, shape=(1, 8, 8), num_classes=None)
-    fits = spec is not None and (spec.kind, spec.shape) == ("image", condition_shape)
-    require(fits, f"must be an image of the shape {list(condition_shape)}", key=".condition")
+    return DigitPairs(known_and_mask, **settings)

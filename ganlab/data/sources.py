@@ -8,8 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ganlab.data.batches import BatchIndices, sequential_batches
-from ganlab.data.mirror_and_crop import crop_offset, is_mirrored
+from ganlab.data.batches import BatchIndices, crop_offset, is_mirrored, sequential_batches
 
 Labels = Tensor | None  # int64, one for each sample; None: the data have no classes
 Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32, and labels [b] int64 or None

@@ -50,6 +50,8 @@ class Table(Data):
         others = [name for name in table.columns if name != label]
         used = columns or [name for name in others if {*map(number, table.columns[name])} != {None}]
         require(used, "has no column of numbers", key=".path", value=path)
+        is_distinct = len(set(used)) == len(used)
+        require(is_distinct, "names a column twice", "remove one of them", ".columns", columns)
         x = torch.tensor([table.values(".columns", name, number) for name in used], dtype=torch.float64).T
         texts = [] if label is None else table.values(".label", label, text)
         names = sorted_classes(set(texts))

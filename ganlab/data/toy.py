@@ -29,9 +29,6 @@ class Toy(Data):
 
     Args:
         distribution: the mixture; the functions below return the data sets of usual ones.
-
-    Raises:
-        ConfigError: a setting contradicts the distribution.
     """
 
     distribution: Mixture
@@ -39,9 +36,8 @@ class Toy(Data):
     def __init__(self, distribution: Mixture, size: int, data_seed: int, **settings: Unpack[DataSettings]):
         centres = distribution.centres
         check_settings(settings, shape=tuple(centres.shape[1:]), num_classes=len(centres), range=None)
-        splits = ("train", "test")
-        samples = {split: distribution.sample(size, seeded_generator(data_seed, split)) for split in splits}
-        sources = {split: TensorSource(*drawn, flip=False) for split, drawn in samples.items()}
+        drawn = {s: distribution.sample(size, seeded_generator(data_seed, s)) for s in ("train", "test")}
+        sources = {split: TensorSource(*samples, flip=False) for split, samples in drawn.items()}
         super().__init__(**settings, sources=sources)
         # Without the setting `classes`, Gaussians have no names. With it, their names are their indices.
         names = self.class_names

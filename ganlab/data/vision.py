@@ -38,9 +38,6 @@ class Digits(Data):
     other handwriting. The Frechet distances of the metric fid/digits show this: that between every fifth
     image and the other images is only 1.5, while that between the last fifth and the other images is at
     least 4.
-
-    Raises:
-        ConfigError: a setting contradicts the data.
     """
 
     def __init__(self, **settings: Unpack[DataSettings]):

@@ -51,10 +51,9 @@ class SampleMetric(ABC):
 
     @abstractmethod
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
-        """Prepares the metric for the data and the numbers of samples.
+        """Prepares the metric for the data of the run and the numbers of samples.
 
         Args:
-            data: the data of the run.
             n_fake: the number of generated samples.
             n_real: the number of real samples of `subsampled_split`; 0 if there is no such split.
 
@@ -63,38 +62,21 @@ class SampleMetric(ABC):
         """
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:  # noqa: B027, a hook
-        """Checks that there are enough samples.
-
-        Raises:
-            ConfigError: there are too few samples for a meaningful value.
-        """
+        """Raises `ConfigError` if there are too few samples for a meaningful value."""
 
     @abstractmethod
     def update(self, x: Tensor, split: Split | Generated = GENERATED) -> None:
-        """Adds samples.
-
-        Args:
-            x: samples [N, *shape] on any device; images lie in [0, 1].
-            split: the split of the real samples, one of `references`; or `GENERATED`.
+        """Adds samples [N, *shape] on any device: real ones of a split in `references`, or generated ones.
 
         Raises:
             ConfigError: the metric cannot measure samples of this shape, type or range.
         """
 
     def check_game(self, game: Game) -> None:  # noqa: B027, a hook
-        """Checks that the game has what the metric measures.
-
-        Raises:
-            ConfigError: the game lacks it.
-        """
+        """Raises `ConfigError` if the game lacks what the metric measures."""
 
     def observe_game(self, game: Game, seed: int) -> None:  # noqa: B027, a hook
-        """Measures the game itself, for metrics that need more than generated samples.
-
-        Args:
-            game: the game to measure.
-            seed: the seed of the latents, if the metric draws samples.
-        """
+        """Measures the game itself; `seed` is the seed of the latents, if the metric draws samples."""
 
     @abstractmethod
     def compute(self) -> dict[str, float]:
@@ -128,12 +110,33 @@ def require_enough(
         sizes: the number of samples of each kind, by the adjective for the kind: "real" or "generated".
         reason: why so many samples are needed.
         remedy: an alternative to more samples.
-        key: the key of the setting that is to blame; empty if there is no such setting.
-        value: the value of that setting.
     """
     for adjective, size in sizes.items():
         message = f"{reason}, and there are {size} {adjective} ones"
         require(size >= n, message, f"use more samples, or {remedy}", key, value)
+
+
+class GameMetric(SampleMetric):
+    """Base class of metrics that measure the game itself. The floor has no game, and so no value."""
+
+    needs_game = True
+    _value: float | None = None  # None: no game was measured
+
+    @abstractmethod
+    def measure(self, game: Game, seed: int) -> float:
+        """The value for a game, see `observe_game`."""
+
+    def observe_game(self, game: Game, seed: int) -> None:
+        self._value = self.measure(game, seed)
+
+    def update(self, x: Tensor, split: Split | Generated = GENERATED) -> None:
+        """Does nothing, because the metric draws samples of its own, or none."""
+
+    def compute(self) -> dict[str, float]:
+        return {} if self._value is None else {self.names[0]: self._value}
+
+    def reset(self) -> None:
+        self._value = None
 
 
 class FeatureMetric(SampleMetric):

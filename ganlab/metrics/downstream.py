@@ -1,7 +1,6 @@
 """Metrics of downstream tasks: classifiers trained on generated samples or taken from the discriminator."""
 
 import math
-from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import ClassVar
@@ -11,11 +10,11 @@ from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.validation import Count, Positive
-from ganlab.data.base import Data, Split
+from ganlab.data.base import Data
 from ganlab.data.sources import Samples
 from ganlab.game import Game
-from ganlab.metrics.base import GENERATED, Generated, SampleMetric, short_number
-from ganlab.metrics.classifiers import Classifier
+from ganlab.metrics.base import GameMetric, short_number
+from ganlab.metrics.extractors import Classifier
 from ganlab.metrics.features import ProtocolFields, round_to_256_levels, to_unit_range
 from ganlab.networks.base import evaluating
 from ganlab.networks.hidden_activations import hidden_activations
@@ -28,23 +27,19 @@ UNIT = "share of the test images"  # the unit of most values, for protocols
 OTHER_METRIC = "choose another metric"  # a remedy
 
 
-class DownstreamMetric(SampleMetric):
+class DownstreamMetric(GameMetric):
     """Base class of metrics that count how many test images a classifier gets right or wrong.
 
-    A metric takes what it needs from the game in `observe_game`, so `update` ignores the samples. A value is
-    named prefix/test_n if the metric trains the classifier on n samples, otherwise prefix/test.
+    A value is named prefix/test_n if the metric trains the classifier on n samples, otherwise prefix/test.
     """
 
     references = ("test",)
-    needs_game = True
     name_prefix: ClassVar[str]  # the first part of the name of the value, such as "1nn_error"
-    _value: float | None = None  # None: no game was measured
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
         classes = data.num_classes or 0
         reason = "measures classification, and these data do not have two classes or more"
         require(classes > 1, reason, OTHER_METRIC)
-        self.check_data(data)
         self._data = data
         self._n, key = self.training_size_and_key(data, n_fake)
         self._num_test = len(data.sources["test"])
@@ -55,35 +50,8 @@ class DownstreamMetric(SampleMetric):
             self.names = (f"{self.name_prefix}/test_{short_number(self._n)}",)
 
     def training_size_and_key(self, data: Data, n_fake: int) -> tuple[int, str]:
-        """The number of samples that train the classifier, and the key of the setting that limits the number.
-
-        The number is 0 if the classifier is a part of the game.
-        """
+        """The number of training samples (0: the game has the classifier), and the key that limits it."""
         return 0, ""
-
-    def check_data(self, data: Data) -> None:  # noqa: B027, a hook
-        """Checks that the classifier can be trained on these data.
-
-        Raises:
-            ConfigError: the classifier cannot be trained on them.
-        """
-
-    @abstractmethod
-    def measure(self, game: Game, seed: int) -> float:
-        """The value for a game; `seed` is the seed of the latents, if the metric draws samples."""
-
-    def observe_game(self, game: Game, seed: int) -> None:
-        self._value = self.measure(game, seed)
-
-    def update(self, x: Tensor, split: Split | Generated = GENERATED) -> None:
-        """Does nothing, because the metric measures the game itself."""
-
-    def compute(self) -> dict[str, float]:
-        """The value of the observed game. The floor has no game, and so no value."""
-        return {} if self._value is None else {self.names[0]: self._value}
-
-    def reset(self) -> None:
-        self._value = None
 
     def count_errors(self, classify: Callable[[Tensor], Tensor], device: torch.device | str) -> int:
         """The number of test images for which `classify` gives a wrong class, [N, *shape] -> [N]."""
@@ -153,9 +121,10 @@ class ClassificationAccuracy(ConditionalMetric):
     def __init__(self, epochs: Count, lr: Positive):
         self.epochs, self.lr = epochs, lr
 
-    def check_data(self, data: Data) -> None:
+    def setup(self, data: Data, n_fake: int, n_real: int) -> None:
+        super().setup(data, n_fake, n_real)
         with torch.device("meta"):  # on which no weights are drawn
-            self._classifier(data)  # raises an error if the images are too small
+            self._classifier()  # raises an error if the images are too small
 
     def measure(self, game: Game, seed: int) -> float:
         if not self.extras:
@@ -174,7 +143,7 @@ class ClassificationAccuracy(ConditionalMetric):
         # The training must not change the random numbers of the run.
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(SEED)
-            classifier = self._classifier(self._data)
+            classifier = self._classifier()
             num_steps = self.epochs * math.ceil(len(x) / BATCH)
             optimizer = torch.optim.Adam(classifier.parameters(), lr=self.lr)
             schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=self.lr, total_steps=num_steps)
@@ -188,8 +157,8 @@ class ClassificationAccuracy(ConditionalMetric):
         num_errors = self.count_errors(lambda x: classifier.predict(self._preprocess(x)), "cpu")
         return (self._num_test - num_errors) / self._num_test
 
-    def _classifier(self, data: Data) -> Classifier:
-        return Classifier(data.shape, data.num_classes or 0, width=24, num_features=48)
+    def _classifier(self) -> Classifier:
+        return Classifier(self._data.shape, self._data.num_classes or 0, width=24, num_features=48)
 
     def _preprocess(self, x: Tensor) -> Tensor:
         """Samples in the data's range, scaled to [0, 1] and rounded to 256 levels, as float32."""

@@ -1,36 +1,78 @@
-"""Evaluation of games: the metrics of samples that a game generates, and records of the values."""
+"""Evaluation of games: all metrics of a run on the same samples, and records of their values."""
 
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ganlab.core.distributed import is_main_process
-from ganlab.core.errors import ConfigError, Diverged, require
+from ganlab.core.errors import ConfigError, Diverged, completing_relative_keys, require
 from ganlab.core.players import path
+from ganlab.data.base import Data, Split
 from ganlab.game import Game
-from ganlab.metrics.metric_set import MetricSet, completing_error_keys
-from ganlab.metrics.protocols import MetricRecords
+from ganlab.metrics.base import GENERATED, Generated, SampleMetric
+from ganlab.metrics.features import caching_features_on_disk, to_unit_range
+from ganlab.metrics.protocols import EXTRAS_KEY, MetricRecords
 
+Metrics = Mapping[str, SampleMetric]
+# The metrics that receive the same samples, by the split and the number of these samples.
+MetricsBySamples = defaultdict[tuple[Split, int], dict[str, SampleMetric]]
+# The type of functions such as `progress_bar` in ganlab.training.callbacks.progress. The function gets a text
+# and a total, and returns a context manager, which shows a bar and yields a function `advance(number)`.
+OpenProgressBar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+BATCH = 100  # samples that are passed to metrics at a time; values do not depend on it
 CHUNK = 1000  # samples that are generated at a time
 
 
-class Evaluation(MetricSet):
-    """A set of metrics that generates the samples of a game, measures them, and makes records of the values.
+@dataclass(eq=False)
+class Evaluation:
+    """Measures metrics on the samples of a game, and their floors, which are the values of real samples.
 
     Samples are generated and passed to the metrics in chunks, so only metrics that store samples need more
     memory for more samples. A conditional generator is given classes in the proportions of the reference, as
     in the code of Karras et al. 2020. Otherwise metrics would also measure the difference in proportions. If
     the data have no labels, the generator is given all classes in turn.
 
-    The arguments are those of `MetricSet`.
+    Args:
+        metrics: the metrics, by their names in the config.
+        data: the data from which real samples come.
+        n: the number of generated samples.
+        n_real: the largest number of samples of a metric's `subsampled_split`; None: all.
+        seed: the seed of the latents of generated samples.
+        open_progress_bar: opens a progress bar; by default, none is shown.
+
+    Raises:
+        ConfigError: a metric cannot measure these data, or needs a split that they do not have.
     """
 
+    metrics: Metrics
+    data: Data
+    n: int
+    n_real: int | None
+    seed: int
+    open_progress_bar: OpenProgressBar = lambda text, total: nullcontext(lambda number: None)
+
     def __post_init__(self) -> None:
-        super().__post_init__()
-        self.higher_is_better: dict[str, bool] = {}  # by the name of a value, not of a metric
-        for metric in self.metrics.values():
+        # By the name of a value, not of a metric: the protocol of the last value, its floor, its direction.
+        self.protocols: dict[str, dict[str, Any]] = {}
+        self.floors: dict[str, dict[str, Any]] = {}
+        self.higher_is_better: dict[str, bool] = {}
+        self._hashes: dict[tuple[Split, int], str] = {}  # of real samples, by their split and number
+        self._has_real_samples = False  # whether the metrics have received the real samples
+        for name, metric in self.metrics.items():
+            with completing_error_keys(name):
+                suitable = metric.input_kind == "points" or self.data.value_range is not None
+                reason = "measures images, and these data are points"
+                require(suitable, reason, "choose metric=none", "metric", name)
+                for split in metric.references:
+                    self.data.split(split, "cpu", BATCH)  # called for its error if the split does not exist
+                metric.setup(self.data, self.n, self._num_real(metric, metric.subsampled_split))
             self.higher_is_better |= metric.higher_is_better_by_name()
         # The splits in whose proportions the metrics want the classes of generated samples.
         splits = [metric.class_split for metric in self.metrics.values() if metric.class_split] or ["train"]
@@ -53,11 +95,7 @@ class Evaluation(MetricSet):
         return self.measure(samples, next(game.parameters()).device, game)
 
     def check_game(self, game: Game) -> None:
-        """Checks that all metrics can measure a game.
-
-        Raises:
-            ConfigError: a metric cannot measure it.
-        """
+        """Raises `ConfigError` if a metric cannot measure a game."""
         for name, metric in self.metrics.items():
             with completing_error_keys(name):
                 metric.check_game(game)
@@ -85,37 +123,26 @@ class Evaluation(MetricSet):
         return matches[0], self.higher_is_better[matches[0]]
 
     def records(self, values: Mapping[str, float], game: Game | None = None) -> MetricRecords:
-        """The records of values: the values with their protocols and floors, in plain Python types.
-
-        Args:
-            values: the values by name.
-            game: the game whose samples were measured; None: images from files.
-        """
-        depends_on_sampling = {name: m.depends_on_sampling for m in self.metrics.values() for name in m.names}
-        draws_itself = {name for m in self.metrics.values() if m.needs_game for name in m.names}
+        """The records of the values of a game (None: of images from files), in plain Python types."""
+        metrics = {name: metric for metric in self.metrics.values() for name in metric.names}
         return {
             name: {
                 "value": value,
                 "better": "higher" if self.higher_is_better[name] else "lower",
                 "step": None if game is None else game.run_step,
                 **self.protocols[name],
-                **self._origin(game, depends_on_sampling[name], name in draws_itself),
+                **self._origin(metrics[name], game),
                 **self.floors.get(name, {}),
             }
             for name, value in values.items()
         }
 
-    def _origin(self, game: Game | None, depends_on_sampling: bool, draws_itself: bool) -> dict[str, Any]:
-        """What a record says about the origin of the samples: a game, or files if `game` is None.
-
-        Args:
-            depends_on_sampling: see `SampleMetric`.
-            draws_itself: whether the metric draws samples of conditions that it chooses itself.
-        """
+    def _origin(self, metric: SampleMetric, game: Game | None) -> dict[str, Any]:
+        """What a record says about the origin of a metric's samples: a game, or files if `game` is None."""
         if game is None:
             return {"sampler": "images from files"}
         origin: dict[str, Any] = {"batch_norm": "evaluation mode"}
-        if depends_on_sampling:
+        if metric.depends_on_sampling:
             tricks = game.tricks.tricks_that_replace("generator", game.generator)
             origin["sampler"] = "+".join(tricks) or "generator"
             prior = game.presented("generator").prior
@@ -124,11 +151,113 @@ class Evaluation(MetricSet):
                 origin["truncation"] = threshold
             classes = "in turn" if self.classes is None else "as the reference"
             origin["classes"] = classes if game.generator.num_classes else "none"
-            if game.conditions is not None and not draws_itself:
+            if game.conditions is not None and not metric.needs_game:  # which chooses conditions itself
                 origin["conditions"] = game.conditions.name
                 origin["classes"] = "none"
             origin["latent_seed"] = self.seed
         return origin
+
+    def measure(
+        self, samples: Iterable[Tensor], device: torch.device, game: Game | None = None
+    ) -> dict[str, float]:
+        """Measures all metrics, and returns the values by their names.
+
+        Args:
+            samples: chunks of generated samples [N, *shape] in the data's range.
+            device: the device of the samples.
+            game: the game that generated the samples; None: they are images from files.
+        """
+        if not self._has_real_samples:
+            self._has_real_samples = True
+            with caching_features_on_disk():  # real samples are the same in every run
+                self._pass_real_samples(device)
+                self._measure_floors(device)
+        self._pass_samples(samples, self.metrics, GENERATED, text="samples", n=self.n)
+        return self._compute_and_reset(self.metrics, game)
+
+    def _pass_real_samples(self, device: torch.device) -> None:
+        """Passes to each metric the real samples of its references."""
+        metrics_by_samples: MetricsBySamples = defaultdict(dict)
+        for name, metric in self.metrics.items():
+            for split in metric.references:
+                metrics_by_samples[split, self._num_real(metric, split)][name] = metric
+        for (split, n), metrics in metrics_by_samples.items():
+            samples = self._hashed_subset(split, n, device)
+            self._pass_samples(samples, metrics, split, text=f"real {split} images", n=n)
+
+    def _measure_floors(self, device: torch.device) -> None:
+        """Measures each metric with real samples of its `floor_split` in place of generated ones."""
+        metrics_by_samples: MetricsBySamples = defaultdict(dict)
+        for name, metric in self.metrics.items():
+            if metric.floor_split in self.data.sources:
+                n = min(self.n, len(self.data.sources[metric.floor_split]))
+                with suppress(ConfigError):  # raised if n samples are too few for this metric
+                    metric.check_sample_size(n, self._num_real(metric, metric.subsampled_split))
+                    metrics_by_samples[metric.floor_split, n][name] = metric
+        for (split, n), metrics in metrics_by_samples.items():
+            samples = (x for x, _ in self.data.subset(split, n, device, BATCH))
+            self._pass_samples(samples, metrics, GENERATED, text=f"real {split} images as samples", n=n)
+            for value_name, value in self._compute_and_reset(metrics).items():
+                self.floors[value_name] = {"floor": value, "floor_n": n, "floor_split": split}
+
+    def _num_real(self, metric: SampleMetric, split: Split | None) -> int:
+        """The number of real samples of a split with which a metric compares; 0 if the split is None."""
+        size = len(self.data.sources[split]) if split else 0
+        return min(self.n_real or size, size) if split == metric.subsampled_split else size
+
+    def _hashed_subset(self, split: Split, n: int, device: torch.device) -> Iterator[Tensor]:
+        """Yields a subset of a split in batches [b, *shape], and stores its hash after the last batch."""
+        digest, value_range = sha256(), self.data.value_range
+        for x, _ in self.data.subset(split, n, device, BATCH):
+            levels = x if value_range is None else (to_unit_range(x, value_range) * 255).round().byte()
+            digest.update(levels.cpu().contiguous().numpy().tobytes())
+            yield x
+        self._hashes[split, n] = digest.hexdigest()[:16]
+
+    def _pass_samples(
+        self, chunks: Iterable[Tensor], metrics: Metrics, split: Split | Generated, text: str, n: int
+    ) -> None:
+        """Passes samples, in chunks [N, *shape], to metrics; the progress bar shows a text and their number.
+
+        Each batch is passed to all metrics before the next batch, so that metrics with the same extractor
+        extract the features of a batch once.
+        """
+        value_range = self.data.value_range
+        with self.open_progress_bar(text, n) as advance:
+            for chunk in chunks:
+                for x in torch.split(chunk, BATCH):
+                    images = x if value_range is None else to_unit_range(x, value_range)
+                    for name, metric in metrics.items():
+                        with completing_error_keys(name):
+                            metric.update(x if metric.input_kind == "points" else images, split)
+                    advance(len(x))
+
+    def _compute_and_reset(self, metrics: Metrics, game: Game | None = None) -> dict[str, float]:
+        """Computes metrics, drops their generated samples, and returns the values by their names."""
+        values: dict[str, float] = {}
+        with self.open_progress_bar("metrics", len(metrics)) as advance:
+            for name, metric in metrics.items():
+                with completing_error_keys(name):
+                    if game is not None:
+                        metric.observe_game(game, self.seed)
+                    values_of_metric = metric.compute()
+                values |= values_of_metric
+                self.protocols |= dict.fromkeys(values_of_metric, self._protocol(metric))
+                metric.reset()
+                advance(1)
+        return values
+
+    def _protocol(self, metric: SampleMetric) -> dict[str, Any]:
+        """The protocol of a metric's last values; it also holds the metric's `extras`, if there are any."""
+        hashes = [self._hashes[split, self._num_real(metric, split)] for split in metric.references]
+        return {
+            "split": "+".join(metric.references) or "none",
+            "shape": list(self.data.shape),
+            **({"reference_sha256": "+".join(hashes)} if hashes else {}),
+            "torch": version("torch"),
+            **metric.protocol(),
+            **({EXTRAS_KEY: metric.extras} if metric.extras else {}),
+        }
 
     def _generate(self, game: Game) -> Iterator[Tensor]:
         """Yields the samples in chunks; all processes must iterate over them."""
@@ -143,16 +272,27 @@ class Evaluation(MetricSet):
 
 
 def records_of_parts(evaluations: Mapping[str, Evaluation], games: Mapping[str, Game]) -> MetricRecords:
-    """Measures the parts of a composite of games, or a game alone; the records by the names of the values.
+    """Measures the parts of a composite of games, or a game alone, each with its own metrics.
 
     The values of the first part have their usual names, those of others begin with the name of the part.
-
-    Args:
-        evaluations: the metrics of each part, by its name.
-        games: the parts by name.
     """
     records: MetricRecords = {}
     for i, (name, game) in enumerate(games.items()):
         own = evaluations[name].records(evaluations[name](game), game)
         records |= {path(name if i else "", value): record for value, record in own.items()}
     return records
+
+
+@contextmanager
+def completing_error_keys(name: str) -> Iterator[None]:
+    """Completes the keys of the errors of the metric with this name: ".k" of "prdc" becomes "metric.prdc.k".
+
+    An error without a key gets the key "metric" with the value `name`.
+    """
+    try:
+        with completing_relative_keys(f"metric.{name}"):
+            yield
+    except ConfigError as error:
+        if error.key:
+            raise
+        raise ConfigError(error.reason, error.remedy, "metric", name) from error.__cause__

@@ -103,11 +103,8 @@ class KernelDistance(StoringMetric):
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
         size, sizes = self.subset_size, {"real": n_real, "generated": n_fake}
-        reason, remedy = (
-            "a subset needs this many real and this many generated samples",
-            f"lower it to {min(n_real, n_fake)}",
-        )
-        require_enough(size, sizes, reason, remedy, key=".subset_size", value=size)
+        reason = "a subset needs this many real and this many generated samples"
+        require_enough(size, sizes, reason, f"lower it to {min(n_real, n_fake)}", ".subset_size", size)
 
     def values(self) -> tuple[float, ...]:
         rng = np.random.RandomState(SEED)

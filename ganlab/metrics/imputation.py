@@ -1,16 +1,15 @@
 """How close generated values come to the true values that were missing."""
 
 import torch
-from torch import Tensor
 
 from ganlab.core.errors import require
-from ganlab.data.base import Data, Split
+from ganlab.data.base import Data
 from ganlab.game import Game
-from ganlab.metrics.base import GENERATED, Generated, SampleMetric
+from ganlab.metrics.base import GameMetric
 from ganlab.metrics.features import ProtocolFields
 
 
-class ImputationError(SampleMetric):
+class ImputationError(GameMetric):
     """The root mean square error of the missing pixels of all test images, in units of the data; 0 is best.
 
     The game draws one sample for each test image, given its known pixels. A draw that is right in
@@ -20,30 +19,18 @@ class ImputationError(SampleMetric):
     references = ("test",)
     names = ("imputation_error/test",)
     higher_is_better = False
-    needs_game = True
-    _value: float | None = None  # None: no game was measured
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
         has_mask = data.condition is not None and data.condition.names[-1:] == ("mask",)
         require(has_mask, "needs data with missing values", "choose data=missing_digits, or another metric")
         self._data, self._n = data, len(data.sources["test"])
 
-    def update(self, x: Tensor, split: Split | Generated = GENERATED) -> None:
-        """Does nothing, because the metric draws samples of its own."""
-
-    def observe_game(self, game: Game, seed: int) -> None:
+    def measure(self, game: Game, seed: int) -> float:
         x, condition = next(self._data.split("test", "cpu", self._n))
         assert condition is not None
         difference = (game.sample(self._n, seed, condition).cpu() - x).double()
         is_missing = (condition[:, -1:] <= 0).expand_as(x)
-        self._value = float(difference[is_missing].square().mean().sqrt())
-
-    def compute(self) -> dict[str, float]:
-        """The value of the observed game. The floor has no game, and so no value."""
-        return {} if self._value is None else {self.names[0]: self._value}
-
-    def reset(self) -> None:
-        self._value = None
+        return float(difference[is_missing].square().mean().sqrt())
 
     def protocol(self) -> ProtocolFields:
         return {"n_fake": self._n, "unit": "the range of the data", "torch": str(torch.__version__)}

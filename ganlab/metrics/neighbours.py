@@ -140,12 +140,9 @@ def first_occurrences(x: Tensor) -> Tensor:
 
 
 def distance_chunks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Yields the Euclidean distances of x [N, F] to y [M, F], for at most `CHUNK` rows of x at a time.
+    """Yields at most `CHUNK` rows of x [N, F] as a slice, and their Euclidean distances to y [M, F], [n, M].
 
     Distances of copies are set to 0, because the rounding of cdist leaves them above 0.
-
-    Yields:
-        The slice of n rows of x, and their distances to all rows of y, [n, M].
     """
     for start in range(0, len(x), CHUNK):
         rows = slice(start, start + CHUNK)

@@ -27,15 +27,11 @@ def differences(record: MetricRecord, other: MetricRecord) -> dict[str, tuple[An
 def require_same_protocol(
     name: str, records: Mapping[str, MetricRecord], ignored: Collection[str] = ()
 ) -> None:
-    """Refuses to compare values of different protocols.
+    """Raises `ConfigError`, which names the first difference, if protocols differ in keys not `ignored`.
 
     Args:
         name: the name of the value, for the message.
         records: the records of the value, by their sources.
-        ignored: keys of the protocol that may differ.
-
-    Raises:
-        ConfigError: the protocols differ. The message names the first difference.
     """
     (source, record), *others = records.items()
     for source_other, record_other in others:
@@ -95,12 +91,7 @@ def common_values_and_remarks(
 
 
 def floor_note(record: MetricRecord, samples: str = "images") -> str:
-    """A remark on the floor of a value, for the end of a printed line; empty if there is no floor.
-
-    Args:
-        record: the record of the value.
-        samples: the word for the samples, such as "images".
-    """
+    """A remark on the floor of a value, for the end of a printed line; empty if there is no floor."""
     if "floor" not in record:
         return ""
     split = "training" if record["floor_split"] == "train" else record["floor_split"]

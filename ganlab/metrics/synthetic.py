@@ -56,12 +56,7 @@ class ModeMetric(SampleMetric):
 
     @abstractmethod
     def value(self, histogram: Tensor, n: int) -> float:
-        """The value for `n` samples.
-
-        Args:
-            histogram: the number of samples of high quality at each mode, float64 [M].
-            n: the number of all samples, including those of low quality.
-        """
+        """The value for n samples of any quality; `histogram` [M] float64 counts those of high quality."""
 
     def reset(self) -> None:
         self._n = 0  # the number of generated samples

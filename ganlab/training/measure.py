@@ -18,7 +18,7 @@ from ganlab.data.base import Data
 from ganlab.data.conditions import given_conditions
 from ganlab.data.folder import EvaluationFolder
 from ganlab.game import Game
-from ganlab.metrics.evaluation import records_of_parts
+from ganlab.metrics.evaluation import Evaluation, records_of_parts
 from ganlab.metrics.protocols import MetricRecords
 from ganlab.training.build import load_parts
 from ganlab.training.callbacks.progress import progress_bar
@@ -41,17 +41,23 @@ def measure_run(cfg: DictConfig) -> MetricRecords:
     data = build_data_of_run(directory, run_cfg, cfg.root)
     evaluations = {name: build_evaluation(run_cfg, data.of_part(name), progress_bar) for name in games}
     for name, game in games.items():
-        set_conditions(game, data.of_part(name), cfg)
+        set_conditions(game, evaluations[name], cfg)
         evaluations[name].check_game(game.to(find_device(cfg.device)))
     return records_of_parts(evaluations, games)
 
 
-def set_conditions(game: Game, data: Data, cfg: DictConfig) -> None:
+def set_conditions(game: Game, evaluation: Evaluation, cfg: DictConfig) -> None:
     """Sets the conditions of a game's samples to those that the settings `condition` and `class` name."""
-    told = game.generator.condition
+    for key in ("condition", "class"):
+        unaffected = [name for name, metric in evaluation.metrics.items() if metric.needs_game]
+        reason = f"has no effect on metric={','.join(unaffected)}"
+        require(cfg[key] is None or not unaffected, reason, "remove it, or that metric", key, cfg[key])
+    data, told = evaluation.data, game.generator.condition
     game.conditions = given_conditions(cfg.condition, told, data.value_range, lambda: data)
     names, num_classes = data.class_names or (), game.generator.num_classes
-    if (label := class_number(cfg["class"], None, names, num_classes)) is not None:
+    if cfg["class"] == "even" and num_classes and "even" not in names:
+        game.conditions = ConditionSource("classes evenly", lambda n: torch.arange(n) % num_classes)
+    elif (label := class_number(cfg["class"], None, names, num_classes)) is not None:
         name = names[label] if names else str(label)
         game.conditions = ConditionSource(f"class {name}", lambda n: torch.full((n,), label))
 

@@ -74,12 +74,18 @@ def test_a_user_names_a_split_a_file_or_a_folder(tmp_path: Path) -> None:
     found = given_conditions(str(tmp_path), IMAGE, (-1, 1), lambda: data)
     assert found.name == "2 images from files"
     assert found(3).flatten(1).mean(1).tolist() == [-1, 1, -1]
+    (tmp_path / "below" / "empty").mkdir(parents=True)
+    Image.new("L", (8, 4), 0).save(tmp_path / "below" / "2.png")
+    assert given_conditions(str(tmp_path), IMAGE, (-1, 1), lambda: data).name == "3 images from files"
+    with refuses("condition", str(tmp_path / "below" / "empty"), "contains no images"):
+        given_conditions(str(tmp_path / "below" / "empty"), IMAGE, (-1, 1), lambda: data)
     one = given_conditions(str(tmp_path / "1.png"), IMAGE, (-1, 1), lambda: data)
     assert torch.equal(one(2), torch.ones(2, 1, 2, 4))
     with refuses("condition", "nowhere", "neither a split of the data nor a file"):
         given_conditions("nowhere", IMAGE, (-1, 1), lambda: data)
-    with refuses("condition", "test", "no such split"):
-        given_conditions("test", IMAGE, (-1, 1), lambda: data)
+    for split in ("test", "held_out"):
+        with refuses("condition", split, "no such split"):
+            given_conditions(split, IMAGE, (-1, 1), lambda: data)
     with refuses("condition", "test", "told no image", "remove it"):
         given_conditions("test", None, (-1, 1), lambda: data)
     with refuses("condition", "test", "told no image", "class=<name or number>"):

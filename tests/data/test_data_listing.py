@@ -11,7 +11,7 @@ from support.image_folders import image_folder, write_image
 from support.refusals import refuses
 
 from ganlab.data.folder import EvaluationFolder
-from ganlab.data.split_folders import find_splits
+from ganlab.data.listing import find_splits
 
 
 def test_classes_are_the_sorted_sub_folders_however_deep_the_files(album):

@@ -112,6 +112,7 @@ def test_impossible_cells_are_refused_by_their_place(
         ({"shape": [1]}, ".shape", "contradicts the data", r"set it to \[2\]"),
         ({"num_classes": 3}, ".num_classes", "contradicts the data", "set it to 2"),
         ({"columns": ["age", "none"]}, ".columns", "is not a column", "choose from name, size, kind, age"),
+        ({"columns": ["age", "age"]}, ".columns", "names a column twice", "remove one"),
         ({"label": "none"}, ".label", "is not a column", "choose from name, size, kind, age"),
         ({"columns": ["name", "age"]}, ".path", "line 2, column name has n0, which is not", "leave out"),
         ({"path": "none.csv"}, ".path", "cannot be read .*No such file", ""),

@@ -12,7 +12,7 @@ from support.refusals import refuses
 from torch import Tensor
 
 from ganlab.data.vision import NUM_TRAIN
-from ganlab.metrics.classifiers import CLASSIFIER_FOLDER, Classifier
+from ganlab.metrics.extractors import CLASSIFIER_FOLDER, Classifier
 from ganlab.metrics.features import round_to_256_levels
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

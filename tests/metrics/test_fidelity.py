@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ganlab.config.build import build_data
 from ganlab.config.compose import compose
 from ganlab.metrics.base import GENERATED, SampleMetric
-from ganlab.metrics.classifiers import Classifier
+from ganlab.metrics.extractors import Classifier
 from ganlab.metrics.features import Features, round_to_256_levels
 from ganlab.metrics.fidelity import FrechetDistance, InceptionScore
 

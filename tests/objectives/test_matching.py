@@ -15,7 +15,7 @@ from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Turn
 from ganlab.functional.distances import mmd2
 from ganlab.functional.kernels import GaussianMixture
-from ganlab.metrics.classifiers import Classifier
+from ganlab.metrics.extractors import Classifier
 from ganlab.objectives.matching import MMD, Moments, SlicedWasserstein
 from ganlab.objectives.spaces import Pixels, RandomFeatures
 from ganlab.tricks.composition import Tricks
