@@ -38,7 +38,6 @@ class DownstreamMetric(SampleMetric):
     references = ("test",)
     needs_game = True
     name_prefix: ClassVar[str]  # the first part of the name of the value, such as "1nn_error"
-    _value: float | None = None  # None: no game was measured
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
         classes = data.num_classes or 0
@@ -79,11 +78,10 @@ class DownstreamMetric(SampleMetric):
         """Does nothing, because the metric measures the game itself."""
 
     def compute(self) -> dict[str, float]:
-        """The value of the observed game. The floor has no game, and so no value."""
-        return {} if self._value is None else {self.names[0]: self._value}
+        return {self.names[0]: self._value}
 
     def reset(self) -> None:
-        self._value = None
+        del self._value
 
     def count_errors(self, classify: Callable[[Tensor], Tensor], device: torch.device | str) -> int:
         """The number of test images for which `classify` gives a wrong class, [N, *shape] -> [N]."""

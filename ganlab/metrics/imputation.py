@@ -21,7 +21,6 @@ class ImputationError(SampleMetric):
     names = ("imputation_error/test",)
     higher_is_better = False
     needs_game = True
-    _value: float | None = None  # None: no game was measured
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
         has_mask = data.condition is not None and data.condition.names[-1:] == ("mask",)
@@ -39,11 +38,10 @@ class ImputationError(SampleMetric):
         self._value = float(difference[is_missing].square().mean().sqrt())
 
     def compute(self) -> dict[str, float]:
-        """The value of the observed game. The floor has no game, and so no value."""
-        return {} if self._value is None else {self.names[0]: self._value}
+        return {self.names[0]: self._value}
 
     def reset(self) -> None:
-        self._value = None
+        del self._value
 
     def protocol(self) -> ProtocolFields:
         return {"n_fake": self._n, "unit": "the range of the data", "torch": str(torch.__version__)}

@@ -35,7 +35,7 @@ class MetricSet:
         references: the metric compares generated samples with the real samples of these splits.
         subsampled_split: the reference of which at most `n_real` random samples are used, always the same.
         floor_split: at most `n` real samples of this split replace the generated ones, to measure the floor.
-            If the split has too few samples for a metric, the metric has no floor.
+            If the split has too few samples for a metric, or it measures the game itself, it has no floor.
 
     Args:
         metrics: the metrics. Each computes one or more values, and each value has a name.
@@ -106,7 +106,7 @@ class MetricSet:
         """Measures each metric with real samples of its `floor_split` in place of generated ones."""
         metrics_by_samples: MetricsBySamples = defaultdict(dict)
         for name, metric in self.metrics.items():
-            if metric.floor_split in self.data.sources:
+            if not metric.needs_game and metric.floor_split in self.data.sources:
                 n = min(self.n, len(self.data.sources[metric.floor_split]))
                 with suppress(ConfigError):  # raised if n samples are too few for this metric
                     metric.check_sample_size(n, self._num_real(metric, metric.subsampled_split))
