@@ -27,10 +27,11 @@ class CallbackProfiler(PassThroughProfiler):
     """
 
     def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
-        callback, _, hook = action_name.removeprefix("[Callback]").partition(".")
-        if Stopwatch.running is None or hook != "on_train_batch_end" or callback == Profile.__name__:
+        _, is_callback, name = action_name.partition("[Callback]")
+        callback, _, hook = name.partition(".")
+        if not is_callback or hook != "on_train_batch_end" or callback == Profile.__name__:
             return NO_RANGE
-        return profile_range(f"callback {callback.lower()}")
+        return profile_range(f"callback {callback.lower()}")  # no range either if no stopwatch runs
 
 
 class Profile(Callback):
