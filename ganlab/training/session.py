@@ -15,7 +15,7 @@ from ganlab.config.run_directory import RunDirectory, new_run_path
 from ganlab.config.stages import Timetable, complete_stages
 from ganlab.core.errors import ProcessLost, escape_unprintable, final_status, require
 from ganlab.data.base import Data
-from ganlab.training.build import build, load_borrowed, load_players, load_weights
+from ganlab.training.build import LoadedRun, build, load_borrowed, load_players, load_weights
 from ganlab.training.callbacks.evaluate import Evaluate
 from ganlab.training.callbacks.pictures import FinalViews, SamplePictures
 from ganlab.training.callbacks.profile import CallbackProfiler, Profile
@@ -52,8 +52,8 @@ class Session:
         self.data = build_data(cfg)
         self.timetable = Timetable(cfg)
         self.timetable.check_batches(self.data)
-        self.borrowed = load_borrowed(cfg)
-        self.module = build(cfg, self.data, self.borrowed)
+        borrowed = load_borrowed(cfg)  # not kept, because it holds checkpoints
+        self.module = build(cfg, self.data, borrowed)
         refuse_unused_borrows(cfg)  # after what is wrong with the borrowed runs themselves
         self.evaluations = {
             name: build_evaluation(cfg, self.data.of_part(name), progress_bar) for name in self.module.parts
@@ -71,7 +71,7 @@ class Session:
         self.local_processes = LocalProcesses(cfg.trainer.devices, cfg.trainer.get("num_nodes", 1))
         try:
             self._build_trainer(callbacks)
-            self._begin()
+            self._begin(borrowed)
         except BaseException as error:
             self.local_processes.end()  # otherwise the next job of a sweep would wait for them
             self.directory.discard()
@@ -122,7 +122,7 @@ class Session:
             "processes": self.trainer.world_size,
         }
 
-    def _begin(self) -> None:
+    def _begin(self, borrowed: Mapping[str, LoadedRun]) -> None:
         """Creates the run directory, or restores the run in it; then starts the other processes."""
         cfg = self.cfg
         self.data_sha256 = self.data.fingerprint() if self.is_main else None
@@ -136,7 +136,7 @@ class Session:
             # then not signed, so it may only name classes of ganlab and optimisers of torch.
             _, self.directory.made_by_user = RunDirectory(cfg.init_from).read_config()
         if not cfg.resume:  # the same holds with borrowed networks
-            self.directory.made_by_user &= all(run.directory.made_by_user for run in self.borrowed.values())
+            self.directory.made_by_user &= all(run.directory.made_by_user for run in borrowed.values())
         # A run that was started with `init_from` still has this setting when it is resumed. It then needs the
         # weights again only if it was killed before its first checkpoint.
         if cfg.init_from and self.checkpoint is None:
@@ -147,17 +147,12 @@ class Session:
             cfg.class_names = self.data.class_names and list(self.data.class_names)
         if self.is_main:
             self.directory.make_folders()
-            self._copy_borrowed()
-            self.directory.write_config(cfg)
+            for name, run in borrowed.items() if not cfg.resume else ():
+                run.write_copy(self.directory.borrowed / name)
+                cfg.borrows[name] = str(self.directory.borrowed / name)
+            self.directory.write_config(cfg)  # says that the run has begun
         self.write_summary("running", reason=None)
         self.local_processes.start(cfg, lambda lost: self.write_failure(ProcessLost(lost)))
-
-    def _copy_borrowed(self) -> None:
-        """Copies the runs that a new run borrows from, before its config says that it has begun."""
-        for name, run in self.borrowed.items() if not self.cfg.resume else ():
-            run.write_copy(self.directory.borrowed / name)
-            self.cfg.borrows[name] = str(self.directory.borrowed / name)
-        self.borrowed = {}  # the checkpoints are needed no longer
 
     def _resume(self) -> None:
         """Restores the last checkpoint. A run that was killed early has none, and starts again."""
