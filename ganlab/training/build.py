@@ -58,8 +58,7 @@ def build(
 
     Args:
         cfg: the config of the run.
-        data: the data of the run. None suffices for a module whose weights will be loaded. Initial weights
-            that are computed from the data, such as the mean of the outputs, are then left out.
+        data: the data of the run. None suffices for a module whose weights will be loaded.
         borrowed: the runs from which this run borrows; None: they are read.
 
     Raises:
@@ -91,11 +90,7 @@ def build_phase(
 ) -> Phase:
     """The phase of a run that plays a stage, or the main game if the name is empty.
 
-    Args:
-        cfg: the config of this game alone, from `stage_configs`.
-        data: the data of the run, or None, as in `build`.
-        earlier_games: the games of borrowed runs, and of the stages before this game, by name.
-        seed: the seed of the run.
+    The config is that of this game alone, from `stage_configs`; the data and the seed are those of the run.
     """
     game = build_games(cfg, data, earlier_games)
     optimizers: dict[Player, Any] = {}
@@ -221,11 +216,7 @@ def load_borrowed(cfg: DictConfig) -> dict[str, LoadedRun]:
 
 
 def load_players(module: GameModule, checkpoint: dict[str, Any]) -> None:
-    """Loads only the weights of the players; the step and the states of the tricks stay those of a new run.
-
-    Raises:
-        ConfigError: the weights do not fit the networks.
-    """
+    """Loads only the weights of the players; steps and states of tricks stay those of a new run."""
     for name, game in module.named_modules():
         if isinstance(game, Game):
             for network in network_names(game.players):

@@ -16,11 +16,10 @@ from ganlab.config.stages import Timetable, complete_stages
 from ganlab.core.errors import ProcessLost, escape_unprintable, final_status, require
 from ganlab.data.base import Data
 from ganlab.training.build import LoadedRun, build, load_borrowed, load_players, load_weights
-from ganlab.training.callbacks.evaluate import Evaluate
 from ganlab.training.callbacks.pictures import FinalViews, SamplePictures
 from ganlab.training.callbacks.profile import CallbackProfiler, Profile
 from ganlab.training.callbacks.progress import ProgressBar, progress_bar
-from ganlab.training.callbacks.record import AtomicIO, Checkpoint, LogScalars
+from ganlab.training.callbacks.record import AtomicIO, Checkpoint, Evaluate, LogScalars
 from ganlab.training.callbacks.stop import Stop
 from ganlab.training.callbacks.weights_and_biases import check_wandb_mode
 from ganlab.training.process_settings import keep_memory, silence_lightning
@@ -115,9 +114,9 @@ class Session:
             )
         self.is_main = self.trainer.is_global_zero  # the process that writes
         device = self.trainer.strategy.root_device
-        on_cpu = device.type == "cpu"
+        module = torch.get_device_module(device)
         self.hardware = {  # what may change the last bits of a result
-            "device": "cpu" if on_cpu else str(torch.get_device_module(device).get_device_name(device)),
+            "device": "cpu" if device.type == "cpu" else str(module.get_device_name(device)),
             "threads": torch.get_num_threads(),
             "processes": self.trainer.world_size,
         }
@@ -131,12 +130,12 @@ class Session:
             lock_or_create()
         if cfg.resume:
             self._resume()
-        elif cfg.init_from:
+        else:
             # With the weights of somebody else's run, this run counts as somebody else's, too. Its config is
             # then not signed, so it may only name classes of ganlab and optimisers of torch.
-            _, self.directory.made_by_user = RunDirectory(cfg.init_from).read_config()
-        if not cfg.resume:  # the same holds with borrowed networks
-            self.directory.made_by_user &= all(run.directory.made_by_user for run in borrowed.values())
+            self.directory.made_by_user = all(run.directory.made_by_user for run in borrowed.values())
+            if cfg.init_from:
+                self.directory.made_by_user &= RunDirectory(cfg.init_from).read_config()[1]
         # A run that was started with `init_from` still has this setting when it is resumed. It then needs the
         # weights again only if it was killed before its first checkpoint.
         if cfg.init_from and self.checkpoint is None:
@@ -199,12 +198,7 @@ class Session:
             )
 
     def write_failure(self, error: BaseException, silent: bool = False) -> None:
-        """Writes the summary of a run that was ended by an error.
-
-        Args:
-            error: the error, which the summary gives as the reason.
-            silent: whether to print nothing if the summary cannot be written.
-        """
+        """Writes the summary of a run that an error ended; if that fails, reports it unless `silent`."""
         try:
             self.write_summary(*final_status(error))  # a status and a reason
         except OSError as writing_error:  # a full disk must not hide why the run ended
@@ -213,14 +207,7 @@ class Session:
 
 
 def refuse_other_data(cfg: DictConfig, summary: Mapping[str, Any], data: Data, sha256: str | None) -> None:
-    """Refuses data that differ from the training data of the run.
-
-    Args:
-        cfg: the config of the run.
-        summary: the content of the run's summary.json.
-        data: the data of this process.
-        sha256: the fingerprint of these data; None: fingerprints are not compared.
-    """
+    """Refuses data that differ from those of a run's summary; compares fingerprints if `sha256` is given."""
     samples, old_hash = summary.get("training_samples"), summary.get("data_sha256")
     classes, new_classes = cfg.get("class_names"), list(data.class_names or ())
     remedy = "restore the data, or start a new run with init_from"
