@@ -152,10 +152,9 @@ def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -
     records = session.evaluate_callback.latest_records
     speed = f"{bar.seconds:.1f} s, {bar.images_per_second:,.0f} images/s"
     lines = {"steps": f"{session.module.game.run_step:,}", "training": speed}
-    samples = "samples" if data.value_range is None else "images"
     run = shell_override("run_dir", path)
     for name, value in metrics.items():
-        lines[name] = format_number(value) + floor_note(records.get(name, {}), samples)
+        lines[name] = format_number(value) + floor_note(records.get(name, {}))
     if status == "finished" and not evaluation.metrics and data.value_range is not None:
         # KID draws subsets of 1000 images by default.
         subset_size = f" metric.kid.subset_size={len(data)}" if len(data) < 1000 else ""
