@@ -83,7 +83,7 @@ def _label_strip(labels: Sequence[str], width: int) -> Image.Image:
     strip = Image.new("RGB", (width, ceil(max_height) + 4), BACKGROUND)
     for i, (text, (text_width, text_height)) in enumerate(zip(texts, sizes, strict=True)):
         left = (i + 0.5) * cell_width - text_width / 2
-        # Vertical texts end at the same height; horizontal ones start at it, so they share a baseline.
+        # Vertical texts end at one height. Horizontal ones start at one height, so they share a baseline.
         top = strip.height - 3 - (text_height if is_vertical else max_height)
         ImageDraw.Draw(strip).text((left, top), text, "white", label_font)
     return strip

@@ -22,7 +22,7 @@ TRACED = 5  # steps in the trace; the table covers the steps after them
 class CallbackProfiler(PassThroughProfiler):
     """A Lightning profiler that times what each callback does after a step, in `on_train_batch_end`.
 
-    Lightning calls it some twenty times a step. For other actions, a shared context does nothing in no time.
+    Lightning calls it some twenty times a step, so all other actions share one context, which takes no time.
     """
 
     def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]

@@ -60,7 +60,7 @@ class Stop(Callback):
             self.signal = "another process's signal"
 
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
-        # Lightning does not call this after an exception, so torchrun's SIGTERM does not hide the exception.
+        # Not called after an exception, so `_on_signal` keeps torchrun's SIGTERM from hiding the exception.
         for number, handler in self._handlers_before_training.items():
             set_handler(number, handler)
 
