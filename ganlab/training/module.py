@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ganlab.core.batch import Batch
+from ganlab.core.batch import Batch, Sample
 from ganlab.core.distributed import broadcast_
 from ganlab.core.errors import require
 from ganlab.core.players import Player, path
@@ -237,7 +237,10 @@ class GameModule(pl.LightningModule):
         except StopIteration as end:  # Lightning would take it for the end of an epoch
             raise RuntimeError("the data ended, or a trick let a StopIteration through") from end
 
-    def play_step(self, batch: Batch) -> None:
+    def play_step(self, batch: Any) -> None:
+        """Plays one step on a `Batch`, or on samples [B, ...], alone or with their conditions."""
+        if not isinstance(batch, Batch):
+            batch = Batch(Sample(batch) if isinstance(batch, Tensor) else Sample(*batch))
         phase = self.phase
         if phase.step == 0 and phase.initialise is not None:
             phase.initialise()

@@ -125,7 +125,7 @@ def test_a_look_ahead_selects_what_the_step_then_uses() -> None:
 def test_batches_without_rows_and_data_that_change_are_refused() -> None:
     module = game("imle")
     with refuses("objective", "IMLE", "rows of the training samples"):
-        module.play_step(Batch(Sample(torch.zeros(4, 1, 8, 8))))
+        module.play_step(torch.zeros(4, 1, 8, 8))
     cfg = compose(*SMALL, "objective=imle")
     data = build_data(cfg)
     data.sources["train"].augments = True
