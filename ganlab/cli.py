@@ -37,8 +37,7 @@ ONE_LINE_ERRORS = (*OWN_ERRORS, HydraException, OmegaConfBaseException)
 def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> None:
     """Runs a command: calls `task(cfg, overrides)` once, or once for each job of a sweep (`-m`).
 
-    A mistake of the user is printed in one line, with exit status 2. Divergence, a lost process and a crash
-    give exit status 1.
+    A mistake of the user gives one line and exit status 2; divergence, a lost process or a crash status 1.
     """
     command = Command(config_name, task)
     os.environ[TRACEBACK_VARIABLE] = "1"  # otherwise Hydra prints errors itself
@@ -65,8 +64,7 @@ class Command:
         self.jobs = JobTable(sys.argv[1:])
         # Overrides that apply to the saved config of the run that the command resumes, if it resumes one.
         self.overrides_for_saved_config: list[str] = []
-        # An exit status for each failure. The first of them is the exit status of the command.
-        self.failure_statuses: list[int] = []
+        self.failure_statuses: list[int] = []  # the first of them is the exit status of the command
         self.has_started = False  # whether the first job has started
         # A job in a different process, as on a cluster, raises its errors so that this process receives them.
         self.main_pid = os.getpid()
@@ -145,11 +143,7 @@ def pop_overrides_for_saved_config(words: list[str]) -> list[str]:
 
 
 class JobTable:
-    """A table of the jobs of a sweep that this process runs.
-
-    Args:
-        arguments: the arguments of the command line.
-    """
+    """A table of the jobs of a sweep that this process runs, from the arguments of its command line."""
 
     def __init__(self, arguments: Sequence[str]):
         self.arguments = arguments
@@ -185,7 +179,7 @@ class JobTable:
         self.rows[-1][2:] = status, metrics
 
     def print(self) -> None:
-        """Prints the table; without a sweep it prints nothing."""
+        """Prints the table, if there is a sweep."""
         table = Table("job", "overrides", "status", "metrics", box=None, pad_edge=False)
         for row in self.rows:
             table.add_row(*map(Text, row))

@@ -19,10 +19,6 @@ def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, dict[st
 
     A source is a run, or a file that `ganlab.evaluate` wrote. The table has one column for each source.
 
-    Args:
-        cfg: the settings in conf/compare.yaml.
-        overrides: the overrides of the command line, which `launch` passes to every command; not used here.
-
     Returns:
         The values, by name and source.
 

@@ -16,10 +16,6 @@ FIGURES = ("inverse_transform", "matching", "intuition", "adversarial", "costs",
 def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
     """Draws the figures with the numbers in `cfg.figures` into the folder `cfg.output`; returns the files.
 
-    Args:
-        cfg: the settings in conf/figures.yaml.
-        overrides: the overrides of the command line, which `launch` passes to every command; not used here.
-
     Raises:
         ConfigError: a setting of a figure is wrong, or the folder cannot be written.
     """

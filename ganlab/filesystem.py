@@ -54,12 +54,7 @@ def read_regular_file(path: Path, max_bytes: int | None = None) -> bytes:
 
 @contextmanager
 def config_error_if_unwritable(path: Path | str, key: str = "") -> Iterator[None]:
-    """Turns an `OSError` of the block into a `ConfigError` about a file.
-
-    Args:
-        path: the file that the block writes.
-        key: the setting whose value is the path; empty if there is none.
-    """
+    """Turns an `OSError` of the block into a `ConfigError` about a file, or about the key that names it."""
     try:
         yield
     except OSError as error:
@@ -99,7 +94,6 @@ class Lock:
         self._write(f"process {os.getpid()} of {socket.gethostname()} since {since}")
 
     def release(self) -> None:
-        """Releases the lock."""
         self._write("")
         self.file.close()
 

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from ganlab.core.batch import Batch, Sample, at_least_float32
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.players import Player
-from ganlab.core.profiling import profile_range
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Turn
 from ganlab.core.validation import NotNegative
@@ -108,8 +107,7 @@ class Games:
         """The terms of all games in which the player moves, then those of the bridge; by "part/term"."""
         terms: dict[str, Tensor] = {}
         for name in turns.moving:
-            with profile_range(f"{name}/{turns.player}"):
-                own = self.parts[name].losses(turns.parts[name])
+            own = self.parts[name].losses(turns.parts[name])
             terms |= {f"{name}/{term}": value for term, value in own.items()}
         further = self.bridge.terms(turns)
         return terms | {name: at_least_float32(value).mean() for name, value in further.items()}

@@ -14,10 +14,6 @@ from ganlab.training.resume import resumed_config
 def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
     """Trains a game to its last step, then evaluates it.
 
-    Args:
-        cfg: the config, composed from conf/run.yaml.
-        overrides: the overrides of the command line; an override that would have no effect is refused.
-
     Returns:
         The metrics by name after the last step; empty if a signal stopped the run.
 

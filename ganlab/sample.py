@@ -13,14 +13,7 @@ from ganlab.visualize.options import check_options, check_output, check_size, cl
 
 
 def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
-    """Writes a view of a trained game: a picture, an animation or single images.
-
-    Args:
-        cfg: the options in conf/sample.yaml.
-        overrides: the options that the user set, as `key=value`.
-
-    Returns:
-        The file, or the folder of single images.
+    """Writes a view of a trained game, and returns its file, or the folder of single images.
 
     Raises:
         ConfigError: there is no run or no readable checkpoint, or the view cannot use an option.
@@ -30,8 +23,8 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     typed = {key: text for key, _, text in parts}  # the values as the user typed them
     check_options(cfg, typed)
     run = RunDirectory(cfg.run_dir, cfg.trust)
-    # The config is read here, so that its errors are reported before the slow imports.
-    class_names = run.config().get("class_names") or ()
+    config = run.config()  # read here, so that its errors are reported before the slow imports
+    class_names = config.get("class_names") or ()
     if cfg.output:
         check_output(Path(cfg.output), cfg)
     else:
@@ -47,7 +40,6 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     check_size(cfg, game)
     # The class is also passed as it was typed, because Hydra reads some names of classes as numbers or null.
     cfg["class"] = class_number(cfg["class"], typed.get("class"), class_names, game.generator.num_classes)
-    config = run.config()
     told, value_range = game.generator.condition, config.data.get("range")
     game.conditions = given_conditions(
         cfg.condition, told, value_range, lambda: build_data(config).of_part(cfg.part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import pickle
 import random
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import OmegaConf
+from pytorch_lightning.utilities import rank_zero_only
 from support.commands import (
     assert_same_run,
     bitwise_equal,
@@ -27,19 +29,23 @@ from support.commands import (
     start,
 )
 from support.refusals import refuses
-from support.small_games import batch, game, options, play_step, play_steps
+from support.small_games import SMALL, batch, game, options, play_step, play_steps
 from support.trick_effects import modules_differ, observables
 from test_stages import reached
 from test_trust import ATTACKS, OWN, REASONS, sampled
 
-from ganlab.config.checks import check_config
+from ganlab.config.checks import check_config, refuse_unused_borrows
 from ganlab.config.compose import compose
+from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
 from ganlab.evaluate import evaluate
+from ganlab.game import Game
 from ganlab.run import run
-from ganlab.training.build import build, load
+from ganlab.training.build import LoadedRun, build, load
 from ganlab.training.module import GameModule
+from ganlab.training.session import Session
 
+BRIDGE = {"_target_": "ganlab.games.Bridge"}
 NORMAL = "{_target_: ganlab.networks.initial.Normal, std: 1}"
 ENCODER = (
     "experiment=encoder_digits",
@@ -192,6 +198,36 @@ def test_a_game_is_played_on_the_codes_of_a_borrowed_run(tmp_path: Path) -> None
     x, _ = batch(0)
     assert torch.equal(game.space.enter(x), vae.encode(x))
     assert game.sample(3).shape == (3, 1, 8, 8)
+
+
+def test_each_part_of_a_run_of_several_games_can_be_borrowed(tmp_path: Path) -> None:
+    two = OmegaConf.create({**compose(*SMALL), "games": {"a": {}, "b": {}}, "bridge": BRIDGE})
+    finished = {"game": LoadedRun(RunDirectory(tmp_path), two, {}, build(two), {})}
+    parts = finished["game"].module.parts
+
+    def lender_of(borrowed: str) -> Game:
+        names = ("generator", "discriminator")
+        cfg = compose(*ENCODER, "borrows.game=x", *(f"model.{name}.borrowed={borrowed}" for name in names))
+        refuse_unused_borrows(cfg)
+        return build(cfg, borrowed=finished).game.double().networks["generator"].game
+
+    assert [lender_of(name) for name in ("game", "game/a", "game/b")] == [parts[part] for part in "aab"]
+    with refuses("model.generator.borrowed", "game/c", remedy="choose from game, game/a, game/b"):
+        lender_of("game/c")
+    assert parts["b"].sample(1).dtype == torch.float64
+
+
+def test_a_process_beside_the_first_one_keeps_no_checkpoint_of_what_is_borrowed(
+    lender: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {"RANK": "1", "LOCAL_RANK": "1", "GROUP_RANK": "0", "WORLD_SIZE": "2"}
+    for name, value in (environment | {"TORCHELASTIC_RUN_ID": "none"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    session = Session(compose(*ENCODER, f"borrows.game={lender}", "trainer=ddp", "trainer.devices=2"))
+    assert not session.is_main
+    gc.collect()
+    assert not [thing for thing in gc.get_objects() if type(thing) is LoadedRun]
 
 
 @pytest.mark.parametrize(

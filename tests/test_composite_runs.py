@@ -94,6 +94,10 @@ def test_a_player_of_one_game_has_settings_of_its_own() -> None:
     assert [name for name, player in optimizers.items() if player.clip is not None] == ["ba/generator"]
 
 
+def test_a_network_of_any_name_may_be_listed_without_a_value() -> None:
+    assert build(compose(*CYCLEGAN, "+initial.mapper=[]", "+clip.mapper=null")).parts
+
+
 def test_a_killed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     settings = [*RUN, "trick=[replay_buffer,ema,r1]", "trick.replay_buffer.size=50", "steps=24"]
     settings += ["log_every=2", "checkpoint_every=4"]

@@ -55,7 +55,7 @@ def lenders_of(node: Any) -> set[str]:
         return set().union(*map(lenders_of, node))
     if not isinstance(node, dict):
         return set()
-    named = {str(node[key]) for key in ("borrowed", "code_of") if node.get(key) is not None}
+    named = {str(node[key]).partition("/")[0] for key in ("borrowed", "code_of") if node.get(key) is not None}
     return named.union(*map(lenders_of, node.values()))
 
 

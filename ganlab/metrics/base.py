@@ -117,10 +117,9 @@ def require_enough(
 
 
 class GameMetric(SampleMetric):
-    """Base class of metrics that measure the game itself. The floor has no game, and so no value."""
+    """Base class of metrics that measure the game itself. They have no floor."""
 
     needs_game = True
-    _value: float | None = None  # None: no game was measured
 
     @abstractmethod
     def measure(self, game: Game, seed: int) -> float:
@@ -133,10 +132,10 @@ class GameMetric(SampleMetric):
         """Does nothing, because the metric draws samples of its own, or none."""
 
     def compute(self) -> dict[str, float]:
-        return {} if self._value is None else {self.names[0]: self._value}
+        return {self.names[0]: self._value}
 
     def reset(self) -> None:
-        self._value = None
+        del self._value
 
 
 class FeatureMetric(SampleMetric):

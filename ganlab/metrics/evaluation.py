@@ -189,7 +189,7 @@ class Evaluation:
         """Measures each metric with real samples of its `floor_split` in place of generated ones."""
         metrics_by_samples: MetricsBySamples = defaultdict(dict)
         for name, metric in self.metrics.items():
-            if metric.floor_split in self.data.sources:
+            if not metric.needs_game and metric.floor_split in self.data.sources:
                 n = min(self.n, len(self.data.sources[metric.floor_split]))
                 with suppress(ConfigError):  # raised if n samples are too few for this metric
                     metric.check_sample_size(n, self._num_real(metric, metric.subsampled_split))

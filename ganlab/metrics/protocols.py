@@ -90,9 +90,10 @@ def common_values_and_remarks(
     return values, remarks
 
 
-def floor_note(record: MetricRecord, samples: str = "images") -> str:
+def floor_note(record: MetricRecord) -> str:
     """A remark on the floor of a value, for the end of a printed line; empty if there is no floor."""
     if "floor" not in record:
         return ""
     split = "training" if record["floor_split"] == "train" else record["floor_split"]
+    samples = "samples" if len(record["shape"]) == 1 else "images"
     return f"   (real {split} {samples}: {format_number(record['floor'])})"

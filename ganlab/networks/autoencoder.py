@@ -109,13 +109,11 @@ def pretrained_initialiser(deep: Networks, shallow: Sequence[Networks]) -> Calla
     Args:
         deep: the networks of the deep autoencoder.
         shallow: the networks of the shallow autoencoders, the outermost first. The deep autoencoder has all
-            their layers. If there are none, the function does nothing.
+            their layers.
 
     Raises:
         ConfigError: the shapes of the layers do not agree.
     """
-    if not shallow:
-        return lambda: None
     sources = [layer for autoencoder in shallow for layer in linear_layers(autoencoder["encoder"])]
     sources += [layer for autoencoder in reversed(shallow) for layer in linear_layers(autoencoder.generator)]
     targets = linear_layers(deep["encoder"]) + linear_layers(deep.generator)

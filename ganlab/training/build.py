@@ -22,14 +22,12 @@ from ganlab.core.players import Player, network_names, path
 from ganlab.data.base import Data
 from ganlab.filesystem import atomic_writer
 from ganlab.game import Game
-from ganlab.games import find_part, main_part
+from ganlab.games import Playable, find_part, main_part
 from ganlab.networks.autoencoder import pretrained_initialiser
 from ganlab.networks.norms import DifferentiableBatchNorm
 from ganlab.training.module import GameModule, Phase
 from ganlab.training.play import Play
 from ganlab.tricks.gradient_regulariser import GradientRegulariser
-
-NETWORK_NAMES = ("discriminator", "generator", "encoder")  # the keys that clip and initial may have
 
 
 class LoadedRun(NamedTuple):
@@ -60,8 +58,7 @@ def build(
 
     Args:
         cfg: the config of the run.
-        data: the data of the run. None suffices for a module whose weights will be loaded. Initial weights
-            that are computed from the data, such as the mean of the outputs, are then left out.
+        data: the data of the run. None suffices for a module whose weights will be loaded.
         borrowed: the runs from which this run borrows; None: they are read.
 
     Raises:
@@ -70,29 +67,30 @@ def build(
     if cfg.compile:
         torch._dynamo.reset()  # forgets what the previous job of a sweep has compiled
     phases: list[Phase] = []  # in the order of play; that of the main game is the last one
-    runs = load_borrowed(cfg) if borrowed is None else borrowed
-    finished_games = {name: run.module.game for name, run in runs.items()}
-    for name, game_cfg in stage_configs(cfg):
-        earlier_games = finished_games | {phase.name: main_part(phase.game) for phase in phases}
+    earlier_games: dict[str, Game] = {}  # those of borrowed runs and earlier stages
+    for name, run in (load_borrowed(cfg) if borrowed is None else borrowed).items():
+        earlier_games |= lent_games(name, run.module.phases[-1].game)
+    for stage, game_cfg in stage_configs(cfg):
         # In an error about a stage, the key `clip` becomes stages.<name>.clip. The main game needs no prefix.
-        prefix = None if name is None else f"stages.{name}"
+        prefix = None if stage is None else f"stages.{stage}"
         with prefixing_all_keys(prefix, separator="."), as_config_errors():
-            phases.append(build_phase(game_cfg, data, earlier_games, name=name, seed=cfg.seed))
+            phases.append(build_phase(game_cfg, data, earlier_games, name=stage or "", seed=cfg.seed))
+        earlier_games |= lent_games(stage or "", phases[-1].game)
     with as_config_errors():
         return GameModule(phases)
 
 
-def build_phase(
-    cfg: DictConfig, data: Data | None, earlier_games: Mapping[str, Game], *, name: str | None, seed: int
-) -> Phase:
-    """The phase of a run that plays a stage or the main game.
+def lent_games(name: str, game: Playable) -> dict[str, Game]:
+    """The games that others may borrow from: by the name of the run or stage the first, then "name/part"."""
+    return {name: main_part(game)} | {path(name, part_name): part for part_name, part in game.parts.items()}
 
-    Args:
-        cfg: the config of this game alone, from `stage_configs`.
-        data: the data of the run, or None, as in `build`.
-        earlier_games: the games of borrowed runs, and of the stages before this game, by name.
-        name: the name of the stage; None: the main game.
-        seed: the seed of the run.
+
+def build_phase(
+    cfg: DictConfig, data: Data | None, earlier_games: Mapping[str, Game], *, name: str, seed: int
+) -> Phase:
+    """The phase of a run that plays a stage, or the main game if the name is empty.
+
+    The config is that of this game alone, from `stage_configs`; the data and the seed are those of the run.
     """
     game = build_games(cfg, data, earlier_games)
     optimizers: dict[Player, Any] = {}
@@ -103,11 +101,9 @@ def build_phase(
             refuse_settings_of_untrained_networks(part_cfg, part)
             refuse_single_samples(part_cfg, part)
             for player in part.players:
-                key, remedy = (
-                    f"optimizer.{player}",
-                    "add it to a config file, or choose the model's optimizer",
-                )
-                require(player in part_cfg.optimizer, "is needed by the objective", remedy, key)
+                has_optimizer = player in part_cfg.optimizer
+                remedy = "add it to a config file, or choose the model's optimizer"
+                require(has_optimizer, "is needed by the objective", remedy, f"optimizer.{player}")
         if data is not None:  # without data, the weights of a trained game will be loaded
             warn_of_batch_norm(part)
         if cfg.compile:
@@ -116,11 +112,9 @@ def build_phase(
         for of_players, values in ((optimizers, instantiate(part_cfg.optimizer)), (clip, clips)):
             of_players |= {path(part_name, player): value for player, value in values.items()}
     play = instantiate(cfg.play, Play)
-    if name is None:
-        return Phase(game, play, optimizers, clip, seed)
-    shallow = [earlier_games[earlier].networks for earlier in cfg.pretrained]
-    initialise = pretrained_initialiser(main_part(game).networks, shallow)
-    return Phase(game, play, optimizers, clip, seed, name=name, steps=cfg.steps, initialise=initialise)
+    shallow = [earlier_games[earlier].networks for earlier in cfg.get("pretrained", [])]
+    initialise = pretrained_initialiser(main_part(game).networks, shallow) if shallow else None
+    return Phase(game, play, optimizers, clip, seed, name, cfg.steps, initialise)
 
 
 def refuse_settings_of_untrained_networks(cfg: DictConfig, game: Game) -> None:
@@ -129,15 +123,14 @@ def refuse_settings_of_untrained_networks(cfg: DictConfig, game: Game) -> None:
     for setting, names in trained.items():
         for player, value in cfg[setting].items():
             # The config lists all networks, so one that is not trained may be there without a value.
-            allowed = player in names or (player in NETWORK_NAMES and value in (None, []))
+            allowed = player in names or value in (None, [])
             require(allowed, f"this objective trains no {player}", "remove it", f"{setting}.{player}", value)
 
 
 def refuse_single_samples(cfg: DictConfig, game: Game) -> None:
     """Refuses one sample for each process if the game has a batch norm that cannot normalise one sample."""
     processes = num_processes(cfg)
-    # BatchNorm1d cannot normalise one sample. With one process, a DifferentiableBatchNorm cannot either. With
-    # several processes it can, because it normalises the global batch, which has a sample of each process.
+    # With several processes, a DifferentiableBatchNorm normalises the global batch, which has more samples.
     norms = (nn.BatchNorm1d, DifferentiableBatchNorm) if processes == 1 else (nn.BatchNorm1d,)
     normalises = any(isinstance(layer, norms) for layer in game.modules())
     allowed = cfg.data.batch_size != processes or not normalises
@@ -183,7 +176,7 @@ def load(
 def load_parts(
     run_dir: str | Path, checkpoint: str | None = None, trust: Iterable[str] = (), device: str = "cpu"
 ) -> Mapping[str, Game]:
-    """The trained games of a run that are its main game, by name, see `load`; first the one of `load`."""
+    """The parts of the trained main game of a run, by name; of a game alone, itself without a name."""
     return load_run(RunDirectory(run_dir, trust), checkpoint).module.to(device).eval().parts
 
 
@@ -223,11 +216,7 @@ def load_borrowed(cfg: DictConfig) -> dict[str, LoadedRun]:
 
 
 def load_players(module: GameModule, checkpoint: dict[str, Any]) -> None:
-    """Loads only the weights of the players; the step and the states of the tricks stay those of a new run.
-
-    Raises:
-        ConfigError: the weights do not fit the networks.
-    """
+    """Loads only the weights of the players; steps and states of tricks stay those of a new run."""
     for name, game in module.named_modules():
         if isinstance(game, Game):
             for network in network_names(game.players):
@@ -236,12 +225,7 @@ def load_players(module: GameModule, checkpoint: dict[str, Any]) -> None:
 
 
 def load_weights(module: nn.Module, checkpoint: dict[str, Any], prefix: str = "") -> None:
-    """Loads those weights of a checkpoint whose names begin with a prefix.
-
-    Args:
-        module: a module in which the same weights have the same names, but without the prefix.
-        checkpoint: the content of the checkpoint.
-        prefix: the prefix; empty for all weights.
+    """Loads those weights of a checkpoint whose names begin with a prefix, which the module's names lack.
 
     Raises:
         ConfigError: the weights do not fit the module.

@@ -26,9 +26,7 @@ def play(session: Session) -> dict[str, float]:
     Returns:
         The metrics after the last step, by name; empty if a signal stopped the run.
     """
-    # The status that the loggers get at the end: failed, stopped or success. It is also "success" if a signal
-    # ended training cleanly, although the `status` of the run is then "stopped".
-    logger_status = "failed"
+    logger_status = "failed"  # also "success" if a signal ended training cleanly, and the run is "stopped"
     try:
         if session.is_main:
             cfg, directory = session.cfg, session.directory
@@ -38,15 +36,17 @@ def play(session: Session) -> dict[str, float]:
         fit(session)
         signal_name = session.stop.signal
         status = "stopped" if signal_name else "finished"
-        metrics = {} if signal_name else final_metrics(session)
+        metrics = {} if signal_name else session.module.metrics
+        if not (signal_name or metrics):  # an earlier process may have played the last step
+            module = session.module.to(session.trainer.strategy.root_device)
+            metrics = session.evaluate_callback.measure(module.parts)
         session.write_summary(status, reason=signal_name)
         logger_status = "success"
     except BaseException as error:
         reported = error_for_user(session, error)
         # KeyboardInterrupt, by which Ctrl-C stops the run, is no `Exception`.
         logger_status = "failed" if isinstance(reported, Exception) else "stopped"
-        # What causes an OSError, such as a full disk, may also prevent writing the summary. In that case
-        # nothing is printed about the summary, because the OSError itself is reported below.
+        # What causes an OSError, such as a full disk, may also prevent writing the summary.
         session.write_failure(reported, silent=isinstance(error, OSError))
         if reported is error:
             raise
@@ -84,13 +84,6 @@ def fit(session: Session) -> None:
     session.stop.release_sigterm()
 
 
-def final_metrics(session: Session) -> dict[str, float]:
-    """The metrics after the last step. If an earlier process played that step, they are measured now."""
-    if session.module.metrics:
-        return session.module.metrics
-    return session.evaluate_callback.measure(session.module.to(session.trainer.strategy.root_device).parts)
-
-
 def error_for_user(session: Session, error: BaseException) -> BaseException:
     """The error to report to the user: the given error, or one that explains it."""
     if isinstance(error, SystemExit):
@@ -115,9 +108,6 @@ def close(session: Session, logger_status: str) -> None:
     """Ends loggers and other processes, and releases the run directory.
 
     If the run failed before its first step, the files in the directory are removed.
-
-    Args:
-        logger_status: failed, stopped or success.
     """
     session.stop.release_sigterm()
     session.local_processes.ended.set()  # from here on, the end of a process is no error
@@ -125,8 +115,7 @@ def close(session: Session, logger_status: str) -> None:
         try:
             logger.finalize(logger_status)
         except Exception as error:  # a logger must not prevent the end of the run
-            # An OSError of a failed run is not printed, because it is most likely the error that ended the
-            # run, which is reported anyway.
+            # An OSError of a failed run is most likely the error that ended it, which is reported anyway.
             if logger_status != "failed" or not isinstance(error, OSError):
                 print(f"{type(logger).__name__} could not end: {error_message(error)}", file=sys.stderr)
     session.local_processes.end()
@@ -136,7 +125,6 @@ def close(session: Session, logger_status: str) -> None:
 
 
 def print_header(session: Session) -> None:
-    """Prints the networks, the data, the game, the hardware, and where the loggers write."""
     cfg, data, game, last_step = session.cfg, session.data, session.module.game, session.timetable.total
     # A network is named after the module of the function that builds it, such as "mlp". Most of these
     # functions have the name of the network, such as `generator`, which says nothing new.
@@ -160,15 +148,13 @@ def print_header(session: Session) -> None:
 
 
 def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -> None:
-    """Prints the speed, the metrics, the paths of the results, and a command to continue with."""
     path, data, evaluation, bar = session.directory.path, session.data, session.evaluation, session.bar
     records = session.evaluate_callback.latest_records
     speed = f"{bar.seconds:.1f} s, {bar.images_per_second:,.0f} images/s"
     lines = {"steps": f"{session.module.game.run_step:,}", "training": speed}
-    samples = "samples" if data.value_range is None else "images"
     run = shell_override("run_dir", path)
     for name, value in metrics.items():
-        lines[name] = format_number(value) + floor_note(records.get(name, {}), samples)
+        lines[name] = format_number(value) + floor_note(records.get(name, {}))
     if status == "finished" and not evaluation.metrics and data.value_range is not None:
         # KID draws subsets of 1000 images by default.
         subset_size = f" metric.kid.subset_size={len(data)}" if len(data) < 1000 else ""
@@ -188,12 +174,8 @@ def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -
 def target_name(node: DictConfig, function: str = "") -> str:
     """The name to print for what a node builds, such as "Digits" for `ganlab.data.vision.Digits`.
 
-    For a network it is the name of the module, such as "dcgan" for `ganlab.networks.dcgan.generator`. What a
-    network borrows from is named as in "borrowed from game".
-
-    Args:
-        node: a node of the config with a `_target_`.
-        function: the name of the function, if the module is to be named instead, such as `generator` above.
+    If it is the function of this name, its module is named, such as "dcgan" for
+    `ganlab.networks.dcgan.generator`. What a network borrows from is named as in "borrowed from game".
     """
     if is_borrowed(node):
         return f"borrowed from {node.borrowed}"

@@ -53,13 +53,13 @@ def set_conditions(game: Game, evaluation: Evaluation, cfg: DictConfig) -> None:
         reason = f"has no effect on metric={','.join(unaffected)}"
         require(cfg[key] is None or not unaffected, reason, "remove it, or that metric", key, cfg[key])
     data, told = evaluation.data, game.generator.condition
-    game.conditions = given_conditions(cfg.condition, told, data.value_range, lambda: data)
     names, num_classes = data.class_names or (), game.generator.num_classes
+    game.conditions = given_conditions(cfg.condition, told, data.value_range, lambda: data)
     if cfg["class"] == "even" and num_classes and "even" not in names:
         game.conditions = ConditionSource("classes evenly", lambda n: torch.arange(n) % num_classes)
     elif (label := class_number(cfg["class"], None, names, num_classes)) is not None:
-        name = names[label] if names else str(label)
-        game.conditions = ConditionSource(f"class {name}", lambda n: torch.full((n,), label))
+        name = f"class {names[label] if names else label}"
+        game.conditions = ConditionSource(name, lambda n: torch.full((n,), label))
 
 
 def measure_folder(cfg: DictConfig) -> MetricRecords:
@@ -75,9 +75,8 @@ def measure_folder(cfg: DictConfig) -> MetricRecords:
     generated_size, real_size = (f"{width}x{height}" for _, height, width in (generated.shape, data.shape))
     reason = f"these images are {generated_size}, but the real ones are {real_size}"
     require(generated_size == real_size, reason, "resize one of them", "generated", cfg.generated)
-    # All images of the folder are measured. A protocol sets evaluation.n to the number of images that the
-    # folder must hold. Without a protocol, evaluation.n is still the interpolation ${n} of
-    # conf/evaluate.yaml, the number of samples of a run, which has no meaning here.
+    # All images of the folder are measured. A protocol sets evaluation.n to the number that the folder must
+    # hold. Without one, it is still the interpolation ${n} of conf/evaluate.yaml, which has no meaning here.
     has_protocol = not OmegaConf.is_interpolation(cfg.evaluation, "n")
     required = cfg.evaluation.n if has_protocol else len(generated)
     reason = f"holds {len(generated)} images, and this protocol needs {required}"

@@ -35,9 +35,8 @@ class Phase:
         clip: the argument `clip` of `PlayerOptimizer`, with the same keys.
         seed: the seed of the run.
         name: the name of the stage, which precedes the names of its scalars; empty for the main game.
-        steps: the number of steps of the stage; not used for the main game, which ends with the run.
-        initialise: a function that is called before the first step of this phase, and copies weights of
-            earlier stages into the game; None: there is nothing to copy.
+        steps: the number of steps; not used for the main game, which ends with the run.
+        initialise: copies weights of earlier stages into the game before its first step; None: no stage's.
     """
 
     # The number of this process, counted from 0, and the number of processes that share each batch.
@@ -65,14 +64,10 @@ class Phase:
 
     @property
     def step(self) -> int:
-        """The number of steps of this phase so far, which schedules and tricks receive.
-
-        It is negative during earlier phases.
-        """
+        """The number of steps of this phase so far, for schedules and tricks; negative in earlier phases."""
         return self.main_game.run_step - self.first_step
 
     def play_step(self, batch: Batch) -> None:
-        """Plays one step on a batch."""
         reseed(self.seed, self.rank, self.main_game.run_step)
         torch.set_autocast_cache_enabled(True)  # Lightning disables it and casts the weights in every pass
         with profile_range("the play"):
@@ -114,12 +109,9 @@ class Phase:
             return self.game.losses(turn.of_parts(self.moving[turn.player]))
 
     def step_ahead(self, terms_by_player: LossTerms) -> Weights:
-        """Updates all players for a look at the gradients one step ahead, as in extragradient.
+        """Updates all players, and returns the old weights, from which `move` then starts.
 
         No hooks are called, and no loss terms are recorded.
-
-        Returns:
-            The old weights, from which `move` then starts.
         """
         self._differentiate(terms_by_player)
         old = {player: [w.detach().clone() for w in self._weights(player)] for player in terms_by_player}
@@ -127,11 +119,9 @@ class Phase:
         return old
 
     def move(self, terms_by_player: LossTerms, start: Weights | None = None) -> None:
-        """Computes all gradients, then updates all players; records the loss terms, and calls the hooks.
+        """Computes all gradients, then updates all players, or the weights `start` if they are given.
 
-        Args:
-            terms_by_player: the loss terms of each player.
-            start: the weights to which the update is applied; None: the current ones.
+        The loss terms are recorded, and the hooks are called.
         """
         self._differentiate(terms_by_player)
         for player, terms in terms_by_player.items():
@@ -148,7 +138,6 @@ class Phase:
                 game.tricks.after_update(player, game.networks, self.step)
 
     def _weights(self, player: Player) -> list[Tensor]:
-        """The weights that a player moves in this step."""
         return [weight for optimizer in self.moving[player].values() for weight in optimizer.weights]
 
     def _differentiate(self, terms_by_player: LossTerms) -> None:

@@ -38,19 +38,15 @@ class UnwrappedDDPStrategy(DDPStrategy):
         super().__init__(timeout=timedelta(hours=patience))
 
     def configure_ddp(self) -> None:
-        """Gives all processes the weights of the first one, as Lightning's wrapper would do."""
-        assert self.model is not None
+        assert self.model is not None  # all processes get the weights of the first one, as with the wrapper
         broadcast_(tensor.data for tensor in chain(self.model.parameters(), self.model.buffers()))
 
 
 def ranks_to_start(devices: int, num_nodes: int) -> range:
     """The numbers of the processes that this process has to start: 1, 2, ... for the first process of a run.
 
-    There are none to start if the first process, torchrun or SLURM has started this process.
-
-    Args:
-        devices: the number of processes on each machine.
-        num_nodes: the number of machines.
+    There are none to start if the first process, torchrun or SLURM has started this process. Each of
+    `num_nodes` machines has `devices` processes.
 
     Raises:
         ConfigError: torchrun or SLURM has started a different number of processes; or the run needs several
@@ -107,10 +103,7 @@ class LocalProcesses:
     def start(self, cfg: DictConfig, on_process_lost: Callable[[str], None]) -> None:
         """Starts the processes, and a thread that ends this process if one of them dies.
 
-        Args:
-            cfg: the config of the run, which the processes receive in a variable of the environment.
-            on_process_lost: a function that receives a message about the process that died. It is called only
-                if this process does not end by itself within ten seconds.
+        If this process does not end by itself within ten seconds, `on_process_lost` gets a message before.
         """
         if not self.ranks:
             return
@@ -154,8 +147,7 @@ class LocalProcesses:
         while not (lost := self.wait_for_lost_process()):
             if self.ended.wait(timeout=2):
                 return
-        # This process waits, because a collective with a dead process usually fails by itself, and the run
-        # then ends cleanly.
+        # A collective with a dead process usually fails by itself, and the run then ends cleanly.
         if not self.ended.wait(timeout=10):
             on_process_lost(lost)
             print(f"run: {lost}", file=sys.stderr, flush=True)
@@ -163,11 +155,7 @@ class LocalProcesses:
 
 
 def _ignore_interrupts() -> None:
-    """Ignores Ctrl-C, which the terminal sends to all processes.
-
-    Until training starts, only the first process reacts to Ctrl-C. Then the handler of `Stop` replaces this
-    one.
-    """
+    """Ignores Ctrl-C, which the terminal sends to all processes, until `Stop` sets its own handler."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -177,10 +165,7 @@ def has_parent() -> bool:
 
 
 def exit_after_parent() -> None:
-    """Waits until the process that started this one has ended, then ends this one.
-
-    Called in a thread, because a collective with a process that has ended would wait for hours.
-    """
+    """Ends this process after the one that started it, for which a collective would wait for hours."""
     while has_parent():
         time.sleep(1)
     os._exit(1)

@@ -26,8 +26,8 @@ def resumed_config(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str])
 
     Args:
         run: the run to resume.
-        cfg: the config composed from conf/ and those overrides whose keys have no dot. Overrides of dotted
-            keys are not in it, because conf/ may lack such a key although the saved config has it.
+        cfg: the config composed from conf/ and those overrides whose keys have no dot, because conf/ may lack
+            a dotted key although the saved config has it.
         overrides: all overrides of the command line.
 
     Raises:
@@ -105,25 +105,18 @@ def changed_keys(override: Override, cfg: DictConfig, saved: DictConfig) -> Iter
         return
     new_node, old_node = OmegaConf.select(cfg, key), OmegaConf.select(saved, key)
     if new_node is None and old_node is None:
-        # The key is a group such as `experiment`, which has no node of its own but may change any key. So the
-        # whole configs are compared.
+        # A group such as `experiment` has no node of its own, but may change any key of the config.
         key, new_node, old_node = "", cfg, saved
     new, old = dict(leaves(new_node, key)), dict(leaves(old_node, key))
     for name in sorted(new.keys() | old.keys()):
-        # A key such as data.num_classes may be null until the data have been read. The saved config has the
-        # value from the data already, and the new config does not have it yet.
+        # A key such as data.num_classes is null until the data have been read; the saved config has a value.
         determined_by_data = name in new and new[name] is None
         if new.get(name) != old.get(name) and not is_mutable(name) and not determined_by_data:
             yield name
 
 
 def leaves(node: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """The dotted key and the value of each leaf below a node of a config.
-
-    Args:
-        node: a mapping of the config, or a single value, which is then the only leaf.
-        name: the dotted key of the node; empty for a whole config.
-    """
+    """The dotted key and the value of each leaf below a node with a name; a single value is the only leaf."""
     if isinstance(node, DictConfig):
         for key in node:
             yield from leaves(node[key], f"{name}.{key!s}" if name else str(key))

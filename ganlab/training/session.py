@@ -15,12 +15,11 @@ from ganlab.config.run_directory import RunDirectory, new_run_path
 from ganlab.config.stages import Timetable, complete_stages
 from ganlab.core.errors import ProcessLost, escape_unprintable, final_status, require
 from ganlab.data.base import Data
-from ganlab.training.build import build, load_borrowed, load_players, load_weights
-from ganlab.training.callbacks.evaluate import Evaluate
+from ganlab.training.build import LoadedRun, build, load_borrowed, load_players, load_weights
 from ganlab.training.callbacks.pictures import FinalViews, SamplePictures
 from ganlab.training.callbacks.profile import CallbackProfiler, Profile
 from ganlab.training.callbacks.progress import ProgressBar, progress_bar
-from ganlab.training.callbacks.record import AtomicIO, Checkpoint, LogScalars
+from ganlab.training.callbacks.record import AtomicIO, Checkpoint, Evaluate, LogScalars
 from ganlab.training.callbacks.stop import Stop
 from ganlab.training.callbacks.weights_and_biases import check_wandb_mode
 from ganlab.training.process_settings import keep_memory, silence_lightning
@@ -52,8 +51,8 @@ class Session:
         self.data = build_data(cfg)
         self.timetable = Timetable(cfg)
         self.timetable.check_batches(self.data)
-        self.borrowed = load_borrowed(cfg)
-        self.module = build(cfg, self.data, self.borrowed)
+        borrowed = load_borrowed(cfg)  # not kept, because it holds checkpoints
+        self.module = build(cfg, self.data, borrowed)
         refuse_unused_borrows(cfg)  # after what is wrong with the borrowed runs themselves
         self.evaluations = {
             name: build_evaluation(cfg, self.data.of_part(name), progress_bar) for name in self.module.parts
@@ -71,7 +70,7 @@ class Session:
         self.local_processes = LocalProcesses(cfg.trainer.devices, cfg.trainer.get("num_nodes", 1))
         try:
             self._build_trainer(callbacks)
-            self._begin()
+            self._begin(borrowed)
         except BaseException as error:
             self.local_processes.end()  # otherwise the next job of a sweep would wait for them
             self.directory.discard()
@@ -115,14 +114,14 @@ class Session:
             )
         self.is_main = self.trainer.is_global_zero  # the process that writes
         device = self.trainer.strategy.root_device
-        on_cpu = device.type == "cpu"
+        module = torch.get_device_module(device)
         self.hardware = {  # what may change the last bits of a result
-            "device": "cpu" if on_cpu else str(torch.get_device_module(device).get_device_name(device)),
+            "device": "cpu" if device.type == "cpu" else str(module.get_device_name(device)),
             "threads": torch.get_num_threads(),
             "processes": self.trainer.world_size,
         }
 
-    def _begin(self) -> None:
+    def _begin(self, borrowed: Mapping[str, LoadedRun]) -> None:
         """Creates the run directory, or restores the run in it; then starts the other processes."""
         cfg = self.cfg
         self.data_sha256 = self.data.fingerprint() if self.is_main else None
@@ -131,12 +130,12 @@ class Session:
             lock_or_create()
         if cfg.resume:
             self._resume()
-        elif cfg.init_from:
+        else:
             # With the weights of somebody else's run, this run counts as somebody else's, too. Its config is
             # then not signed, so it may only name classes of ganlab and optimisers of torch.
-            _, self.directory.made_by_user = RunDirectory(cfg.init_from).read_config()
-        if not cfg.resume:  # the same holds with borrowed networks
-            self.directory.made_by_user &= all(run.directory.made_by_user for run in self.borrowed.values())
+            self.directory.made_by_user = all(run.directory.made_by_user for run in borrowed.values())
+            if cfg.init_from:
+                self.directory.made_by_user &= RunDirectory(cfg.init_from).read_config()[1]
         # A run that was started with `init_from` still has this setting when it is resumed. It then needs the
         # weights again only if it was killed before its first checkpoint.
         if cfg.init_from and self.checkpoint is None:
@@ -147,17 +146,12 @@ class Session:
             cfg.class_names = self.data.class_names and list(self.data.class_names)
         if self.is_main:
             self.directory.make_folders()
-            self._copy_borrowed()
-            self.directory.write_config(cfg)
+            for name, run in borrowed.items() if not cfg.resume else ():
+                run.write_copy(self.directory.borrowed / name)
+                cfg.borrows[name] = str(self.directory.borrowed / name)
+            self.directory.write_config(cfg)  # says that the run has begun
         self.write_summary("running", reason=None)
         self.local_processes.start(cfg, lambda lost: self.write_failure(ProcessLost(lost)))
-
-    def _copy_borrowed(self) -> None:
-        """Copies the runs that a new run borrows from, before its config says that it has begun."""
-        for name, run in self.borrowed.items() if not self.cfg.resume else ():
-            run.write_copy(self.directory.borrowed / name)
-            self.cfg.borrows[name] = str(self.directory.borrowed / name)
-        self.borrowed = {}  # the checkpoints are needed no longer
 
     def _resume(self) -> None:
         """Restores the last checkpoint. A run that was killed early has none, and starts again."""
@@ -204,12 +198,7 @@ class Session:
             )
 
     def write_failure(self, error: BaseException, silent: bool = False) -> None:
-        """Writes the summary of a run that was ended by an error.
-
-        Args:
-            error: the error, which the summary gives as the reason.
-            silent: whether to print nothing if the summary cannot be written.
-        """
+        """Writes the summary of a run that an error ended; if that fails, reports it unless `silent`."""
         try:
             self.write_summary(*final_status(error))  # a status and a reason
         except OSError as writing_error:  # a full disk must not hide why the run ended
@@ -218,14 +207,7 @@ class Session:
 
 
 def refuse_other_data(cfg: DictConfig, summary: Mapping[str, Any], data: Data, sha256: str | None) -> None:
-    """Refuses data that differ from the training data of the run.
-
-    Args:
-        cfg: the config of the run.
-        summary: the content of the run's summary.json.
-        data: the data of this process.
-        sha256: the fingerprint of these data; None: fingerprints are not compared.
-    """
+    """Refuses data that differ from those of a run's summary; compares fingerprints if `sha256` is given."""
     samples, old_hash = summary.get("training_samples"), summary.get("data_sha256")
     classes, new_classes = cfg.get("class_names"), list(data.class_names or ())
     remedy = "restore the data, or start a new run with init_from"

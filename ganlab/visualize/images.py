@@ -49,11 +49,8 @@ def to_images(samples: Tensor, value_range: ValueRange) -> list[Image.Image]:
 def grid(samples: Tensor, value_range: ValueRange, columns: int, num_classes: int = 0) -> Image.Image:
     """A grid of samples [N, C, H, W] in reading order, enlarged if the images are small.
 
-    Args:
-        num_classes: the number of classes by which the samples of each row are sorted. The samples have the
-            classes in turn: sample i has class i modulo `num_classes`. For example, 8 samples of 2 classes in
-            4 columns are arranged as 0 2 1 3 / 4 6 5 7, so the two columns on the left have class 0. If
-            `num_classes` is 0, the samples keep their order.
+    With `num_classes`, each row is sorted by class; sample i has class i modulo `num_classes`. For example, 8
+    samples of 2 classes in 4 columns are arranged as 0 2 1 3 / 4 6 5 7: class 0 has the two left columns.
     """
     tiles = to_images(samples, value_range)
     width, height = (side + GAP for side in tiles[0].size)  # from one image to the next
@@ -68,11 +65,7 @@ def grid(samples: Tensor, value_range: ValueRange, columns: int, num_classes: in
 
 
 def stack_rows(rows: Sequence[Image.Image | Sequence[str]]) -> Image.Image:
-    """Images of equal width below each other, with lines of labels spread evenly over that width.
-
-    Args:
-        rows: the images and the lines of labels, from top to bottom; empty lines are left out.
-    """
+    """Images of equal width, and lines of labels that are spread evenly over it; empty ones are left out."""
     (width,) = {row.width for row in rows if isinstance(row, Image.Image)}  # the images have one width
     images = [row if isinstance(row, Image.Image) else _label_strip(row, width) for row in rows if row]
     return Image.fromarray(np.concatenate([*map(np.asarray, images)]))
@@ -90,8 +83,7 @@ def _label_strip(labels: Sequence[str], width: int) -> Image.Image:
     strip = Image.new("RGB", (width, ceil(max_height) + 4), BACKGROUND)
     for i, (text, (text_width, text_height)) in enumerate(zip(texts, sizes, strict=True)):
         left = (i + 0.5) * cell_width - text_width / 2
-        # Vertical texts end at the same height. Horizontal texts start at the same height, so they share a
-        # baseline.
+        # Vertical texts end at one height. Horizontal ones start at one height, so they share a baseline.
         top = strip.height - 3 - (text_height if is_vertical else max_height)
         ImageDraw.Draw(strip).text((left, top), text, "white", label_font)
     return strip
@@ -111,7 +103,6 @@ def render(figure: Figure) -> Image.Image:
 
 
 def save_png(image: Image.Image, path: Path) -> None:
-    """Writes a PNG file atomically."""
     with atomic_writer(path) as file:
         image.save(file, format="PNG")
 
@@ -134,13 +125,9 @@ def save_gif(frames: Sequence[Image.Image], path: Path) -> None:
 
 
 def save_frames(frames: Sequence[Image.Image], stem: Path) -> list[Path]:
-    """Writes frames to files, and returns the files.
+    """Writes frames to files, and returns the files; `stem` is their path without the extension.
 
-    A single frame becomes a PNG file. Several frames become an animated GIF file and a PNG file with four of
-    the frames.
-
-    Args:
-        stem: the path of the files without the extension.
+    A single frame becomes a PNG file. Several become an animated GIF file, and a PNG file with four of them.
     """
     png, gif = stem.with_suffix(".png"), stem.with_suffix(".gif")
     if len(frames) == 1:

@@ -37,11 +37,7 @@ MAX_PIXELS = {"grid": 10**8, "files": 10**11}  # the largest number of pixels of
 
 
 def check_options(cfg: DictConfig, given: Mapping[str, Any]) -> None:
-    """Refuses options that the view does not use, and indices of samples that are not in the grid.
-
-    Args:
-        given: the options that the user set, with their values as typed.
-    """
+    """Refuses given options that the view does not use, and indices of samples that are not in the grid."""
     unused = ALL_OPTIONS - USED_OPTIONS[cfg.what]
     for key, value in given.items():
         require(key not in unused, f"has no effect with what={cfg.what}", "remove it", key, value)
@@ -51,12 +47,7 @@ def check_options(cfg: DictConfig, given: Mapping[str, Any]) -> None:
 
 
 def parse_views(views: str | Sequence[Any], *, of_images: bool) -> list[DictConfig]:
-    """The options of each view in the setting `views` of a run.
-
-    Args:
-        views: the name of one view, or a list of views. A view is its name, or a mapping with the key `what`
-            and further options.
-        of_images: whether the data are images.
+    """The options of each view in the setting `views` of a run: a name, or a list of names and mappings.
 
     Raises:
         ConfigError: a view does not exist, does not use one of its options, or needs images.
@@ -95,9 +86,8 @@ def class_number(parsed: Any, typed: str | None, names: Sequence[str], num_class
 
     Args:
         parsed: the class as Hydra parsed it.
-        typed: the class as the user typed it; None if there is no command line, as for the views in the
-            config of a run.
-        names: the names of the classes; empty if the classes have no names.
+        typed: the class as the user typed it; None: in a config, not in a command line.
+        names: the names of the classes, if they have any.
         num_classes: the number of classes; None if the generator has no classes.
 
     Raises:
@@ -134,7 +124,7 @@ def check_output(path: Path, cfg: DictConfig) -> None:
 
 
 def file_name(cfg: DictConfig, step: int, names: Sequence[str]) -> str:
-    """A file name that describes the view, and differs from the names of the sample grids of the run."""
+    """A file name that describes the view, and is not that of a sample grid of the run."""
     label = cfg["class"]
     stem = f"{step:07d}_n{cfg.n}_seed{cfg.seed}" + (f"_{cfg.part}" if cfg.part else "")
     if cfg.condition is not None:

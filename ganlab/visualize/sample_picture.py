@@ -63,11 +63,7 @@ def sample_picture(
 
 
 def translation_picture(game: Game, samples: Tensor, value_range: ValueRange) -> Image.Image:
-    """For each sample the image that was translated, the sample, and the real answer if it is known.
-
-    Args:
-        samples: the samples [N, C, H, W] of `game.sample(N)`.
-    """
+    """For each of the samples [N, C, H, W], the image that was translated, and the real answer if known."""
     inputs, source = game.asked(len(samples)), game.conditions
     assert inputs is not None
     assert source is not None
@@ -89,12 +85,9 @@ def visible(images: Tensor) -> Tensor:
 def grid_layout(n: int, num_classes: int | None) -> tuple[int, int]:
     """The arguments `columns` and `num_classes` of a nearly square `grid` of n samples.
 
-    If there are more samples than classes, each class has the same number of columns. Otherwise no class has
-    two samples; a few samples are arranged in one row, so that each can have the name of its class above it.
-
-    Args:
-        num_classes: the number of classes, which the samples have in turn; None: the samples have no classes,
-            or all have one class.
+    The samples have the classes in turn; None: they have none, or one. If there are more samples than
+    classes, each class has the same number of columns. Otherwise no class has two samples; a few samples are
+    arranged in one row, so that each can have the name of its class above it.
     """
     if num_classes is not None and n > num_classes:
         columns_per_class = max(round(sqrt(n) / num_classes), 1)
@@ -105,11 +98,7 @@ def grid_layout(n: int, num_classes: int | None) -> tuple[int, int]:
 
 @lru_cache(maxsize=1)  # all pictures of a run show the same images, which may have to be read from files
 def reference_images(data: Data, n: int, labels: tuple[int, ...] | None) -> Tensor:
-    """At most n training images [n, *shape], the same in every run.
-
-    Args:
-        labels: the class of each image; None: the classes do not matter.
-    """
+    """At most n training images [n, *shape], the same in every run, of these classes if any are given."""
     source = data.sources["train"]
     # The key is an arbitrary word. A different key would draw different images.
     order = torch.randperm(len(source), generator=seeded_generator("beside"))
@@ -123,11 +112,7 @@ def reference_images(data: Data, n: int, labels: tuple[int, ...] | None) -> Tens
 
 
 def describe_coverage(samples: Tensor, distribution: Mixture | None) -> str:
-    """The number of covered modes and the fraction of high-quality samples, as defined by the metrics.
-
-    Args:
-        distribution: the distribution of the data; None: it is unknown, and the text is empty.
-    """
+    """The number of covered modes and the share of high-quality samples; empty without a distribution."""
     if distribution is None:
         return ""
     modes = modes_of_high_quality_samples(samples, distribution)  # the mode of each high-quality sample
@@ -147,12 +132,7 @@ def scatter(axes: Axes, samples: Tensor, data: Data) -> None:
 
 
 def histogram(axes: Axes, samples: Tensor, data: Data, low: float, high: float) -> None:
-    """Plots a histogram of samples [N, 1] over the true density, or over a histogram of real points.
-
-    Args:
-        low: the left end of the axis, in units of the data.
-        high: the right end.
-    """
+    """Plots a histogram of samples [N, 1] from `low` to `high` over the true density, or over real points."""
     edges = torch.linspace(low, high, BINS + 1, dtype=torch.float64)
     real, fake = (
         torch.histogram(x.double().cpu().flatten(), edges).hist / len(x) / edges.diff()

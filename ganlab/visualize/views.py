@@ -113,10 +113,7 @@ def refuse_without_encoder(game: Game) -> None:
 
 
 def interpolation_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
-    """Interpolations between pairs of latents, each a row of `columns` samples of one class.
-
-    There are n // columns rows, but at least one. Row i leads from latent 2 i of the seed to latent 2 i + 1.
-    """
+    """Rows of `columns` samples of one class; row i leads from latent 2 i of the seed to latent 2 i + 1."""
     rows, columns = max(options.n // options.columns, 1), options.columns
     ends = game.latents(2 * rows, options.seed)
     t = torch.linspace(0, 1, columns, dtype=ends.dtype, device=ends.device)[:, None]  # [columns, 1]
@@ -172,11 +169,7 @@ VIEWS: dict[str, Callable[[Any, RunDirectory, Game, Data | None], View]] = {
 
 
 def read_image(path: Path) -> Image.Image:
-    """A sample grid that the run wrote during training, as RGB.
-
-    Raises:
-        ConfigError: the file cannot be read.
-    """
+    """A sample grid that the run wrote during training, as RGB."""
     try:
         with open_image(path) as image:
             return image.convert("RGB")

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 from support.commands import play
+from support.small_games import CYCLEGAN
 
+from ganlab.config.compose import compose
 from ganlab.core import profiling
 from ganlab.core.profiling import NO_RANGE, OUTSIDE, Stopwatch, profile_range, profiled
+from ganlab.run import run
 
 
 def test_an_inner_range_pauses_the_outer_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,6 +40,15 @@ def test_a_run_writes_a_table_and_a_trace(tmp_path: Path) -> None:
     named = [event["name"] for event in events if event.get("cat") == "user_annotation"]
     assert named.count("callback log") == 5  # once in each traced step
     assert Stopwatch.running is None
+
+
+def test_the_players_of_several_games_have_one_row_each(tmp_path: Path) -> None:
+    given = [*CYCLEGAN, "metric=none", "profile=true", "steps=17", f"run_dir={tmp_path / 'run'}"]
+    run(compose(*given), given)
+    rows = [line.split("  ")[0] for line in (tmp_path / "run" / "profile.txt").read_text().splitlines()[1:-2]]
+    kinds = {row for row in rows if not row.startswith("callback ")}
+    assert kinds == {"data", "discriminator", "generator", "trick replay_buffer", "the play", OUTSIDE}
+    assert not any("gamemodule" in row for row in rows)  # it is no callback
 
 
 def test_a_run_too_short_for_the_table_reports_it(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from torch import nn
 from ganlab.config.build import build_data, build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
+from ganlab.metrics.base import GENERATED
 from ganlab.metrics.downstream import ClassificationAccuracy, LinearProbe, NearestNeighbourError
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.networks import dcgan, mlp
@@ -41,6 +42,16 @@ def test_the_class_is_that_of_the_nearest_sample() -> None:
     record = evaluation.records(values, played)["1nn_error/test_200"]
     assert (record["n_fake"], record["split"]) == (200, "test")
     assert "floor" not in record
+
+
+def test_a_metric_that_measures_the_game_is_not_measured_with_real_samples() -> None:
+    class CountedError(NearestNeighbourError):
+        def update(self, x: torch.Tensor, split: str = GENERATED) -> None:
+            received.append((split, len(x)))
+
+    cfg, received = compose(*SMALL, "trick=label_conditioning"), []
+    Evaluation({"one_nn": CountedError()}, build_data(cfg), n=20, n_real=10, seed=0)(build_game(cfg))
+    assert sum(n for split, n in received if split == GENERATED) == 20
 
 
 def test_a_generator_that_repeats_the_test_images_has_no_error() -> None:

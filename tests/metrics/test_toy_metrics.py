@@ -15,6 +15,7 @@ from ganlab.config.build import instantiate
 from ganlab.config.compose import compose
 from ganlab.core.randomness import seeded_generator
 from ganlab.data.toy import Toy
+from ganlab.evaluate import print_records
 from ganlab.metrics.synthetic import HighQuality, ModesCovered, ReverseKL, Wasserstein
 
 
@@ -168,7 +169,9 @@ def test_data_that_a_metric_cannot_measure_are_refused(
         ("spiral data.components=12", {"modes", "high_quality", "reverse_kl"}),
     ],
 )
-def test_a_run_is_measured_by_the_metrics_of_its_data(data: str, names: set[str], tmp_path: Path) -> None:
+def test_a_run_is_measured_by_the_metrics_of_its_data(
+    data: str, names: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     line = f"data={data}".split()
     values = play(tmp_path / "run", *line, "data.size=400", "steps=2", "evaluation.n=300")
     assert set(values) == names
@@ -176,6 +179,8 @@ def test_a_run_is_measured_by_the_metrics_of_its_data(data: str, names: set[str]
     assert records["modes"]["n_fake"] == 300
     assert records["modes"]["floor"] == compose(*line).data.num_classes
     assert records["high_quality"]["floor"] > 0.95
+    print_records(records)
+    assert "images:" not in capsys.readouterr().out  # the floor is that of points
     assert len(list((tmp_path / "run" / "samples").iterdir())) == 1
 
 

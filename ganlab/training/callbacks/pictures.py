@@ -41,7 +41,7 @@ class SamplePictures(Callback):
                 self._write(trainer, "" if game is module.game else name, game, self.data.of_part(name))
 
     def _write(self, trainer: Trainer, part: str, game: Game, data: Data) -> None:
-        """Writes and logs the picture of a game; `part` is its name if it is not the main game."""
+        """Writes and logs the picture of a game; `part` is empty for the main game."""
         num_classes = min(game.generator.num_classes or 1, NUM_IMAGES)
         num_images = NUM_IMAGES - NUM_IMAGES % num_classes  # equally many samples of each class
         samples = game.sample_on_all_processes(NUM_POINTS if len(game.shape) == 1 else num_images)

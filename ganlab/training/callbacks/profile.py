@@ -22,15 +22,15 @@ TRACED = 5  # steps in the trace; the table covers the steps after them
 class CallbackProfiler(PassThroughProfiler):
     """A Lightning profiler that times what each callback does after a step, in `on_train_batch_end`.
 
-    Lightning calls `profile` some twenty times a step. For all other actions, `profile` returns a shared
-    context that does nothing, because a context of the base class would take time.
+    Lightning calls it some twenty times a step, so all other actions share one context, which takes no time.
     """
 
     def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
-        callback, _, hook = action_name.removeprefix("[Callback]").partition(".")
-        if Stopwatch.running is None or hook != "on_train_batch_end" or callback == Profile.__name__:
+        _, is_callback, name = action_name.partition("[Callback]")
+        callback, _, hook = name.partition(".")
+        if not is_callback or hook != "on_train_batch_end" or callback == Profile.__name__:
             return NO_RANGE
-        return profile_range(f"callback {callback.lower()}")
+        return profile_range(f"callback {callback.lower()}")  # no range either if no stopwatch runs
 
 
 class Profile(Callback):
@@ -75,11 +75,7 @@ class Profile(Callback):
     on_exception = on_train_end  # type: ignore[assignment]
 
     def table(self, step: int) -> str:
-        """For each part of a step, its milliseconds and its share of the total time; the longest first.
-
-        Args:
-            step: the number of the last timed step in the run.
-        """
+        """The milliseconds and the share of each part of the steps up to `step`, the longest first."""
         num_steps = self.tracer.step_num  # the steps of this process, without those before a resume
         num_timed = num_steps - WARM_UP - TRACED
         if num_timed < 1:

@@ -1,7 +1,4 @@
-"""Progress bars: the callback `ProgressBar` for the steps of a run, `progress_bar` for other long work.
-
-`ProgressBar` also measures the time of the steps.
-"""
+"""Progress bars: the callback `ProgressBar` for the steps of a run, `progress_bar` for other long work."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -58,8 +55,7 @@ class ProgressBar(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         if self.log_scalars.is_due(module):
-            # The device may still work on the step. If this callback did not wait for it, the callback
-            # `log_scalars` would, and `seconds` would lack this time.
+            # Otherwise `log_scalars` would wait for the device, and `seconds` would lack this time.
             torch.get_device_module(module.device).synchronize()
         self.seconds += perf_counter() - self._step_start
         self.timed_steps += 1
@@ -92,16 +88,9 @@ class ProgressBar(Callback):
 
 @contextmanager
 def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Opens a progress bar for work that is not training, such as an evaluation.
+    """Opens a progress bar that counts, for example, "images", and yields a function that advances it.
 
     Without a terminal, it prints the remaining time once, if that is long.
-
-    Args:
-        what: the name of what the bar counts, such as "images".
-        total: the number at which the bar is full.
-
-    Yields:
-        A function that advances the bar by a number.
     """
     console = Console()
     began, done, estimated = perf_counter(), 0, False

@@ -1,4 +1,4 @@
-"""Callbacks that record the scalars and the checkpoints of a run, and end a run that diverges."""
+"""Callbacks that record the metrics, the scalars and the checkpoints of a run, and end one that diverges."""
 
 import io
 import os
@@ -18,12 +18,40 @@ from ganlab.config.stages import Timetable
 from ganlab.core.distributed import mean_over_processes
 from ganlab.core.errors import Diverged
 from ganlab.filesystem import atomic_writer
+from ganlab.game import Game
+from ganlab.metrics.evaluation import Evaluation, records_of_parts
+from ganlab.metrics.protocols import MetricRecords
 from ganlab.training.callbacks.metrics_file import MetricsFile
 from ganlab.training.module import GameModule
 
 EARLY_STEPS = 100  # the early value of a loss is its median over this many first steps
 MAX_GROWTH = 1e6  # a scalar has exploded if it is more than this many times its early value
 WEIGHT = "weight"  # the name of the scalar that `largest_weight` computes
+
+
+class Evaluate(Callback):
+    """Computes the metrics every `every` steps and after the last one, and puts them into the module.
+
+    Steps of a stage before the main game are not evaluated, because they do not train the generator of the
+    main game: `Timetable.is_due` is false at these steps.
+    """
+
+    def __init__(self, evaluations: Mapping[str, Evaluation], every: int, timetable: Timetable):
+        self.evaluations, self.every, self.timetable = evaluations, every, timetable
+        self.latest_records: MetricRecords = {}  # the latest metrics, each with its protocol
+
+    def measure(self, games: Mapping[str, Game]) -> dict[str, float]:
+        """Measures all games, keeps the records in `latest_records`, and returns the metrics by name."""
+        self.latest_records = records_of_parts(self.evaluations, games)
+        return {name: record["value"] for name, record in self.latest_records.items()}
+
+    def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
+        module.metrics = {}
+        if self.timetable.is_due(module.game.run_step, self.every):
+            metrics = self.measure(module.parts)
+            # The main process sends its metrics to the others, which only generate a part of the samples and
+            # have no metrics. All processes need them, because either all or none save the best checkpoint.
+            module.metrics = trainer.strategy.broadcast(metrics)
 
 
 class LogScalars(Callback):
@@ -55,7 +83,7 @@ class LogScalars(Callback):
             self.file.drop_after(module.game.run_step)
 
     def is_due(self, module: GameModule) -> bool:
-        """Whether the scalars of the latest step are to be read, which waits for the device."""
+        """Whether to read the scalars of the latest step, which waits for the device."""
         step = module.game.run_step
         return step % self.every == 0 or step == self.timetable.total or bool(module.metrics)
 
@@ -105,8 +133,8 @@ class LogScalars(Callback):
 class AtomicIO(TorchCheckpointIO):
     """Writes a checkpoint to a temporary file in its folder, and renames the file when it is complete.
 
-    Lightning would use the temporary folder of the system. If that is on a different file system, the file
-    must be copied from there, and a process that is killed during the copy leaves an incomplete checkpoint.
+    Lightning would use the temporary folder of the system. A process that is killed while the file is copied
+    from another file system leaves an incomplete checkpoint.
 
     If a new last.ckpt replaces an older one, the older one stays as previous.ckpt.
     """
@@ -118,8 +146,7 @@ class AtomicIO(TorchCheckpointIO):
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-            # The new file is complete, and gets the name `path` when this block ends. So last.ckpt is renamed
-            # here. If the disk is full, an error is raised before this line, and last.ckpt stays.
+            # The new file is complete, and gets the name `path` when this block ends.
             if path.name == "last.ckpt" and path.exists():
                 path.replace(path.with_name("previous.ckpt"))
 

@@ -24,27 +24,23 @@ class Stop(Callback):
 
     If a run has several processes, SIGTERM gets a new handler three times: this class's, by `catch_sigterm`
     before `fit`; Lightning's, at the beginning of `fit`; this class's again, in `on_train_start`. They are
-    removed in the opposite order: `on_train_end` restores Lightning's, Lightning restores the one from before
-    it, and `release_sigterm` the one from before `fit`.
+    restored in the opposite order, by `on_train_end`, Lightning and `release_sigterm`.
     """
 
     def __init__(self, steps: int):
         self.steps = steps
         self.signal: str | None = None
-        # The handler of SIGTERM that `catch_sigterm` replaced; None: it was not called.
-        self._handler_before_fit: Any = None
+        self._handler_before_fit: Any = None  # the one that `catch_sigterm` replaced; None: it was not called
 
     def catch_sigterm(self) -> None:
         """Records SIGTERM instead of dying of it, until `release_sigterm`; to be called before `fit`.
 
-        If a process of a run dies, torchrun sends SIGTERM to the others. At the end of `fit`, Lightning
-        restores the handler from before `fit`. If this were the default handler, it would end this process,
+        If a process of a run dies, torchrun sends SIGTERM to the others. The default handler would end them,
         perhaps before the error is reported.
         """
         self._handler_before_fit = set_handler(signal.SIGTERM, self._on_signal)
 
     def release_sigterm(self) -> None:
-        """Restores the handler of SIGTERM that `catch_sigterm` has replaced, if it was called."""
         if self._handler_before_fit is not None:
             set_handler(signal.SIGTERM, self._handler_before_fit)
 
@@ -64,8 +60,7 @@ class Stop(Callback):
             self.signal = "another process's signal"
 
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
-        # Lightning does not call this after an exception. The handlers of this class then stay for a while,
-        # so the SIGTERM with which torchrun ends this process does not hide the exception.
+        # Not called after an exception, so `_on_signal` keeps torchrun's SIGTERM from hiding the exception.
         for number, handler in self._handlers_before_training.items():
             set_handler(number, handler)
 
@@ -76,15 +71,11 @@ class Stop(Callback):
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number).name
-        # A second signal gets Python's own handler, which raises KeyboardInterrupt. Lightning's handler would
-        # start a collective, in which no other process takes part.
+        # Python's own handler raises KeyboardInterrupt; Lightning's would wait for all other processes.
         set_handler(number, signal.default_int_handler)
 
 
 def set_handler(number: int, handler: Any) -> Any:
-    """Sets the handler of a signal, and returns the old one.
-
-    Python allows this in the main thread only. In any other thread nothing is set, and None is returned.
-    """
+    """Sets the handler of a signal, and returns the old one; outside of the main thread, it does nothing."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     return signal.signal(number, handler) if in_main_thread else None

@@ -16,10 +16,7 @@ default_excepthook = threading.excepthook
 
 
 def report_unless_writer(args: threading.ExceptHookArgs) -> None:
-    """Reports an exception that ended a thread, unless it was the thread in which TensorBoard writes events.
-
-    TensorBoard raises the exception of that thread in the main thread, when the next event is added.
-    """
+    """Reports an exception that ended a thread, unless TensorBoard will raise it with the next event."""
     if type(args.thread).__name__ != "_AsyncWriterThread":
         default_excepthook(args)
 

@@ -75,8 +75,7 @@ class Wandb(WandbLogger):
         run.define_metric("*", step_metric="step")
         # One command for all parts of a resumed run, which wandb uploads in order.
         sync = f"offline; wandb sync {shlex.quote(str(directory.path))}/wandb/offline-run-*"
-        # The address of an offline run is not read, because wandb would print a warning. A disabled run has
-        # no address, so its mode, "disabled", is shown.
+        # To read the address of an offline run would print a warning. A disabled run has no address.
         self.view_command = sync if run.offline else run.url or run.settings.mode
         super().__init__(experiment=run)
 
@@ -91,8 +90,7 @@ class Wandb(WandbLogger):
 def refuse_foreign_settings(directory: RunDirectory) -> None:
     """Refuses W&B's file of settings in the working directory if somebody else made the run.
 
-    Somebody who sends a run may send such a file with it. W&B reads the file, and sends the user's key to the
-    server that the file names.
+    It may come with the run, and W&B would send the user's key to the server that the file names.
     """
     for path in ("wandb/settings", ".wandb/settings"):
         allowed = directory.made_by_user or not os.path.exists(path)
@@ -115,10 +113,7 @@ def check_wandb_mode(cfg: DictConfig) -> None:
 
 
 def resolve_mode(mode: str) -> str:
-    """The mode to pass to wandb: for "auto", the mode of the environment, or online if possible.
-
-    Removes an empty WANDB_MODE from the environment.
-    """
+    """The mode to pass to wandb: for "auto", the mode of the environment, or online if possible."""
     if os.environ.get("WANDB_MODE") == "":
         del os.environ["WANDB_MODE"]  # W&B would take the empty text for a mode
     given = environment_mode() if mode == "auto" else mode
@@ -146,8 +141,8 @@ def server_answers(url: str) -> bool:
                 urlopen(url, timeout=PATIENCE).close()
             reached.set()
 
-    # The timeout of urlopen does not limit the time to look up the name, and it starts again for each address
-    # of the server. So the request runs in a thread, and this function waits for the thread.
+    # The timeout of urlopen does not limit the time to look up the name, and starts again for each address of
+    # the server, so the request runs in a thread.
     threading.Thread(target=request, daemon=True).start()
     return reached.wait(PATIENCE)
 
@@ -160,11 +155,7 @@ def has_stored_key(host: str) -> bool:
 
 
 def init_run(*, may_fall_back_to_offline: bool, **settings: Any) -> Any:
-    """Starts a W&B run.
-
-    Args:
-        may_fall_back_to_offline: whether to start the run offline if the server rejects it.
-        settings: the arguments of `wandb.init`.
+    """Starts a W&B run with the arguments of `wandb.init`; offline if that is allowed and needed.
 
     Raises:
         ConfigError: wandb or its server rejects the run.
