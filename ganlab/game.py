@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import repeat
 from typing import Any, Self
 
@@ -124,8 +124,11 @@ class Game(nn.Module):
             is_joint=self.networks.code_dim > 0,
         )
 
-    def losses(self, turn: Turn) -> dict[str, Tensor]:
-        """The named terms whose sum the player of this turn minimises; scalars of at least float32."""
+    def losses(self, turn: Turn, moving: Collection[str] = ("",)) -> dict[str, Tensor]:
+        """The named terms whose sum the player of this turn minimises; scalars of at least float32.
+
+        It moves in the one part of this game, see `Games.losses`.
+        """
         terms = self.tricks.losses(turn, self.objective)  # calls the objective, then the hooks of the tricks
         return {name: at_least_float32(term).mean() for name, term in terms.items()}
 

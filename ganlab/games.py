@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -17,34 +16,20 @@ from ganlab.core.validation import NotNegative
 from ganlab.game import Game
 
 
-@dataclass(eq=False)
-class Turns:
-    """The turns of one player in several games that are played as one.
-
-    Args:
-        parts: the turn in each game.
-        moving: the names of the games in which the player moves. Only they have loss terms of their own; a
-            bridge may also use the turns in others.
-    """
-
-    parts: Mapping[str, Turn]
-    moving: Collection[str]
+class Turns(dict[str, Turn]):
+    """The turns of one player in several games that are played as one, by the names of the games."""
 
     @property
     def player(self) -> Player:
-        return next(iter(self.parts.values())).player
+        return next(iter(self.values())).player
 
     def seen_by(self, player: Player) -> Turns:
         """The turns of another player with the same samples, codes and verdicts."""
-        return Turns({name: turn.seen_by(player) for name, turn in self.parts.items()}, self.moving)
+        return Turns({name: turn.seen_by(player) for name, turn in self.items()})
 
     def detached(self) -> Turns:
         """The discriminators' turns on the same samples and codes, held constant."""
-        return Turns({name: turn.detached() for name, turn in self.parts.items()}, self.moving)
-
-    def of_parts(self, names: Collection[str]) -> Turns:
-        """The same turns of a player that moves in the given games only."""
-        return Turns(self.parts, names)
+        return Turns({name: turn.detached() for name, turn in self.items()})
 
 
 class Bridge:
@@ -98,25 +83,28 @@ class Games:
     def turn(self, player: Player, batch: Batch, random: RandomStreams, step: int = 0) -> Turns:
         """A player's turns in all games, see `Game.turn`."""
         views = self.bridge.views(batch, [*self.parts])
-        turns = {
-            name: part.turn(player, views[name], random.within(name), step)
-            for name, part in self.parts.items()
-        }
-        return self.bridge.joined(Turns(turns, [*turns]))
+        turns = Turns()
+        for name, part in self.parts.items():
+            turns[name] = part.turn(player, views[name], random.within(name), step)
+        return self.bridge.joined(turns)
 
-    def losses(self, turns: Turns) -> dict[str, Tensor]:
-        """The terms of all games in which the player moves, then those of the bridge; by "part/term"."""
+    def losses(self, turns: Turns, moving: Collection[str] | None = None) -> dict[str, Tensor]:
+        """The terms of all games in which the player moves, then those of the bridge; by "part/term".
+
+        Args:
+            moving: the names of the games in which the player moves; None: it moves in all.
+        """
         terms: dict[str, Tensor] = {}
-        for name in turns.moving:
+        for name in self.parts if moving is None else moving:
             with profile_range(f"{name}/{turns.player}"):
-                own = self.parts[name].losses(turns.parts[name])
+                own = self.parts[name].losses(turns[name])
             terms |= {f"{name}/{term}": value for term, value in own.items()}
         further = self.bridge.terms(turns)
         return terms | {name: at_least_float32(value).mean() for name, value in further.items()}
 
 
 # What a phase plays. Of both it knows `players`, `parts`, `turn` and `losses`, and of a turn `player`,
-# `seen_by`, `detached` and `of_parts`.
+# `seen_by` and `detached`.
 Playable = Game | Games
 
 
@@ -173,7 +161,7 @@ class CycleConsistency(Bridge):
     def terms(self, turns: Turns) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
         if turns.player == "generator":
-            (ab, there), (ba, back) = turns.parts.items()
+            (ab, there), (ba, back) = turns.items()
             for name, first, second in ((ab, there, back), (ba, back, there)):
                 if self.cycle:
                     returned = second.replace(asked=first.generated.x).generated.x

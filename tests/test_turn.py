@@ -139,7 +139,7 @@ def test_verdicts_are_recomputed_after_an_update_of_the_discriminator(play: str)
     before = {n: w.clone() for n, w in module.game.discriminator.named_parameters()}
     seen = []
     losses = module.game.losses
-    module.game.losses = lambda t: seen.append(t) or losses(t)  # type: ignore[method-assign]
+    module.game.losses = lambda t, *moving: seen.append(t) or losses(t)  # type: ignore[method-assign]
     from support.small_games import play_step
 
     play_step(module)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -242,10 +242,6 @@ class Turn:
         view.is_detached = True
         view.__dict__.pop("decoded", None)  # it is detached when it is first used
         return view
-
-    def of_parts(self, names: Collection[str]) -> Turn:
-        """The turn in some parts of a composite of games. A game alone has one part: itself."""
-        return self
 
     def _view(self, player: Player, **shared: Any) -> Turn:
         """The turn of another player on the same step.

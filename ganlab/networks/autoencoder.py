@@ -49,7 +49,6 @@ def encoder(
     """An encoder: samples [B, *shape] -> [B, num_outputs].
 
     Args:
-        hidden: the widths of the hidden layers.
         activation: the activation after each hidden layer.
         dropout: the rates of dropout on the inputs of each linear layer.
         code_range: the range of the outputs, [-1, 1] or [0, 1]; None: unbounded.
@@ -70,13 +69,7 @@ def decoder(
     value_range: ValueRange,
     prior: Prior,
 ) -> Generator:
-    """A generator of fully connected layers, without dropout.
-
-    Args:
-        hidden: the widths of the hidden layers, in the opposite order of the encoder's.
-        activation: the activation after each hidden layer.
-        value_range: the range of the samples, [-1, 1] or [0, 1]; None: unbounded.
-    """
+    """A generator of fully connected layers, without dropout. Its settings are like those of `encoder`."""
     layers = dense_layers([latent_dim, *hidden, prod(shape)], activation, dropout=[0.0] * (len(hidden) + 1))
     body = ConditionalSequential(*layers, output_layer(value_range), nn.Unflatten(1, tuple(shape)))
     return Generator(body, latent_dim, tuple(shape), prior)
@@ -95,7 +88,6 @@ def dense_layers(widths: Sequence[int], activation: Activation, dropout: Sequenc
     reason = f"needs {len(widths) - 1} rates, one for the inputs of each layer"
     require(len(dropout) == len(widths) - 1, reason, key=".dropout", value=list(dropout))
     layers: list[nn.Module] = []
-    # Sizes are the numbers of inputs and outputs of a layer.
     for sizes, rate in zip(pairwise(widths), dropout, strict=True):
         layers += [DropoutLinear(*sizes, rate) if rate else nn.Linear(*sizes), ACTIVATIONS[activation]()]
     return layers[:-1]  # no activation after the last linear layer

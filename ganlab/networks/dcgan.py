@@ -32,7 +32,6 @@ def generator(
         width: the number of channels at half of the image's height and width. It doubles whenever height and
             width are halved again.
         slope: the slope of leaky ReLU for negative inputs; 0: ReLU.
-        value_range: the range of the images, [-1, 1] or [0, 1]; None: unbounded.
     """
     smallest = smallest_maps(shape)
     channels = [width * 2**i for i in reversed(range(smallest.halvings))]

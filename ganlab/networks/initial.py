@@ -65,7 +65,6 @@ class FanIn(LayerInitialiser):
         def draw_weight(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
             if isinstance(layer, nn.ConvTranspose2d):
                 reason = "FanIn does not count the inputs of a transposed convolution"
-                # The key "." stands for this initialiser. The caller completes the key.
                 raise ConfigError(reason, "choose ganlab.networks.initial.Uniform, or model=gan", key=".")
             num_inputs = layer.weight[0].numel()  # weights [outputs, inputs, ...]
             layer.weight.normal_(0, math.sqrt(scale / num_inputs))
@@ -99,7 +98,6 @@ class OutputMean:
         bias = compute_mean().double().flatten()  # [D]
         if not isinstance(last_linear, nn.Linear) or last_linear.out_features != len(bias):
             reason = "OutputMean needs a last linear layer with one output for each element of a sample"
-            # The key "." stands for this initialiser. The caller completes the key.
             raise ConfigError(reason, "remove it, or choose model=gan", key=".")
         # If an activation follows the last linear layer, its inverse is applied to the mean.
         if isinstance(layers[-1], nn.Sigmoid):

@@ -104,7 +104,7 @@ def patch(
     """A discriminator with a verdict for each patch: logits [B, h, w].
 
     Convolutions of kernel 4 and stride 2 with leaky ReLU, then one of kernel 3 and stride 1. Batch norm
-    follows each but the first. The score is a convolution of kernel 1.
+    follows each but the first.
 
     Args:
         width: the number of channels after the first convolution, doubled after each further one up to 8
@@ -121,18 +121,7 @@ def patch(
     if condition is not None:
         require(condition.kind == "image", "must be an image or null", "set null", ".condition")
         layers[0] = nn.Conv2d(shape[0] + condition.shape[0], channels[1], 4, 2, 1)
-    body = ConditionalSequential(*layers)
-
-    def convolution(inputs: int, outputs: int) -> nn.Module:
-        return nn.Conv2d(inputs, outputs, 1)
-
-    discriminator = Discriminator(body, channels[-1], convolution)
-    discriminator.judges_patches = True
-    if condition is not None:
-        discriminator.condition = condition
-        discriminator.input_transforms.append(AppendCondition())
-    discriminator.apply(initialise)
-    return discriminator
+    return _judge(layers, channels[-1], condition).apply(initialise)
 
 
 def pixelwise(hidden: NonEmpty[Count], width: Count, *, hint: Whole, shape: Sequence[int]) -> Discriminator:
@@ -140,16 +129,23 @@ def pixelwise(hidden: NonEmpty[Count], width: Count, *, hint: Whole, shape: Sequ
 
     Args:
         hidden: the widths of the hidden layers, with leaky ReLU.
-        width: the number of features of each pixel, of which the score is a convolution of kernel 1.
+        width: the number of features of each pixel.
         hint: the number of channels of the images that are judged together with the samples.
     """
     channels, *size = shape
     layers: list[nn.Module] = [nn.Flatten()]
     for inputs, outputs in pairwise([(channels + hint) * prod(size), *hidden, width * prod(size)]):
         layers += [nn.Linear(inputs, outputs), nn.LeakyReLU(SLOPE)]
-    body = ConditionalSequential(*layers, nn.Unflatten(1, (width, *size)))
-    discriminator = Discriminator(body, width, partial(nn.Conv2d, kernel_size=1))
+    layers.append(nn.Unflatten(1, (width, *size)))
+    return _judge(layers, width, ConditionSpec("image", (hint, *size)))
+
+
+def _judge(layers: Sequence[nn.Module], num_features: int, condition: ConditionSpec | None) -> Discriminator:
+    """A discriminator whose layers end in feature maps, of which the score is a convolution of kernel 1."""
+    make_head = partial(nn.Conv2d, kernel_size=1)
+    discriminator = Discriminator(ConditionalSequential(*layers), num_features, make_head)
     discriminator.judges_patches = True
-    discriminator.condition = ConditionSpec("image", (hint, *size))
-    discriminator.input_transforms.append(AppendCondition())
+    if condition is not None:
+        discriminator.condition = condition
+        discriminator.input_transforms.append(AppendCondition())
     return discriminator

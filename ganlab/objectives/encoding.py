@@ -109,7 +109,7 @@ class ALI(Objective):
 
     def check_networks(self, networks: Networks) -> None:
         reason = "judges samples without their codes, which this objective needs"
-        remedy = "choose model=ali, or ganlab.networks.mlp.joint_discriminator"
+        remedy = "choose model=ali, or set code_dim=${model.generator.latent_dim}"
         require(networks.code_dim > 0, reason, remedy, "model.discriminator")
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
