@@ -73,7 +73,7 @@ class Game(nn.Module):
         self.generator: Generator = networks.generator
         self.discriminator: Discriminator | None = networks.get("discriminator")
         self.players = objective.players  # the networks that each player updates
-        self.space = space
+        self.space = space or Space(self.generator.shape)
         self._lenders = [*map(GameReference, lenders)]  # no submodules
         # The conditions of samples for which none are given; None: classes in turn, anything else is refused.
         self.conditions: ConditionSource | None = None
@@ -92,7 +92,7 @@ class Game(nn.Module):
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one sample of the data, without the batch dimension."""
-        return self.generator.shape if self.space is None else self.space.data_shape
+        return self.space.data_shape
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """What torch calls to move or convert all tensors; lenders follow."""
@@ -138,8 +138,8 @@ class Game(nn.Module):
 
     def generate(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """Generates samples in the data's range, [N, latent_dim] -> [N, *shape], differentiable."""
-        made = self.objective.presented(self.presented("generator")(latent, condition), condition)
-        return made if self.space is None else self.space.leave(made)
+        made = self.presented("generator")(latent, condition)
+        return self.space.leave(self.objective.presented(made, condition))
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
@@ -175,10 +175,7 @@ class Game(nn.Module):
 
     def _to_game_space(self, sample: Sample) -> Sample:
         """Converts samples of the data, and their conditions, to the space in which this game is played."""
-        if self.space is None:
-            return sample
-        condition = sample.condition
-        condition = None if condition is None else self.space.enter_condition(condition)
+        condition = None if sample.condition is None else self.space.enter_condition(sample.condition)
         return Sample(self.space.enter(sample.x), condition)
 
     def _to_network_input(self, network: nn.Module, x: Tensor) -> Tensor:
@@ -258,7 +255,7 @@ class Game(nn.Module):
         remedy = "give condition=<an image, a folder or a split of the data>"
         require(conditions is not None, f"the generator needs a condition: {spec.kind}", remedy, "condition")
         given = conditions(n) if callable(conditions) else torch.as_tensor(conditions)
-        given = spec.validated(given if self.space is None else self.space.enter_condition(given))
+        given = spec.validated(self.space.enter_condition(given))
         weight = next(self.generator.parameters())
         given = given.to(weight) if given.is_floating_point() else given.to(weight.device)
         is_single = given.ndim == len(spec.shape)

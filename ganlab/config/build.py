@@ -20,7 +20,7 @@ from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError, complete_key, completing_relative_keys, error_message, require
 from ganlab.core.players import Networks, network_names
 from ganlab.core.randomness import derive_seed
-from ganlab.core.space import CodeOf, Space, in_space
+from ganlab.core.space import CodeOf, Space
 from ganlab.data.base import Data
 from ganlab.data.conditions import default_conditions
 from ganlab.game import Game
@@ -154,7 +154,8 @@ def build_game(cfg: DictConfig, data: Data | None = None, lenders: Mapping[str, 
             # `Game` calls the tricks, which may add layers and draw their weights.
             torch.default_generator.manual_seed(derive_seed(cfg.seed, "tricks"))
             space = build_space(cfg, lenders)
-            conditions = None if data is None else in_space(space, data.conditions("train"))
+            drawn = None if data is None else data.conditions("train")
+            conditions = drawn and (lambda n: space.enter_condition(drawn(n)))
             all_networks = Networks(networks, condition_of(cfg), conditions, objective.players)
             unavailable = unavailable_capabilities(cfg, data)
             game = Game(all_networks, objective, tricks, unavailable, space, lenders.values())
@@ -178,11 +179,11 @@ def build_games(cfg: DictConfig, data: Data | None, lenders: Mapping[str, Game])
     return Games(parts, instantiate(cfg.bridge, Bridge)) if cfg.get("games") else parts[""]
 
 
-def build_space(cfg: DictConfig, lenders: Mapping[str, Game]) -> Space | None:
-    """The space that a game's config names; None: that of the data."""
+def build_space(cfg: DictConfig, lenders: Mapping[str, Game]) -> Space:
+    """The space that a game's config names, or that of the data."""
     if cfg.get("code_of"):
         return CodeOf(lenders[cfg.code_of])
-    return None if cfg.get("game_space") is None else instantiate(cfg.game_space)
+    return Space(cfg.data.shape) if cfg.get("game_space") is None else instantiate(cfg.game_space)
 
 
 def condition_of(cfg: DictConfig) -> ConditionSpec | None:
