@@ -33,7 +33,6 @@ class Game(nn.Module):
 
     Args:
         networks: the networks; the tricks change them in place.
-        objective: the objective, which computes the first loss terms.
         tricks: the tricks by their names in the config.
         unavailable: the capabilities that no objective or trick may need, because the play, the hardware or
             the data exclude them.

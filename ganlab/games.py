@@ -65,7 +65,6 @@ class Games:
 
     Args:
         parts: the games by name. The first stands for all: its metrics have their usual names.
-        bridge: what connects the games.
 
     Raises:
         ConfigError: the games have different players, or the bridge cannot connect them.

@@ -183,4 +183,4 @@ def test_shared_fakes_have_no_gradient_on_the_discriminators_turn() -> None:
 def test_a_labelled_batch_is_passed_to_the_turn() -> None:
     labelled = Sample(torch.zeros(2, 1, 8, 8))
     seen = game().game.turn("generator", Batch(real_batch().real, labelled), RandomStreams(0))
-    assert seen.batch.labelled is labelled
+    assert seen.batch.labelled.x is labelled.x

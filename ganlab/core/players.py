@@ -36,7 +36,7 @@ class Networks(dict[str, Any]):
     """The networks of a game by name, and what they are told.
 
     Args:
-        networks: the networks by name. A game has a generator; many have a discriminator and an encoder.
+        networks: the networks by name, of which "generator" is always one.
         condition: what goes with a sample of the data; None: nothing.
         conditions: a function from n to the conditions of n training samples, the same at every call. None:
             the game is built without data, and its buffers will be loaded.

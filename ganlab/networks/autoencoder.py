@@ -99,7 +99,6 @@ def pretrained_initialiser(deep: Networks, shallow: Sequence[Networks]) -> Calla
     This is the initialisation of Hinton & Salakhutdinov (2006).
 
     Args:
-        deep: the networks of the deep autoencoder.
         shallow: the networks of the shallow autoencoders, the outermost first. The deep autoencoder has all
             their layers. If there are none, the function does nothing.
 

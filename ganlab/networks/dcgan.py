@@ -85,8 +85,7 @@ class SmallestMaps(NamedTuple):
     def is_small_enough(self) -> bool:
         """Whether most of the image is made by convolutions, not by the linear layer of the generator.
 
-        The linear layer makes the smallest feature maps. Their shorter side must be below 16 after one
-        halving, and below 32 after several. These limits are a choice.
+        The limits of the shorter side, 16 after one halving and 32 after several, are a choice.
         """
         return self.halvings > 0 and min(self.height, self.width) < (16 if self.halvings == 1 else 32)
 

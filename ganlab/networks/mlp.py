@@ -12,10 +12,7 @@ from ganlab.networks.priors import Prior
 
 
 class Maxout(nn.Module):
-    """A layer each of whose outputs is the maximum of `pieces` linear maps (Goodfellow et al. 2013).
-
-    [B, num_inputs] -> [B, num_outputs].
-    """
+    """A layer each of whose outputs is the maximum of `pieces` linear maps (Goodfellow et al. 2013)."""
 
     def __init__(self, num_inputs: int, num_outputs: int, pieces: int):
         super().__init__()

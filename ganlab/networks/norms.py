@@ -115,11 +115,9 @@ class DifferentiableBatchNorm(_BatchNorm):
 
     @torch.no_grad()
     def _update_running_statistics(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Updates the running statistics as torch does.
+        """Updates the running statistics as torch does, from means and biased variances [C].
 
         Args:
-            mean: the mean of each channel, [C].
-            variance: the biased variance of each channel, [C].
             count: the number of elements per channel on this process.
         """
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
@@ -163,11 +161,7 @@ class VirtualNorm(nn.Module):
         return (rows * scale.unsqueeze(2) + shift.unsqueeze(2)).to(x.dtype).view_as(x)
 
     def _include_reference(self, moment: Tensor) -> Tensor:
-        """Averages a moment, such as the mean, over the rows by which each row is normalised.
-
-        [R + B, C] -> [R + B, C]. A row of the reference batch gets the average over the R rows of this batch.
-        Each other row gets the average over these R rows and itself.
-        """
+        """Averages a moment, such as the mean, over the rows by which each row is normalised, [R + B, C]."""
         reference = moment[: self.size].mean(0)  # [C]
         with_reference = (self.size * reference + moment[self.size :]) / (self.size + 1)  # [B, C]
         return torch.cat([reference.expand(self.size, -1), with_reference])

@@ -34,8 +34,7 @@ class VAEGAN(Autoencoding):
 
     Args:
         adversarial: the objective of the two games.
-        likelihood: the likelihood of features given those of the reconstruction; in the paper a normal
-            distribution of variance 1.
+        likelihood: that of features given those of the reconstruction; in the paper normal of variance 1.
         gamma: the weight of L_llike for the generator.
     """
 
