@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from itertools import repeat
 from typing import Any, Self
 
 import torch
@@ -104,7 +103,13 @@ class Game(nn.Module):
         owners: dict[nn.Parameter, Player] = {}
         paths = [(path, owner) for owner, paths in self.players.items() for path in paths]
         for path, owner in sorted(paths, key=lambda pair: pair[0].count(".")):  # a part overrides its network
-            owners |= dict.fromkeys(self.get_submodule(path).parameters(), owner)
+            try:
+                part = self.get_submodule(path)
+            except AttributeError as error:
+                known = "; ".join(f"{name}: {', '.join(updated)}" for name, updated in self.players.items())
+                reason = f"has players that update {known}, but there is no {path}"
+                raise ConfigError(reason, key="objective", value=type(self.objective).__name__) from error
+            owners |= dict.fromkeys(part.parameters(), owner)
         return [weight for weight, owner in owners.items() if owner == player and weight.requires_grad]
 
     def turn(self, player: Player, batch: Batch, random: RandomStreams, step: int = 0) -> Turn:
@@ -214,16 +219,24 @@ class Game(nn.Module):
             ConfigError: n is not a whole number, or the generator cannot be told these conditions.
         """
         n = validated_whole_number("n", n)
-        latents, asked = self.latents(n, seed), self.asked(n, conditions)
-        return self.generate_in_batches(latents[rows], None if asked is None else asked[rows], batch_size)
+        latents, given = self.latents(n, seed), self._given(n, conditions)
+        return self.generate_in_batches(latents[rows], given, batch_size, torch.arange(n)[rows])
 
     # Not compiled, since evaluation mode and each new shape would need a compilation.
     @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
     @torch.no_grad()
-    def generate_in_batches(self, latents: Tensor, asked: Tensor | None, batch_size: int = 250) -> Tensor:
-        """The samples of N latents and conditions, as `generate_in_eval_mode` returns them."""
-        conditions = repeat(None) if asked is None else asked.split(batch_size)
-        return torch.cat([*map(self.generate_in_eval_mode, latents.split(batch_size), conditions)])
+    def generate_in_batches(
+        self, latents: Tensor, given: Tensor | None, batch_size: int = 250, rows: Tensor | None = None
+    ) -> Tensor:
+        """The samples of N latents and conditions, as `generate_in_eval_mode` returns them.
+
+        Args:
+            given: the conditions [M, ...], repeated if there are fewer than rows; None: there are none.
+            rows: the rows of the conditions [N], which are taken batch by batch; None: the first N.
+        """
+        rows = torch.arange(len(latents)) if rows is None else rows
+        chunks = zip(latents.split(batch_size), rows.split(batch_size), strict=True)
+        return torch.cat([self.generate_in_eval_mode(made, self._taken(given, row)) for made, row in chunks])
 
     def sample_on_all_processes(
         self, n: int, seed: int = 0, rows: slice | None = None, conditions: Conditions = None
@@ -244,6 +257,18 @@ class Game(nn.Module):
         Raises:
             ConfigError: the generator is told nothing, or something else.
         """
+        return self._taken(self._given(n, conditions), torch.arange(n))
+
+    def _taken(self, given: Tensor | None, rows: Tensor) -> Tensor | None:
+        """Rows of given conditions, which are repeated, in the generator's precision and on its device."""
+        if given is None:
+            return None
+        weight = next(self.generator.parameters())
+        taken = given[rows % len(given)]
+        return taken.to(weight) if taken.is_floating_point() else taken.to(weight.device)
+
+    def _given(self, n: int, conditions: Conditions) -> Tensor | None:
+        """The conditions [M, ...] from which those of n samples are taken, see `asked`."""
         if (spec := self.generator.condition) is None:
             remedy = "train it with trick=label_conditioning"
             require(conditions is None, "the generator has no classes", remedy, "class", conditions)
@@ -254,11 +279,7 @@ class Game(nn.Module):
         remedy = "give condition=<an image, a folder or a split of the data>"
         require(conditions is not None, f"the generator needs a condition: {spec.kind}", remedy, "condition")
         given = conditions(n) if callable(conditions) else torch.as_tensor(conditions)
-        given = spec.validated(self.space.enter_condition(given))
-        weight = next(self.generator.parameters())
-        given = given.to(weight) if given.is_floating_point() else given.to(weight.device)
-        is_single = given.ndim == len(spec.shape)
-        return given.expand(n, *spec.shape) if is_single else given[torch.arange(n) % len(given)]
+        return spec.validated(self.space.enter_condition(given))
 
     def compile(self, *_: Any, **settings: Any) -> None:
         """Compiles the players for the shapes of a step; sampling stays uncompiled.

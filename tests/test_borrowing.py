@@ -203,6 +203,7 @@ def test_a_game_is_played_on_the_codes_of_a_borrowed_run(tmp_path: Path) -> None
             "model.generator.network",
             "game has discriminator, gen",
         ),
+        (["+model.generator.network=discriminator"], "model.generator.network", "cannot be the generator"),
         (["+model.generator.width=3"], "model.generator", "is borrowed, so it has no width"),
         (["model=gan", "objective=f_anogan"], "model.generator", "trained by no player"),
         (["model=gan", "++model.discriminator={borrowed: game}"], "model.discriminator", "no such parameter"),

@@ -221,11 +221,14 @@ def build_network(
     key = f"model.{name}"
     require(name in cfg.model, "is needed by the objective", "add it, or choose model=vae", key)
     node = cfg.model[name]
+    base_class = {"generator": Generator, "discriminator": Discriminator}.get(name, object)
     if is_borrowed(node):
-        return borrow(node, name, lenders, key)
+        borrowed = borrow(node, name, lenders, key)
+        fits = borrowed.name == name or isinstance(borrowed.game.networks[borrowed.name], base_class)
+        require(fits, f"cannot be the {name}", "choose another", f"{key}.network", borrowed.name)
+        return borrowed
     arguments = {a: borrow(node[a], name, lenders, f"{key}.{a}") for a in node if is_borrowed(node[a])}
     torch.default_generator.manual_seed(derive_seed(cfg.seed, name))
-    base_class = {"generator": Generator, "discriminator": Discriminator}.get(name, object)
     network = instantiate(node, base_class, **arguments)
     if derived_settings:  # the node of the encoder is a partial, which still lacks these settings
         with completing_relative_keys(key):

@@ -51,14 +51,17 @@ class ConditionSpec:
         require(fits, reason, key=".num_classes", value=self.num_classes)
 
     def validated(self, conditions: Tensor) -> Tensor:
-        """The given condition [*shape], or conditions [N, *shape].
+        """The given conditions [N, *shape]; a single one [*shape] becomes [1, *shape].
 
         Raises:
-            ConfigError: they have another shape, or are classes that do not exist.
+            ConfigError: they have another kind or shape, or are classes that do not exist.
         """
-        fits = conditions.shape[max(conditions.ndim - len(self.shape), 0) :] == self.shape
-        reason = f"must have the shape {list(self.shape)}"
-        require(fits, reason, key="condition", value=list(conditions.shape))
+        conditions = conditions[None] if conditions.ndim == len(self.shape) else conditions
+        reason = f"must have the shape {list(self.shape)}, each of them"
+        require(conditions.shape[1:] == self.shape, reason, key="condition", value=list(conditions.shape))
+        is_class = not conditions.is_floating_point() and conditions.dtype != torch.bool
+        reason = f"is not of the kind {self.kind}: classes, and nothing else, are whole numbers"
+        require(is_class == (self.kind == "class"), reason, key="condition", value=conditions.dtype)
         if self.num_classes is not None:
             unknown = conditions[(conditions < 0) | (conditions >= self.num_classes)].tolist()
             reason = f"must lie between 0 and {self.num_classes - 1}"

@@ -111,7 +111,12 @@ def patch(
             `width`.
         halvings: the number of convolutions of stride 2.
         condition: the image that is judged together with the sample; None: the sample alone is judged.
+
+    Raises:
+        ConfigError: the samples are no images, or too small to be halved so often.
     """
+    fits = len(shape) == 3 and min(shape[1:]) >= 2**halvings
+    require(fits, f"is too often for samples of shape {list(shape)}", "lower it", ".halvings", halvings)
     channels = [shape[0], *(min(width * 2**i, 8 * width) for i in range(halvings + 1))]
     layers: list[nn.Module] = []
     for i, (inputs, outputs) in enumerate(pairwise(channels)):

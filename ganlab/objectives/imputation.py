@@ -54,6 +54,10 @@ class GAIN(Objective):
         has_mask = spec is not None and spec.names[-1:] == ("mask",) and spec.shape == (channels + 1, *size)
         reason = "must be the known values of an image and a last channel with the name mask"
         require(has_mask, reason, "choose data=missing_digits", "data.condition")
+        hint = networks.discriminator.condition
+        reason = "needs a verdict on each pixel, given a hint of one channel"
+        remedy = "choose ganlab.networks.translation.pixelwise with hint=1"
+        require(hint is not None and hint.shape == (1, *size), reason, remedy, "model.discriminator")
 
     def shown_as_real(self, sample: Sample, turn: Turn) -> Sample:
         return turn.shown
