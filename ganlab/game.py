@@ -101,15 +101,13 @@ class Game(nn.Module):
     def weights(self, player: Player) -> list[nn.Parameter]:
         """The trainable parameters that a player updates, without the parts that belong to another player."""
         owners: dict[nn.Parameter, Player] = {}
+        modules = dict(self.named_modules(remove_duplicate=False))
         paths = [(path, owner) for owner, paths in self.players.items() for path in paths]
         for path, owner in sorted(paths, key=lambda pair: pair[0].count(".")):  # a part overrides its network
-            try:
-                part = self.get_submodule(path)
-            except AttributeError as error:
-                known = "; ".join(f"{name}: {', '.join(updated)}" for name, updated in self.players.items())
-                reason = f"has players that update {known}, but there is no {path}"
-                raise ConfigError(reason, key="objective", value=type(self.objective).__name__) from error
-            owners |= dict.fromkeys(part.parameters(), owner)
+            known = "; ".join(f"{name}: {', '.join(updated)}" for name, updated in self.players.items())
+            reason = f"has players that update {known}, but there is no {path}"
+            require(path in modules, reason, key="objective", value=type(self.objective).__name__)
+            owners |= dict.fromkeys(modules[path].parameters(), owner)
         return [weight for weight, owner in owners.items() if owner == player and weight.requires_grad]
 
     def turn(self, player: Player, batch: Batch, random: RandomStreams, step: int = 0) -> Turn:
@@ -159,11 +157,7 @@ class Game(nn.Module):
 
     @property
     def classifier(self) -> Discriminator:
-        """The network that classifies samples: the discriminator, or a trick's copy of it.
-
-        Raises:
-            ConfigError: there is no discriminator, or it has no class head.
-        """
+        """The discriminator, or a trick's copy of it; raises `ConfigError` if it has no class head."""
         if self.discriminator is None or self.discriminator.class_head is None:
             remedy = "add trick=semi_supervised or trick=auxiliary_classifier, or choose another metric"
             raise ConfigError("the game has no discriminator that classifies", remedy)
@@ -209,10 +203,8 @@ class Game(nn.Module):
         """Samples [n, *shape] in the data's range, generated with the network in evaluation mode.
 
         Args:
-            n: the number of samples.
             seed: the seed of the latents; the i-th latent does not depend on n.
             conditions: what the generator is told about the samples, see `asked`.
-            batch_size: the number of samples that are generated at once.
             rows: the slice of the n samples that is computed and returned.
 
         Raises:

@@ -58,14 +58,11 @@ class Turn:
     only if a trick exchanges samples, as a replay buffer does.
 
     Args:
-        player: the player whose turn it is.
         step: the number of steps of this game before this turn.
-        batch: the data of the step.
         networks: the networks by name. The generator maps (latent, condition) to samples, the discriminator
             (samples, condition) to a verdict, and the encoder samples to codes.
         tricks: the tricks whose hooks change latents, fakes, inputs and targets.
-        random: the random streams of this step.
-        objective: the objective, which may replace the samples that are seen as real or as fake; None: none.
+        objective: it may replace the samples that are seen as real or as fake; None: there is no objective.
         differentiates_inputs: whether a trick takes gradients with respect to the real and fake samples.
         is_joint: whether the discriminator judges a sample together with its code.
         is_unrolled: whether the discriminator has weights of a trial update, which will be undone. A trick

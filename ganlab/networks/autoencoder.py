@@ -49,7 +49,6 @@ def encoder(
     """An encoder: samples [B, *shape] -> [B, num_outputs].
 
     Args:
-        activation: the activation after each hidden layer.
         dropout: the rates of dropout on the inputs of each linear layer.
         code_range: the range of the outputs, [-1, 1] or [0, 1]; None: unbounded.
 
@@ -80,10 +79,6 @@ def dense_layers(widths: Sequence[int], activation: Activation, dropout: Sequenc
 
     Args:
         widths: the number of inputs, followed by the number of outputs of each linear layer.
-        dropout: the rate of dropout on the inputs of each linear layer.
-
-    Raises:
-        ConfigError: the number of rates is not that of the linear layers.
     """
     reason = f"needs {len(widths) - 1} rates, one for the inputs of each layer"
     require(len(dropout) == len(widths) - 1, reason, key=".dropout", value=list(dropout))

@@ -57,8 +57,7 @@ def discriminator(
     Batch norm follows each convolution but the first.
 
     Args:
-        width: the number of channels at half of the image's height and width. It doubles whenever height and
-            width are halved again.
+        width, slope: as those of the generator.
         features: the size of a linear layer between the last feature maps and the score, as in MMD GANs (Li
             et al. 2017; Binkowski et al. 2018). None: the features are the elements of the last feature maps.
     """

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from ganlab.core.validation import Count, NonEmpty, Rate, TwoOrMore, ValueRange, Whole, Widths
 from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer, relu
+from ganlab.networks.hidden_activations import Activation
 from ganlab.networks.priors import Prior
 
 
-class Maxout(nn.Module):
+class Maxout(Activation):
     """A layer each of whose outputs is the maximum of `pieces` linear maps (Goodfellow et al. 2013)."""
 
     def __init__(self, num_inputs: int, num_outputs: int, pieces: int):

@@ -1,7 +1,4 @@
-"""Adversarial objectives that also train an encoder: VAE-GAN, and ALI, which judges samples with their codes.
-
-Both contain another objective, `adversarial`, whose losses they use for each kind of fake.
-"""
+"""Adversarial objectives that also train an encoder: VAE-GAN, and ALI, which judges codes too."""
 
 from typing import ClassVar
 
@@ -33,7 +30,7 @@ class VAEGAN(Autoencoding):
     both kinds. A discriminator with batch norm does the same for three kinds.
 
     Args:
-        adversarial: the objective of the two games.
+        adversarial: the objective whose losses are used for each kind of fake.
         likelihood: that of features given those of the reconstruction; in the paper normal of variance 1.
         gamma: the weight of L_llike for the generator.
     """

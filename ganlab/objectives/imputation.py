@@ -1,7 +1,5 @@
 """The objective of imputation: the missing values of a sample are generated, and each value is judged."""
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -35,11 +33,6 @@ class GAIN(Objective):
         ConfigError: the adversarial objective has no targets, or the data have no mask.
     """
 
-    # A sample has real and fake values, so it is neither real nor fake, and is judged once.
-    lacks: ClassVar = frozenset({
-        Capability.APART, Capability.BOUNDARY_AT_ZERO, Capability.LOSS_PER_FAKE,
-    })  # fmt: skip
-
     def __init__(
         self, adversarial: Adversarial, hint_rate: OpenFraction, alpha: Positive, weight: LossWeights
     ):
@@ -47,7 +40,9 @@ class GAIN(Objective):
         has_targets = Capability.TARGETS in adversarial.provides
         require(has_targets, "needs targets", "choose NonSaturating, Minimax or LeastSquares", ".adversarial")
         self.adversarial, self.hint_rate, self.alpha = adversarial, hint_rate, alpha
-        self.provides = adversarial.provides - self.lacks
+        # A sample has real and fake values, so it is neither real nor fake, and is judged once.
+        lacks = {Capability.APART, Capability.BOUNDARY_AT_ZERO, Capability.LOSS_PER_FAKE}
+        self.provides = adversarial.provides - lacks
 
     def check_networks(self, networks: Networks) -> None:
         spec, (channels, *size) = networks.condition, networks.generator.shape
