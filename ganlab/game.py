@@ -206,9 +206,6 @@ class Game(nn.Module):
             seed: the seed of the latents; the i-th latent does not depend on n.
             conditions: what the generator is told about the samples, see `asked`.
             rows: the slice of the n samples that is computed and returned.
-
-        Raises:
-            ConfigError: n is not a whole number, or the generator cannot be told these conditions.
         """
         n = validated_whole_number("n", n)
         latents, given = self.latents(n, seed), self._given(n, conditions)
@@ -244,10 +241,8 @@ class Game(nn.Module):
 
         Args:
             conditions: a class, the condition of each sample, or a function from n to conditions. If there
-                are fewer than n, they are repeated. None: those of `self.conditions`.
-
-        Raises:
-            ConfigError: the generator is told nothing, or something else.
+                are fewer than n, they are repeated. None: those of `self.conditions`. Raises
+                `ConfigError` if they are not what the generator is told.
         """
         return self._taken(self._given(n, conditions), torch.arange(n))
 

@@ -58,16 +58,14 @@ class Bridge:
 
 
 class Games:
-    """Several games that are played as one. Each has its own networks, objective, tricks and random streams.
+    """Several games with the same players that are played as one.
 
-    A player moves in all games at once. Each game keeps what it would be by itself: if the bridge adds
-    nothing, its weights are those of a game that is played alone with the streams `random.within(name)`.
+    Each has its own networks, objective, tricks and random streams. A player moves in all games at once. Each
+    game keeps what it would be by itself: if the bridge adds nothing, its weights are those of a game that is
+    played alone with the streams `random.within(name)`.
 
     Args:
         parts: the games by name. The first stands for all: its metrics have their usual names.
-
-    Raises:
-        ConfigError: the games have different players, or the bridge cannot connect them.
     """
 
     def __init__(self, parts: Mapping[str, Game], bridge: Bridge):
@@ -113,11 +111,7 @@ def main_part(game: Playable) -> Game:
 
 
 def find_part(parts: Mapping[str, Game], name: str | None) -> Game:
-    """The part of a composite of games with a name; None: the first.
-
-    Raises:
-        ConfigError: there is no such part.
-    """
+    """The part of a composite of games with a name, or the first; raises `ConfigError` if there is none."""
     remedy = f"choose from {', '.join(parts)}" if "" not in parts else "remove it"
     require(name is None or name in parts, "the run has no such part", remedy, "part", name)
     return next(iter(parts.values())) if name is None else parts[name]
@@ -133,11 +127,8 @@ class CycleConsistency(Bridge):
 
     The first game translates conditions into samples, and the second one samples into conditions. With the
     translations F and G the generators minimise `cycle` times |G(F(a)) - a| + |F(G(b)) - b|, and `identity`
-    times |F(b) - b| + |G(a) - a| (section 5.2), which are mean absolute differences.
-
-    Raises:
-        ConfigError: there are not two games, their samples and conditions differ in shape, or the conditions
-            belong to the samples.
+    times |F(b) - b| + |G(a) - a| (section 5.2), which are mean absolute differences. Samples
+    and conditions must have one shape, and not belong to each other.
     """
 
     def __init__(self, cycle: NotNegative, identity: NotNegative):

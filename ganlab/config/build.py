@@ -28,7 +28,7 @@ from ganlab.games import Bridge, Games, Playable
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.metric_set import OpenProgressBar
-from ganlab.networks.base import Discriminator, Generator, replace_modules
+from ganlab.networks.base import Discriminator, Encoder, Generator, replace_modules
 from ganlab.networks.borrowed import Borrowed
 from ganlab.networks.norms import BATCH_NORMS, DifferentiableBatchNorm, SynchronisedNorm
 from ganlab.objectives.base import Objective
@@ -224,7 +224,8 @@ def build_network(
     base_class = {"generator": Generator, "discriminator": Discriminator}.get(name, object)
     if is_borrowed(node):
         borrowed = borrow(node, name, lenders, key)
-        fits = borrowed.name == name or isinstance(borrowed.game.networks[borrowed.name], base_class)
+        kind = Encoder if name == "encoder" else base_class
+        fits = borrowed.name == name or isinstance(borrowed.game.networks[borrowed.name], kind)
         require(fits, f"cannot be the {name}", "choose another", f"{key}.network", borrowed.name)
         return borrowed
     arguments = {a: borrow(node[a], name, lenders, f"{key}.{a}") for a in node if is_borrowed(node[a])}

@@ -29,9 +29,6 @@ class ConditionSpec:
         paired: whether the real sample is the right output for its condition, as in paired image translation.
             Only then may a loss compare a generated sample with the real one.
         names: the names of the classes, or of the channels, such as ("known", "mask").
-
-    Raises:
-        ConfigError: the shape or the number of classes does not fit the kind.
     """
 
     kind: ConditionKind
@@ -51,11 +48,7 @@ class ConditionSpec:
         require(fits, reason, key=".num_classes", value=self.num_classes)
 
     def validated(self, conditions: Tensor) -> Tensor:
-        """The given conditions [N, *shape]; a single one [*shape] becomes [1, *shape].
-
-        Raises:
-            ConfigError: they have another kind or shape, or are classes that do not exist.
-        """
+        """The given conditions [N, *shape], one as [1, *shape]; raises `ConfigError` unless they fit."""
         conditions = conditions[None] if conditions.ndim == len(self.shape) else conditions
         reason = f"must have the shape {list(self.shape)}, each of them"
         require(conditions.shape[1:] == self.shape, reason, key="condition", value=list(conditions.shape))
@@ -79,7 +72,6 @@ class ConditionSource:
 
     Args:
         name: what the protocols of metrics call it, such as "test split".
-        conditions: a function from n to the conditions.
         answers: a function from n to the real samples that answer them; None: nobody knows the answers.
     """
 

@@ -96,8 +96,7 @@ class Networks(dict[str, Any]):
 
         A discriminator that was built for conditions or codes judges each sample with its own.
         """
-        network = self.get("discriminator")
-        is_told = network is not None and (network.condition is not None or network.code_dim > 0)
+        is_told = "discriminator" in self and (self.discriminator.condition is not None or self.code_dim > 0)
         return {Capability.VERDICT_PER_SAMPLE} if is_told else set()
 
     @property

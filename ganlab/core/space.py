@@ -63,14 +63,10 @@ class CodeOf(GameReference, Space):
 
 
 class Pooled(Space):
-    """Images of a lower resolution: the means of squares of `factor` x `factor` pixels.
+    """Images of a lower resolution: the means of `factor` x `factor` pixels, into which they divide.
 
     Args:
         enlargement: what enlarges generated images: `nearest` repeats pixels, `bilinear` interpolates.
-        shape: the shape of the data, [C, H, W].
-
-    Raises:
-        ConfigError: the data are no images, or the factor does not divide their sides.
     """
 
     def __init__(self, factor: TwoOrMore, enlargement: Literal["nearest", "bilinear"], shape: Sequence[int]):

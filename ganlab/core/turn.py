@@ -184,12 +184,10 @@ class Turn:
 
     @property
     def on_real(self) -> Verdict:
-        """The verdict on the real samples."""
         return self.judge(self.real)
 
     @property
     def on_fake(self) -> Verdict:
-        """The verdict on the fakes."""
         return self.judge(self.fake)
 
     @cached_property

@@ -23,9 +23,6 @@ class DropoutLinear(nn.Linear):
 
     The code of Li, Swersky & Zemel (2015) has this dropout, which scales the biases too. torch's dropout
     scales the inputs by 1 / (1 - rate) in training mode instead, so gradients would differ by that factor.
-
-    Args:
-        rate: the probability of dropping an input.
     """
 
     def __init__(self, num_inputs: int, num_outputs: int, rate: float):
@@ -49,11 +46,8 @@ def encoder(
     """An encoder: samples [B, *shape] -> [B, num_outputs].
 
     Args:
-        dropout: the rates of dropout on the inputs of each linear layer.
+        dropout: the rates of dropout on the inputs of each linear layer, one for each.
         code_range: the range of the outputs, [-1, 1] or [0, 1]; None: unbounded.
-
-    Raises:
-        ConfigError: there are too few or too many rates.
     """
     layers = dense_layers([prod(shape), *hidden, num_outputs], activation, dropout)
     body = ConditionalSequential(nn.Flatten(), *layers, output_layer(code_range, ".code_range"))
@@ -95,10 +89,7 @@ def pretrained_initialiser(deep: Networks, shallow: Sequence[Networks]) -> Calla
 
     Args:
         shallow: the networks of the shallow autoencoders, the outermost first. The deep autoencoder has all
-            their layers. If there are none, the function does nothing.
-
-    Raises:
-        ConfigError: the shapes of the layers do not agree.
+            their layers, of the same shapes. If there are none, the function does nothing.
     """
     if not shallow:
         return lambda: None

@@ -90,11 +90,7 @@ class SmallestMaps(NamedTuple):
 
 
 def smallest_maps(shape: Sequence[int]) -> SmallestMaps:
-    """The size of the smallest feature maps of both players, for images of a shape [C, H, W].
-
-    Raises:
-        ConfigError: the images are too small, or halving their sides ends at too large a size.
-    """
+    """The size of the smallest feature maps for images [C, H, W]; raises `ConfigError` if it does not fit."""
     need = "model=dcgan needs images with even sides of at least 8"
     is_large = len(shape) == 3 and min(shape[1:]) >= 8
     require(is_large, need, "choose model=gan, or another image size", "data.shape", list(shape))

@@ -25,9 +25,6 @@ def hidden_activations(discriminator: Discriminator, x: Tensor) -> list[Tensor]:
 
     Feature maps of convolutions are max-pooled to at most 4 x 4. The list is empty if the network has no
     activation layers, because it calls functions such as `torch.relu` instead.
-
-    Args:
-        x: the samples [N, *shape] that the discriminator receives.
     """
     outputs: list[Tensor] = []
 

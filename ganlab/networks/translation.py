@@ -68,11 +68,8 @@ def unet(
     Args:
         width: the number of channels at half of the image's size, which doubles at each further halving up
             to 8 `width`.
-        halvings: how often the sides are halved.
-        condition: the image that is translated.
-
-    Raises:
-        ConfigError: the condition is no image of the samples' size, or a side cannot be halved so often.
+        halvings: how often the sides, which must allow it, are halved.
+        condition: the image that is translated, of the samples' size.
     """
     require(condition.kind == "image", "needs an image", "choose data with image conditions", ".condition")
     sizes_agree = condition.shape[1:] == tuple(shape[1:])
@@ -109,11 +106,8 @@ def patch(
     Args:
         width: the number of channels after the first convolution, doubled after each further one up to 8
             `width`.
-        halvings: the number of convolutions of stride 2.
+        halvings: the number of convolutions of stride 2, each of which halves the sides.
         condition: the image that is judged together with the sample; None: the sample alone is judged.
-
-    Raises:
-        ConfigError: the samples are no images, or too small to be halved so often.
     """
     fits = len(shape) == 3 and min(shape[1:]) >= 2**halvings
     require(fits, f"is too often for samples of shape {list(shape)}", "lower it", ".halvings", halvings)

@@ -29,9 +29,6 @@ def parametrise(layer: nn.Module, register: Callable[..., object], **settings: A
 
     Args:
         register: a function such as `torch.nn.utils.parametrizations.spectral_norm`, with these settings.
-
-    Raises:
-        ConfigError: the layer divides by the norm of its weights, so a parametrisation has no effect.
     """
     refuse_normalised_weights(layer)
     register(layer, "weight", **settings)

@@ -125,10 +125,7 @@ class LeastSquares(Adversarial):
     The losses are those of Mao et al. (2017, equation 2). a and b are the target logits of fakes and of real
     samples. A target probability t, which a trick may change, becomes the target logit a + (b - a) t. With
     b - c = 1 and b - a = 2 the generator minimises Pearson's chi^2 between p_data + p_g and 2 p_g (section
-    3.2.1).
-
-    Raises:
-        ConfigError: c does not lie on the same side of a as b.
+    3.2.1). c must lie on the same side of a as b.
     """
 
     provides = Adversarial.provides | {Capability.TARGETS, Capability.NON_NEGATIVE_LOSSES}

@@ -88,9 +88,7 @@ class ALI(Objective):
             it infers the code, as in BiGAN (Donahue et al. 2017).
     """
 
-    players: ClassVar[Players] = {
-        "discriminator": ("discriminator",), "generator": ("generator", "encoder")
-    }  # fmt: skip
+    players: ClassVar[Players] = {**TWO_PLAYERS, "generator": ("generator", "encoder")}
 
     def __init__(self, adversarial: Objective, stochastic: bool, weight: LossWeights):
         super().__init__(weight)

@@ -26,14 +26,12 @@ class IMLE(Objective):
     mode. When a training sample x is first seen in a period, the latent z of its nearest candidate is
     selected for it, plus normal noise of the standard deviation `perturbation`. The selected latent stays
     the same until the period ends. The generator minimises |x - G(z)|^2, [B], the sum over all elements.
-    So, unlike in a GAN, each sample is close to something generated, and no mode is dropped.
+    So, unlike in a GAN, each sample is close to something generated, and no mode is dropped. The generator
+    is told no condition, and each batch must say which samples it has.
 
     Args:
         candidates: the number of candidates. The paper has more of them than samples in a period.
         period: the number of steps for which candidates and selected latents are kept.
-
-    Raises:
-        ConfigError: the generator is told a condition, or a batch does not say which samples it has.
     """
 
     players: ClassVar[Players] = {"generator": ("generator",)}

@@ -28,9 +28,6 @@ class GAIN(Objective):
 
     Args:
         adversarial: an adversarial objective with targets.
-
-    Raises:
-        ConfigError: the adversarial objective has no targets, or the data have no mask.
     """
 
     def __init__(
