@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from itertools import repeat
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Self
 
 import torch
@@ -33,7 +32,6 @@ class Game(nn.Module):
 
     Args:
         networks: the networks; the tricks change them in place.
-        objective: the objective, which computes the first loss terms.
         tricks: the tricks by their names in the config.
         unavailable: the capabilities that no objective or trick may need, because the play, the hardware or
             the data exclude them.
@@ -73,7 +71,7 @@ class Game(nn.Module):
         self.generator: Generator = networks.generator
         self.discriminator: Discriminator | None = networks.get("discriminator")
         self.players = objective.players  # the networks that each player updates
-        self.space = space
+        self.space = space or Space(self.generator.shape)
         self._lenders = [*map(GameReference, lenders)]  # no submodules
         # The conditions of samples for which none are given; None: classes in turn, anything else is refused.
         self.conditions: ConditionSource | None = None
@@ -92,7 +90,7 @@ class Game(nn.Module):
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one sample of the data, without the batch dimension."""
-        return self.generator.shape if self.space is None else self.space.data_shape
+        return self.space.data_shape
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """What torch calls to move or convert all tensors; lenders follow."""
@@ -103,9 +101,13 @@ class Game(nn.Module):
     def weights(self, player: Player) -> list[nn.Parameter]:
         """The trainable parameters that a player updates, without the parts that belong to another player."""
         owners: dict[nn.Parameter, Player] = {}
+        modules = dict(self.named_modules(remove_duplicate=False))
         paths = [(path, owner) for owner, paths in self.players.items() for path in paths]
         for path, owner in sorted(paths, key=lambda pair: pair[0].count(".")):  # a part overrides its network
-            owners |= dict.fromkeys(self.get_submodule(path).parameters(), owner)
+            known = "; ".join(f"{name}: {', '.join(updated)}" for name, updated in self.players.items())
+            reason = f"has players that update {known}, but there is no {path}"
+            require(path in modules, reason, key="objective", value=type(self.objective).__name__)
+            owners |= dict.fromkeys(modules[path].parameters(), owner)
         return [weight for weight, owner in owners.items() if owner == player and weight.requires_grad]
 
     def turn(self, player: Player, batch: Batch, random: RandomStreams, step: int = 0) -> Turn:
@@ -124,8 +126,11 @@ class Game(nn.Module):
             is_joint=self.networks.code_dim > 0,
         )
 
-    def losses(self, turn: Turn) -> dict[str, Tensor]:
-        """The named terms whose sum the player of this turn minimises; scalars of at least float32."""
+    def losses(self, turn: Turn, moving: Collection[str] = ("",)) -> dict[str, Tensor]:
+        """The named terms whose sum the player of this turn minimises; scalars of at least float32.
+
+        It moves in the one part of this game, see `Games.losses`.
+        """
         terms = self.tricks.losses(turn, self.objective)  # calls the objective, then the hooks of the tricks
         return {name: at_least_float32(term).mean() for name, term in terms.items()}
 
@@ -135,8 +140,8 @@ class Game(nn.Module):
 
     def generate(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """Generates samples in the data's range, [N, latent_dim] -> [N, *shape], differentiable."""
-        made = self.objective.presented(self.presented("generator")(latent, condition), condition)
-        return made if self.space is None else self.space.leave(made)
+        made = self.presented("generator")(latent, condition)
+        return self.space.leave(self.objective.presented(made, condition))
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
@@ -152,11 +157,7 @@ class Game(nn.Module):
 
     @property
     def classifier(self) -> Discriminator:
-        """The network that classifies samples: the discriminator, or a trick's copy of it.
-
-        Raises:
-            ConfigError: there is no discriminator, or it has no class head.
-        """
+        """The discriminator, or a trick's copy of it; raises `ConfigError` if it has no class head."""
         if self.discriminator is None or self.discriminator.class_head is None:
             remedy = "add trick=semi_supervised or trick=auxiliary_classifier, or choose another metric"
             raise ConfigError("the game has no discriminator that classifies", remedy)
@@ -172,10 +173,7 @@ class Game(nn.Module):
 
     def _to_game_space(self, sample: Sample) -> Sample:
         """Converts samples of the data, and their conditions, to the space in which this game is played."""
-        if self.space is None:
-            return sample
-        condition = sample.condition
-        condition = None if condition is None else self.space.enter_condition(condition)
+        condition = None if sample.condition is None else self.space.enter_condition(sample.condition)
         return Sample(self.space.enter(sample.x), condition)
 
     def _to_network_input(self, network: nn.Module, x: Tensor) -> Tensor:
@@ -205,26 +203,29 @@ class Game(nn.Module):
         """Samples [n, *shape] in the data's range, generated with the network in evaluation mode.
 
         Args:
-            n: the number of samples.
             seed: the seed of the latents; the i-th latent does not depend on n.
             conditions: what the generator is told about the samples, see `asked`.
-            batch_size: the number of samples that are generated at once.
             rows: the slice of the n samples that is computed and returned.
-
-        Raises:
-            ConfigError: n is not a whole number, or the generator cannot be told these conditions.
         """
         n = validated_whole_number("n", n)
-        latents, asked = self.latents(n, seed), self.asked(n, conditions)
-        return self.generate_in_batches(latents[rows], None if asked is None else asked[rows], batch_size)
+        latents, given = self.latents(n, seed), self._given(n, conditions)
+        return self.generate_in_batches(latents[rows], given, batch_size, torch.arange(n)[rows])
 
     # Not compiled, since evaluation mode and each new shape would need a compilation.
     @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
     @torch.no_grad()
-    def generate_in_batches(self, latents: Tensor, asked: Tensor | None, batch_size: int = 250) -> Tensor:
-        """The samples of N latents and conditions, as `generate_in_eval_mode` returns them."""
-        conditions = repeat(None) if asked is None else asked.split(batch_size)
-        return torch.cat([*map(self.generate_in_eval_mode, latents.split(batch_size), conditions)])
+    def generate_in_batches(
+        self, latents: Tensor, given: Tensor | None, batch_size: int = 250, rows: Tensor | None = None
+    ) -> Tensor:
+        """The samples of N latents and conditions, as `generate_in_eval_mode` returns them.
+
+        Args:
+            given: the conditions [M, ...], repeated if there are fewer than rows; None: there are none.
+            rows: the rows of the conditions [N], which are taken batch by batch; None: the first N.
+        """
+        rows = torch.arange(len(latents)) if rows is None else rows
+        chunks = zip(latents.split(batch_size), rows.split(batch_size), strict=True)
+        return torch.cat([self.generate_in_eval_mode(made, self._taken(given, row)) for made, row in chunks])
 
     def sample_on_all_processes(
         self, n: int, seed: int = 0, rows: slice | None = None, conditions: Conditions = None
@@ -240,11 +241,21 @@ class Game(nn.Module):
 
         Args:
             conditions: a class, the condition of each sample, or a function from n to conditions. If there
-                are fewer than n, they are repeated. None: those of `self.conditions`.
-
-        Raises:
-            ConfigError: the generator is told nothing, or something else.
+                are fewer than n, they are repeated. None: those of `self.conditions`. Raises
+                `ConfigError` if they are not what the generator is told.
         """
+        return self._taken(self._given(n, conditions), torch.arange(n))
+
+    def _taken(self, given: Tensor | None, rows: Tensor) -> Tensor | None:
+        """Rows of given conditions, which are repeated, in the generator's precision and on its device."""
+        if given is None:
+            return None
+        weight = next(self.generator.parameters())
+        taken = given[rows % len(given)]
+        return taken.to(weight) if taken.is_floating_point() else taken.to(weight.device)
+
+    def _given(self, n: int, conditions: Conditions) -> Tensor | None:
+        """The conditions [M, ...] from which those of n samples are taken, see `asked`."""
         if (spec := self.generator.condition) is None:
             remedy = "train it with trick=label_conditioning"
             require(conditions is None, "the generator has no classes", remedy, "class", conditions)
@@ -255,11 +266,7 @@ class Game(nn.Module):
         remedy = "give condition=<an image, a folder or a split of the data>"
         require(conditions is not None, f"the generator needs a condition: {spec.kind}", remedy, "condition")
         given = conditions(n) if callable(conditions) else torch.as_tensor(conditions)
-        given = spec.validated(given if self.space is None else self.space.enter_condition(given))
-        weight = next(self.generator.parameters())
-        given = given.to(weight) if given.is_floating_point() else given.to(weight.device)
-        is_single = given.ndim == len(spec.shape)
-        return given.expand(n, *spec.shape) if is_single else given[torch.arange(n) % len(given)]
+        return spec.validated(self.space.enter_condition(given))
 
     def compile(self, *_: Any, **settings: Any) -> None:
         """Compiles the players for the shapes of a step; sampling stays uncompiled.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -16,34 +15,20 @@ from ganlab.core.validation import NotNegative
 from ganlab.game import Game
 
 
-@dataclass(eq=False)
-class Turns:
-    """The turns of one player in several games that are played as one.
-
-    Args:
-        parts: the turn in each game.
-        moving: the names of the games in which the player moves. Only they have loss terms of their own; a
-            bridge may also use the turns in others.
-    """
-
-    parts: Mapping[str, Turn]
-    moving: Collection[str]
+class Turns(dict[str, Turn]):
+    """The turns of one player in several games that are played as one, by the names of the games."""
 
     @property
     def player(self) -> Player:
-        return next(iter(self.parts.values())).player
+        return next(iter(self.values())).player
 
     def seen_by(self, player: Player) -> Turns:
         """The turns of another player with the same samples, codes and verdicts."""
-        return Turns({name: turn.seen_by(player) for name, turn in self.parts.items()}, self.moving)
+        return Turns({name: turn.seen_by(player) for name, turn in self.items()})
 
     def detached(self) -> Turns:
         """The discriminators' turns on the same samples and codes, held constant."""
-        return Turns({name: turn.detached() for name, turn in self.parts.items()}, self.moving)
-
-    def of_parts(self, names: Collection[str]) -> Turns:
-        """The same turns of a player that moves in the given games only."""
-        return Turns(self.parts, names)
+        return Turns({name: turn.detached() for name, turn in self.items()})
 
 
 class Bridge:
@@ -72,17 +57,14 @@ class Bridge:
 
 
 class Games:
-    """Several games that are played as one. Each has its own networks, objective, tricks and random streams.
+    """Several games with the same players that are played as one.
 
-    A player moves in all games at once. Each game keeps what it would be by itself: if the bridge adds
-    nothing, its weights are those of a game that is played alone with the streams `random.within(name)`.
+    Each has its own networks, objective, tricks and random streams. A player moves in all games at once. Each
+    game keeps what it would be by itself: if the bridge adds nothing, its weights are those of a game that is
+    played alone with the streams `random.within(name)`.
 
     Args:
         parts: the games by name. The first stands for all: its metrics have their usual names.
-        bridge: what connects the games.
-
-    Raises:
-        ConfigError: the games have different players, or the bridge cannot connect them.
     """
 
     def __init__(self, parts: Mapping[str, Game], bridge: Bridge):
@@ -97,24 +79,27 @@ class Games:
     def turn(self, player: Player, batch: Batch, random: RandomStreams, step: int = 0) -> Turns:
         """A player's turns in all games, see `Game.turn`."""
         views = self.bridge.views(batch, [*self.parts])
-        turns = {
-            name: part.turn(player, views[name], random.within(name), step)
-            for name, part in self.parts.items()
-        }
-        return self.bridge.joined(Turns(turns, [*turns]))
+        turns = Turns()
+        for name, part in self.parts.items():
+            turns[name] = part.turn(player, views[name], random.within(name), step)
+        return self.bridge.joined(turns)
 
-    def losses(self, turns: Turns) -> dict[str, Tensor]:
-        """The terms of all games in which the player moves, then those of the bridge; by "part/term"."""
+    def losses(self, turns: Turns, moving: Collection[str] | None = None) -> dict[str, Tensor]:
+        """The terms of all games in which the player moves, then those of the bridge; by "part/term".
+
+        Args:
+            moving: the names of the games in which the player moves; None: it moves in all.
+        """
         terms: dict[str, Tensor] = {}
-        for name in turns.moving:
-            own = self.parts[name].losses(turns.parts[name])
+        for name in self.parts if moving is None else moving:
+            own = self.parts[name].losses(turns[name])
             terms |= {f"{name}/{term}": value for term, value in own.items()}
         further = self.bridge.terms(turns)
         return terms | {name: at_least_float32(value).mean() for name, value in further.items()}
 
 
 # What a phase plays. Of both it knows `players`, `parts`, `turn` and `losses`, and of a turn `player`,
-# `seen_by`, `detached` and `of_parts`.
+# `seen_by` and `detached`.
 Playable = Game | Games
 
 
@@ -124,11 +109,7 @@ def main_part(game: Playable) -> Game:
 
 
 def find_part(parts: Mapping[str, Game], name: str | None) -> Game:
-    """The part of a composite of games with a name; None: the first.
-
-    Raises:
-        ConfigError: there is no such part.
-    """
+    """The part of a composite of games with a name, or the first; raises `ConfigError` if there is none."""
     remedy = f"choose from {', '.join(parts)}" if "" not in parts else "remove it"
     require(name is None or name in parts, "the run has no such part", remedy, "part", name)
     return next(iter(parts.values())) if name is None else parts[name]
@@ -144,11 +125,8 @@ class CycleConsistency(Bridge):
 
     The first game translates conditions into samples, and the second one samples into conditions. With the
     translations F and G the generators minimise `cycle` times |G(F(a)) - a| + |F(G(b)) - b|, and `identity`
-    times |F(b) - b| + |G(a) - a| (section 5.2), which are mean absolute differences.
-
-    Raises:
-        ConfigError: there are not two games, their samples and conditions differ in shape, or the conditions
-            belong to the samples.
+    times |F(b) - b| + |G(a) - a| (section 5.2), which are mean absolute differences. Samples
+    and conditions must have one shape, and not belong to each other.
     """
 
     def __init__(self, cycle: NotNegative, identity: NotNegative):
@@ -171,7 +149,7 @@ class CycleConsistency(Bridge):
     def terms(self, turns: Turns) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
         if turns.player == "generator":
-            (ab, there), (ba, back) = turns.parts.items()
+            (ab, there), (ba, back) = turns.items()
             for name, first, second in ((ab, there, back), (ba, back, there)):
                 if self.cycle:
                     returned = second.replace(asked=first.generated.x).generated.x

@@ -239,6 +239,7 @@ def test_a_process_beside_the_first_one_keeps_no_checkpoint_of_what_is_borrowed(
             "model.generator.network",
             "game has discriminator, gen",
         ),
+        (["+model.generator.network=discriminator"], "model.generator.network", "cannot be the generator"),
         (["+model.generator.width=3"], "model.generator", "is borrowed, so it has no width"),
         (["model=gan", "objective=f_anogan"], "model.generator", "trained by no player"),
         (["model=gan", "++model.discriminator={borrowed: game}"], "model.discriminator", "no such parameter"),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from support.refusals import refuses
 from support.small_games import game, options, play_step, play_steps
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
@@ -119,6 +120,38 @@ def test_each_sample_may_have_a_class_of_its_own() -> None:
     for wrong in (torch.tensor([1, 10, 2, 3]), 10, -1):
         with refuses("class", wrong if isinstance(wrong, int) else 10, "between 0 and 9"):
             played.sample(4, 0, wrong)
+    with refuses("condition", [4, 1, 8, 8], r"must have the shape \[\]"):
+        played.sample(4, 0, torch.zeros(4, 1, 8, 8))
+    with refuses("condition", reason="is not of the kind class"):
+        played.sample(4, 0, torch.tensor([1.5]))
+
+
+class Largest(TorchDispatchMode):
+    """Records the largest number of elements of a tensor that a block computes."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        self.numel = max(self.numel, *(t.numel() for t in [result] if isinstance(t, torch.Tensor)), 0)
+        return result
+
+
+def test_conditions_are_taken_batch_by_batch() -> None:
+    module, n = game("gain"), 4000
+    conditions = torch.randn(3, 2, 8, 8)
+    with Largest() as largest:
+        samples = module.game.sample(n, conditions=conditions, batch_size=50)
+    assert largest.numel == samples.numel() < n * conditions[0].numel()
+    expected = module.game.sample(3, conditions=conditions.roll(-1, 0)[:1], rows=slice(1, 2))
+    assert torch.allclose(module.game.sample(3, conditions=conditions)[1:2], expected, atol=1e-6)
+
+
+def test_a_part_that_no_network_has_is_refused_with_the_players() -> None:
+    played = game().game
+    played.players = {"discriminator": ("discriminator", "discriminator.codes"), "generator": ("generator",)}
+    with refuses("objective", reason="generator: generator, but there is no discriminator.codes"):
+        played.weights("generator")
 
 
 @pytest.mark.parametrize("trick", ["label_conditioning", "auxiliary_classifier"])

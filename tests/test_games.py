@@ -146,10 +146,10 @@ class Mixing(Bridge):
     """The discriminator of the first game judges the mean of both fakes."""
 
     def joined(self, turns):
-        first, second = turns.parts.values()
+        first, second = turns.values()
         mean = (first.generated.x + second.generated.x) / 2
         mixed = first.replace(generated=first.generated._replace(x=mean))
-        return type(turns)({**turns.parts, "ab": mixed}, turns.moving)
+        return type(turns)({**turns, "ab": mixed})
 
 
 @pytest.mark.parametrize("play", options("play"))

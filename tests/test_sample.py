@@ -172,6 +172,14 @@ def test_slerp_of_collinear_latents_is_linear() -> None:
     assert slerp(a, -a, shares).isfinite().all()
 
 
+def test_great_circles_are_for_normal_latents(tmp_path: Path, capsys) -> None:
+    play(tmp_path / "run", "steps=1", "model/prior@model.generator.prior=uniform")
+    draw(tmp_path / "run", "what=interpolate")
+    assert "by lerp" in capsys.readouterr().out
+    with refuses("path", "slerp", "leave the latents of Uniform", "path=lerp"):
+        draw(tmp_path / "run", "what=interpolate", "path=slerp")
+
+
 def test_slerp_keeps_the_norm() -> None:
     a, b = torch.tensor([3.0, 0, 0]), torch.tensor([0, 0, 3.0])
     path = slerp(a, b, torch.linspace(0, 1, 7)[:, None])

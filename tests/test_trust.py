@@ -80,7 +80,7 @@ LISTED = {
     "ganlab.networks.salimans2016": "discriminator generator",
     "ganlab.networks.refinement": "refiner",
     "ganlab.networks.initial": "FanIn Normal OutputMean Uniform",
-    "ganlab.networks.mlp": "discriminator generator joint_discriminator",
+    "ganlab.networks.mlp": "discriminator generator",
     "ganlab.networks.priors": "Normal Sphere TruncatedNormal Uniform",
     "ganlab.objectives.adversarial": (
         "AbsoluteError Hinge LeastSquares MaximumLikelihood Minimax NonSaturating Wasserstein"

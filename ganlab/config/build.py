@@ -20,14 +20,14 @@ from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError, complete_key, completing_relative_keys, error_message, require
 from ganlab.core.players import Networks, network_names
 from ganlab.core.randomness import derive_seed
-from ganlab.core.space import CodeOf, Space, in_space
+from ganlab.core.space import CodeOf, Space
 from ganlab.data.base import Data
 from ganlab.data.conditions import default_conditions
 from ganlab.game import Game
 from ganlab.games import Bridge, Games, Playable
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.evaluation import Evaluation, OpenProgressBar
-from ganlab.networks.base import Discriminator, Generator, replace_modules
+from ganlab.networks.base import Discriminator, Encoder, Generator, replace_modules
 from ganlab.networks.borrowed import Borrowed
 from ganlab.networks.norms import BATCH_NORMS, DifferentiableBatchNorm, SynchronisedNorm
 from ganlab.objectives.base import Objective
@@ -153,7 +153,8 @@ def build_game(cfg: DictConfig, data: Data | None = None, lenders: Mapping[str, 
             # `Game` calls the tricks, which may add layers and draw their weights.
             torch.default_generator.manual_seed(derive_seed(cfg.seed, "tricks"))
             space = build_space(cfg, lenders)
-            conditions = None if data is None else in_space(space, data.conditions("train"))
+            drawn = None if data is None else data.conditions("train")
+            conditions = drawn and (lambda n: space.enter_condition(drawn(n)))
             all_networks = Networks(networks, condition_of(cfg), conditions, objective.players)
             unavailable = unavailable_capabilities(cfg, data)
             game = Game(all_networks, objective, tricks, unavailable, space, lenders.values())
@@ -177,11 +178,11 @@ def build_games(cfg: DictConfig, data: Data | None, lenders: Mapping[str, Game])
     return Games(parts, instantiate(cfg.bridge, Bridge)) if cfg.get("games") else parts[""]
 
 
-def build_space(cfg: DictConfig, lenders: Mapping[str, Game]) -> Space | None:
-    """The space that a game's config names; None: that of the data."""
+def build_space(cfg: DictConfig, lenders: Mapping[str, Game]) -> Space:
+    """The space that a game's config names, or that of the data."""
     if cfg.get("code_of"):
         return CodeOf(lenders[cfg.code_of])
-    return None if cfg.get("game_space") is None else instantiate(cfg.game_space)
+    return Space(cfg.data.shape) if cfg.get("game_space") is None else instantiate(cfg.game_space)
 
 
 def condition_of(cfg: DictConfig) -> ConditionSpec | None:
@@ -219,11 +220,15 @@ def build_network(
     key = f"model.{name}"
     require(name in cfg.model, "is needed by the objective", "add it, or choose model=vae", key)
     node = cfg.model[name]
+    base_class = {"generator": Generator, "discriminator": Discriminator}.get(name, object)
     if is_borrowed(node):
-        return borrow(node, name, lenders, key)
+        borrowed = borrow(node, name, lenders, key)
+        kind = Encoder if name == "encoder" else base_class
+        fits = borrowed.name == name or isinstance(borrowed.game.networks[borrowed.name], kind)
+        require(fits, f"cannot be the {name}", "choose another", f"{key}.network", borrowed.name)
+        return borrowed
     arguments = {a: borrow(node[a], name, lenders, f"{key}.{a}") for a in node if is_borrowed(node[a])}
     torch.default_generator.manual_seed(derive_seed(cfg.seed, name))
-    base_class = {"generator": Generator, "discriminator": Discriminator}.get(name, object)
     network = instantiate(node, base_class, **arguments)
     if derived_settings:  # the node of the encoder is a partial, which still lacks these settings
         with completing_relative_keys(key):

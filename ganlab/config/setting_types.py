@@ -49,7 +49,7 @@ TYPE_TABLE: tuple[tuple[str, Any], ...] = (
     ("trainer.precision", Literal["32-true", "bf16-mixed", "64-true"]),
     ("what", Literal["grid", "neighbours", "reconstructions", "interpolate", "arithmetic", "animate"]),
     ("format", Literal["grid", "files"]),
-    ("path", Literal["slerp", "lerp"]),
+    ("path", Literal["slerp", "lerp"] | None),
     ("space", Literal["pixels", "features"]),
     ("columns", Annotated[int, "[2, 1000]"]),
 )

@@ -29,9 +29,6 @@ class ConditionSpec:
         paired: whether the real sample is the right output for its condition, as in paired image translation.
             Only then may a loss compare a generated sample with the real one.
         names: the names of the classes, or of the channels, such as ("known", "mask").
-
-    Raises:
-        ConfigError: the shape or the number of classes does not fit the kind.
     """
 
     kind: ConditionKind
@@ -51,14 +48,13 @@ class ConditionSpec:
         require(fits, reason, key=".num_classes", value=self.num_classes)
 
     def validated(self, conditions: Tensor) -> Tensor:
-        """The given condition [*shape], or conditions [N, *shape].
-
-        Raises:
-            ConfigError: they have another shape, or are classes that do not exist.
-        """
-        fits = conditions.shape[max(conditions.ndim - len(self.shape), 0) :] == self.shape
-        reason = f"must have the shape {list(self.shape)}"
-        require(fits, reason, key="condition", value=list(conditions.shape))
+        """The given conditions [N, *shape], one as [1, *shape]; raises `ConfigError` unless they fit."""
+        conditions = conditions[None] if conditions.ndim == len(self.shape) else conditions
+        reason = f"must have the shape {list(self.shape)}, each of them"
+        require(conditions.shape[1:] == self.shape, reason, key="condition", value=list(conditions.shape))
+        is_class = not conditions.is_floating_point() and conditions.dtype != torch.bool
+        reason = f"is not of the kind {self.kind}: classes, and nothing else, are whole numbers"
+        require(is_class == (self.kind == "class"), reason, key="condition", value=conditions.dtype)
         if self.num_classes is not None:
             unknown = conditions[(conditions < 0) | (conditions >= self.num_classes)].tolist()
             reason = f"must lie between 0 and {self.num_classes - 1}"
@@ -76,7 +72,6 @@ class ConditionSource:
 
     Args:
         name: what the protocols of metrics call it, such as "test split".
-        conditions: a function from n to the conditions.
         answers: a function from n to the real samples that answer them; None: nobody knows the answers.
     """
 

@@ -76,14 +76,9 @@ def broadcast_(tensors: Iterable[Tensor]) -> None:
 
 
 def make_in_parallel(make: Callable[[slice], Tensor], start: int, stop: int) -> Tensor:
-    """Makes rows, a part on each process, and returns all of them on every process, [stop - start, ...].
+    """Makes the rows of slice(start, stop), a part on each process, and returns all of them on every process.
 
-    The result carries no gradient.
-
-    Args:
-        make: makes the rows in a slice. The slices of the last processes may be shorter, or empty.
-        start: the first row.
-        stop: the end of the rows, as in a slice: the last row is stop - 1.
+    The result, [stop - start, ...], carries no gradient. The slices of the last processes may be empty.
     """
     if not is_distributed():
         return make(slice(start, stop))

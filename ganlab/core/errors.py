@@ -54,8 +54,7 @@ class ConfigError(ValueError):
     Args:
         reason: what is wrong, as a phrase without a full stop.
         remedy: what to do, as an imperative without a full stop; empty if the reason implies it.
-        key: the key of the setting. A key that starts with a dot is relative: ".gamma" is the setting `gamma`
-            of the object that raises the error (see above). Empty: the error concerns no single setting.
+        key: the key of the setting, which may be relative or empty (see above).
         value: the setting's value, as it was given.
     """
 
@@ -101,11 +100,7 @@ def renaming_keys(rename: Callable[[str], str]) -> Iterator[None]:
 
 
 def complete_key(key: str, owner: str) -> str:
-    """A relative key as an absolute key: "trick.mine" + ".gamma". Any other key stays as it is.
-
-    Args:
-        owner: the key of the object that raises the error; the relative key "." becomes `owner`.
-    """
+    """A relative key of the object `owner` as an absolute one; other keys stay as they are."""
     return f"{owner}{key}".rstrip(".") if key.startswith(".") else key
 
 
@@ -117,15 +112,11 @@ def completing_relative_keys(owner: str) -> AbstractContextManager[None]:
 def prefixing_all_keys(prefix: str | None, separator: str = ": ") -> AbstractContextManager[None]:
     """Prepends a prefix, such as a file or a stage, to the key of every error that the block raises.
 
-    An error without a key gets the prefix as its key.
-
-    Args:
-        prefix: the text to prepend. None: keys stay as they are, as for the main game, which is in no stage.
-        separator: the text between the prefix and the key.
+    An error without a key gets the prefix as its key. If there is no prefix, as for the main game, which is
+    in no stage, keys stay as they are.
     """
     if prefix is None:
         return nullcontext()
-    # If the key is empty, the text ends with the separator, which is removed.
     return renaming_keys(lambda key: f"{prefix}{separator}{key.lstrip('.')}".removesuffix(separator))
 
 

@@ -31,7 +31,6 @@ def interpolate_samples(turn: Turn, stream: str, n: int) -> Sample:
     If the discriminator judges codes, those of a point are at the same position between the two codes.
 
     Args:
-        stream: the name of the random stream from which the positions on the lines are drawn.
         n: the number of positions. The B / n consecutive samples of a pack share one position.
     """
     real, fake = turn.real.x, turn.fake.x

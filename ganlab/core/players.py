@@ -36,7 +36,7 @@ class Networks(dict[str, Any]):
     """The networks of a game by name, and what they are told.
 
     Args:
-        networks: the networks by name. A game has a generator; many have a discriminator and an encoder.
+        networks: the networks by name, of which "generator" is always one.
         condition: what goes with a sample of the data; None: nothing.
         conditions: a function from n to the conditions of n training samples, the same at every call. None:
             the game is built without data, and its buffers will be loaded.
@@ -96,8 +96,7 @@ class Networks(dict[str, Any]):
 
         A discriminator that was built for conditions or codes judges each sample with its own.
         """
-        network = self.get("discriminator")
-        is_told = network is not None and (network.condition is not None or network.code_dim > 0)
+        is_told = "discriminator" in self and (self.discriminator.condition is not None or self.code_dim > 0)
         return {Capability.VERDICT_PER_SAMPLE} if is_told else set()
 
     @property

@@ -125,15 +125,7 @@ ScheduleLike = float | Schedule  # a number is the same at every step
 
 
 def check_schedule(key: str, value: ScheduleLike, interval: str) -> None:
-    """Checks a number, or all values of a schedule.
-
-    Args:
-        key: the key of the setting, for errors; ".gamma" is the setting `gamma` of the object that calls.
-        interval: the interval of all values, such as "[0, 1)".
-
-    Raises:
-        ConfigError: a value lies outside of the interval, or is not a number.
-    """
+    """Raises `ConfigError` unless a number, or each value of a schedule, lies in an interval."""
     is_accepted = isinstance(value, int | float | Schedule) and not isinstance(value, bool)
     require(is_accepted, "must be a number", key=key, value=value)
     # Schedules are monotone, so all values lie between these two.
@@ -150,11 +142,7 @@ def as_schedule(key: str, value: ScheduleLike, interval: str) -> Schedule:
 
 
 def nonzero_schedule(key: str, value: ScheduleLike) -> Schedule:
-    """A schedule of weights, some of which are positive, from a schedule or a number.
-
-    Raises:
-        ConfigError: a value is negative, or all values are zero.
-    """
+    """A schedule of weights; raises `ConfigError` if one is negative, or all are zero."""
     # Infinity is allowed, because with clip=inf gradients are measured and not clipped.
     schedule = as_schedule(key, value, "[0, inf]")
     require(schedule.maximum > 0, "would have no effect", "give a positive number, or leave it out", key, 0)

@@ -1,9 +1,9 @@
-"""Spaces other than that of the data in which a game is played: codes, or a lower resolution."""
+"""Spaces in which a game is played: that of the data, codes, or a lower resolution."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
@@ -15,25 +15,24 @@ if TYPE_CHECKING:
     from ganlab.game import Game
 
 
-class Space(Protocol):
+class Space:
     """Real samples enter, [N, *data_shape] -> [N, *shape], and what the game makes leaves, differentiable.
 
-    Conditions enter with their samples, in batches or one by one.
+    Conditions enter with their samples, in batches or one by one. In this space, that of the data, all stay
+    as they are.
     """
 
-    shape: tuple[int, ...]
-    data_shape: tuple[int, ...]
+    def __init__(self, shape: Sequence[int]):
+        self.shape = self.data_shape = tuple(shape)
 
-    def enter(self, x: Tensor) -> Tensor: ...
+    def enter(self, x: Tensor) -> Tensor:
+        return x
 
-    def enter_condition(self, condition: Tensor) -> Tensor: ...
+    def enter_condition(self, condition: Tensor) -> Tensor:
+        return condition
 
-    def leave(self, made: Tensor) -> Tensor: ...
-
-
-def in_space(space: Space | None, conditions: Callable[[int], Tensor]) -> Callable[[int], Tensor]:
-    """A function from n to conditions of the data, as one to those that enter a space."""
-    return conditions if space is None else lambda n: space.enter_condition(conditions(n))
+    def leave(self, made: Tensor) -> Tensor:
+        return made
 
 
 class GameReference:
@@ -46,7 +45,7 @@ class GameReference:
         return self
 
 
-class CodeOf(GameReference):
+class CodeOf(GameReference, Space):
     """The codes [N, latent_dim] of a trained game, which must have an encoder and no classes."""
 
     def __init__(self, game: Game):
@@ -54,36 +53,29 @@ class CodeOf(GameReference):
         reason = "needs a game with an encoder and without classes"
         require(can_encode, reason, "choose another", "code_of")
         super().__init__(game)
-        self.shape: tuple[int, ...] = (game.generator.latent_dim,)
-        self.data_shape = game.shape
+        self.shape, self.data_shape = (game.generator.latent_dim,), game.shape
 
     def enter(self, x: Tensor) -> Tensor:
         return self.game.encode(x)
-
-    def enter_condition(self, condition: Tensor) -> Tensor:
-        return condition
 
     def leave(self, made: Tensor) -> Tensor:
         return self.game.generate_in_eval_mode(made)
 
 
-class Pooled:
-    """Images of a lower resolution: the means of squares of `factor` x `factor` pixels.
+class Pooled(Space):
+    """Images of a lower resolution: the means of `factor` x `factor` pixels, into which they divide.
 
     Args:
         enlargement: what enlarges generated images: `nearest` repeats pixels, `bilinear` interpolates.
-        shape: the shape of the data, [C, H, W].
-
-    Raises:
-        ConfigError: the data are no images, or the factor does not divide their sides.
     """
 
     def __init__(self, factor: TwoOrMore, enlargement: Literal["nearest", "bilinear"], shape: Sequence[int]):
         fits = len(shape) == 3 and not any(side % factor for side in shape[1:])
         reason = f"does not divide the sides of samples of shape {list(shape)}"
         require(fits, reason, "choose another, for images", ".factor", factor)
-        self.factor, self.enlargement, self.data_shape = factor, enlargement, tuple(shape)
-        self.shape: tuple[int, ...] = (shape[0], shape[1] // factor, shape[2] // factor)
+        super().__init__(shape)
+        self.factor, self.enlargement = factor, enlargement
+        self.shape = (shape[0], shape[1] // factor, shape[2] // factor)
 
     def enter(self, x: Tensor) -> Tensor:
         return avg_pool2d(x, self.factor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -58,14 +58,11 @@ class Turn:
     only if a trick exchanges samples, as a replay buffer does.
 
     Args:
-        player: the player whose turn it is.
         step: the number of steps of this game before this turn.
-        batch: the data of the step.
         networks: the networks by name. The generator maps (latent, condition) to samples, the discriminator
             (samples, condition) to a verdict, and the encoder samples to codes.
         tricks: the tricks whose hooks change latents, fakes, inputs and targets.
-        random: the random streams of this step.
-        objective: the objective, which may replace the samples that are seen as real or as fake; None: none.
+        objective: it may replace the samples that are seen as real or as fake; None: there is no objective.
         differentiates_inputs: whether a trick takes gradients with respect to the real and fake samples.
         is_joint: whether the discriminator judges a sample together with its code.
         is_unrolled: whether the discriminator has weights of a trial update, which will be undone. A trick
@@ -187,12 +184,10 @@ class Turn:
 
     @property
     def on_real(self) -> Verdict:
-        """The verdict on the real samples."""
         return self.judge(self.real)
 
     @property
     def on_fake(self) -> Verdict:
-        """The verdict on the fakes."""
         return self.judge(self.fake)
 
     @cached_property
@@ -242,10 +237,6 @@ class Turn:
         view.is_detached = True
         view.__dict__.pop("decoded", None)  # it is detached when it is first used
         return view
-
-    def of_parts(self, names: Collection[str]) -> Turn:
-        """The turn in some parts of a composite of games. A game alone has one part: itself."""
-        return self
 
     def _view(self, player: Player, **shared: Any) -> Turn:
         """The turn of another player on the same step.

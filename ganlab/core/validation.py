@@ -43,26 +43,17 @@ def describe_interval(interval: str) -> str:
 
 
 def validated_whole_number(key: str, value: Any) -> int:
-    """The value, after a check that it is a whole number of at least 0.
-
-    Raises:
-        ConfigError: the value is anything else.
-    """
+    """The value; raises `ConfigError` unless it is a whole number of at least 0."""
     require(is_integer(value) and value >= 0, "must be a whole number of at least 0", key=key, value=value)
     return value
 
 
 def require_whole_groups(setting: str, size: int, num_rows: int, row_name: str) -> None:
-    """Requires that a batch can be divided into groups of equal size.
+    """Raises `ConfigError` unless a batch of `num_rows` can be divided into groups of the same size.
 
     Args:
         setting: the name of the setting that holds the size of a group.
-        size: the number of rows in a group.
-        num_rows: the number of rows in a batch.
         row_name: the plural noun for the rows, for the message.
-
-    Raises:
-        ConfigError: the number of rows is not a multiple of the size of a group.
     """
     reason = f"gives each process {num_rows} {row_name}, which is not a multiple of {setting}={size}"
     require(num_rows % size == 0, reason, "change one of them", "data.batch_size")

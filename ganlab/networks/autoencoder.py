@@ -23,9 +23,6 @@ class DropoutLinear(nn.Linear):
 
     The code of Li, Swersky & Zemel (2015) has this dropout, which scales the biases too. torch's dropout
     scales the inputs by 1 / (1 - rate) in training mode instead, so gradients would differ by that factor.
-
-    Args:
-        rate: the probability of dropping an input.
     """
 
     def __init__(self, num_inputs: int, num_outputs: int, rate: float):
@@ -49,13 +46,8 @@ def encoder(
     """An encoder: samples [B, *shape] -> [B, num_outputs].
 
     Args:
-        hidden: the widths of the hidden layers.
-        activation: the activation after each hidden layer.
-        dropout: the rates of dropout on the inputs of each linear layer.
+        dropout: the rates of dropout on the inputs of each linear layer, one for each.
         code_range: the range of the outputs, [-1, 1] or [0, 1]; None: unbounded.
-
-    Raises:
-        ConfigError: there are too few or too many rates.
     """
     layers = dense_layers([prod(shape), *hidden, num_outputs], activation, dropout)
     body = ConditionalSequential(nn.Flatten(), *layers, output_layer(code_range, ".code_range"))
@@ -70,13 +62,7 @@ def decoder(
     value_range: ValueRange,
     prior: Prior,
 ) -> Generator:
-    """A generator of fully connected layers, without dropout.
-
-    Args:
-        hidden: the widths of the hidden layers, in the opposite order of the encoder's.
-        activation: the activation after each hidden layer.
-        value_range: the range of the samples, [-1, 1] or [0, 1]; None: unbounded.
-    """
+    """A generator of fully connected layers, without dropout. Its settings are like those of `encoder`."""
     layers = dense_layers([latent_dim, *hidden, prod(shape)], activation, dropout=[0.0] * (len(hidden) + 1))
     body = ConditionalSequential(*layers, output_layer(value_range), nn.Unflatten(1, tuple(shape)))
     return Generator(body, latent_dim, tuple(shape), prior)
@@ -87,15 +73,10 @@ def dense_layers(widths: Sequence[int], activation: Activation, dropout: Sequenc
 
     Args:
         widths: the number of inputs, followed by the number of outputs of each linear layer.
-        dropout: the rate of dropout on the inputs of each linear layer.
-
-    Raises:
-        ConfigError: the number of rates is not that of the linear layers.
     """
     reason = f"needs {len(widths) - 1} rates, one for the inputs of each layer"
     require(len(dropout) == len(widths) - 1, reason, key=".dropout", value=list(dropout))
     layers: list[nn.Module] = []
-    # Sizes are the numbers of inputs and outputs of a layer.
     for sizes, rate in zip(pairwise(widths), dropout, strict=True):
         layers += [DropoutLinear(*sizes, rate) if rate else nn.Linear(*sizes), ACTIVATIONS[activation]()]
     return layers[:-1]  # no activation after the last linear layer
@@ -107,9 +88,8 @@ def pretrained_initialiser(deep: Networks, shallow: Sequence[Networks]) -> Calla
     This is the initialisation of Hinton & Salakhutdinov (2006).
 
     Args:
-        deep: the networks of the deep autoencoder.
         shallow: the networks of the shallow autoencoders, the outermost first. The deep autoencoder has all
-            their layers.
+            their layers. If there are none, the function does nothing.
 
     Raises:
         ConfigError: the shapes of the layers do not agree.

@@ -148,15 +148,7 @@ class Discriminator(nn.Module):
 
 
 def output_layer(value_range: ValueRange, key: str = "data.range") -> nn.Module:
-    """The last layer of a network, which maps to a range: tanh for [-1, 1], sigmoid for [0, 1].
-
-    Args:
-        value_range: the range; None: the outputs are unbounded, and the layer is the identity.
-        key: the key of the setting that holds the range, for error messages.
-
-    Raises:
-        ConfigError: there is no layer for the range.
-    """
+    """The last layer of a network: tanh for [-1, 1], sigmoid for [0, 1], or the identity for no range."""
     layers: dict[Any, type[nn.Module]] = {None: nn.Identity, (-1, 1): nn.Tanh, (0, 1): nn.Sigmoid}
     limits = None if value_range is None else tuple(value_range)  # in a config, the range is a list
     require(limits in layers, "must be [-1,1] or [0,1]", key=key, value=value_range)
@@ -180,10 +172,9 @@ def replace_modules(
 
 
 def insert_between_layers(body: nn.Module, make: Callable[[int], nn.Module]) -> int:
-    """Inserts make(0), make(1) and so on before each layer with weights, except the network's input layers.
+    """Inserts make(0), make(1) and so on before all layers with weights but the input layers.
 
-    Returns:
-        The number of inserted layers.
+    Returns the number of inserted layers.
     """
     first, indices = input_layers(body), count()
 
@@ -210,9 +201,7 @@ def input_layers(root: nn.Module) -> list[nn.Module]:
 def add_network_inputs(body: nn.Module, num_inputs: int) -> None:
     """Adds inputs to all layers that receive the input of a network, in place.
 
-    Raises:
-        ConfigError: there are none, or they are neither linear nor convolutional, such as a shortcut that is
-            the identity.
+    Raises `ConfigError` unless all are linear or convolutional, which a shortcut, the identity, is not.
     """
     layers = input_layers(body)
     widened = [layer for layer in layers if isinstance(layer, nn.Linear | nn.Conv2d)]

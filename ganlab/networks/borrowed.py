@@ -16,10 +16,6 @@ class Borrowed(GameReference):
 
     It is called like the network and has its attributes. It is frozen, and always in evaluation mode. It is
     no submodule of the game that borrows it, which neither trains nor saves it, and whose copies share it.
-
-    Args:
-        game: a finished run's, or that of an earlier stage.
-        name: the name of the network in this game.
     """
 
     def __init__(self, game: Game, name: str):

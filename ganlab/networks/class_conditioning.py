@@ -72,9 +72,7 @@ class AppendVector(EmbeddingTransform):
 
 
 class ConditionalNorm(Conditioned):
-    """A normalisation with a gain and a bias for each class (Dumoulin et al. 2017).
-
-    [B, C, ...] -> [B, C, ...].
+    """A normalisation with a gain and a bias for each class (Dumoulin et al. 2017), [B, C, ...].
 
     Args:
         norm: the normalisation; its own gain and bias are removed.
@@ -117,9 +115,6 @@ class KPlusOneLogit(nn.Module):
     logit of class K + 1, "generated", is 0. So the probability of being real is Z / (Z + 1) = sigmoid(log Z)
     (Salimans et al. 2016, section 5). The trick `semi_supervised` replaces a discriminator's `score` by this
     layer.
-
-    Args:
-        class_head: the layer that maps features to the K class logits.
     """
 
     def __init__(self, class_head: nn.Module):
@@ -135,10 +130,7 @@ def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
 
     Args:
         mode: "concat" appends a one-hot vector to the latent, "embedding" multiplies the latent by a learned
-            vector, and "norm" gives each batch norm (or its replacement) a gain and a bias for each class.
-
-    Raises:
-        ConfigError: the mode is "norm", but the generator has no batch norm.
+            vector, and "norm" gives each batch norm, or its replacement, gains and biases for each class.
     """
     generator, num_classes = networks.generator, networks.num_classes
     assert num_classes is not None

@@ -32,7 +32,6 @@ def generator(
         width: the number of channels at half of the image's height and width. It doubles whenever height and
             width are halved again.
         slope: the slope of leaky ReLU for negative inputs; 0: ReLU.
-        value_range: the range of the images, [-1, 1] or [0, 1]; None: unbounded.
     """
     smallest = smallest_maps(shape)
     channels = [width * 2**i for i in reversed(range(smallest.halvings))]
@@ -58,8 +57,7 @@ def discriminator(
     Batch norm follows each convolution but the first.
 
     Args:
-        width: the number of channels at half of the image's height and width. It doubles whenever height and
-            width are halved again.
+        width, slope: as those of the generator.
         features: the size of a linear layer between the last feature maps and the score, as in MMD GANs (Li
             et al. 2017; Binkowski et al. 2018). None: the features are the elements of the last feature maps.
     """
@@ -86,18 +84,13 @@ class SmallestMaps(NamedTuple):
     def is_small_enough(self) -> bool:
         """Whether most of the image is made by convolutions, not by the linear layer of the generator.
 
-        The linear layer makes the smallest feature maps. Their shorter side must be below 16 after one
-        halving, and below 32 after several. These limits are a choice.
+        The limits of the shorter side, 16 after one halving and 32 after several, are a choice.
         """
         return self.halvings > 0 and min(self.height, self.width) < (16 if self.halvings == 1 else 32)
 
 
 def smallest_maps(shape: Sequence[int]) -> SmallestMaps:
-    """The size of the smallest feature maps of both players, for images of a shape [C, H, W].
-
-    Raises:
-        ConfigError: the images are too small, or halving their sides ends at too large a size.
-    """
+    """The size of the smallest feature maps for images [C, H, W]; raises `ConfigError` if it does not fit."""
     need = "model=dcgan needs images with even sides of at least 8"
     is_large = len(shape) == 3 and min(shape[1:]) >= 8
     require(is_large, need, "choose model=gan, or another image size", "data.shape", list(shape))

@@ -7,11 +7,15 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_max_pool2d
 
 from ganlab.networks.base import Discriminator
-from ganlab.networks.mlp import Maxout
+
+
+class Activation(nn.Module):
+    """Base class of activation layers that torch.nn lacks."""
+
 
 NAMES = "CELU ELU GELU Hardswish Hardtanh LeakyReLU Mish PReLU RReLU ReLU SELU SiLU Sigmoid Softplus Tanh"
-# The classes of torch.nn with these names (nn.ReLU6 is a subclass of nn.Hardtanh), and maxout.
-ACTIVATIONS: tuple[type[nn.Module], ...] = (*(getattr(nn, name) for name in NAMES.split()), Maxout)
+# The classes of torch.nn with these names (nn.ReLU6 is a subclass of nn.Hardtanh), and those of networks.
+ACTIVATIONS: tuple[type[nn.Module], ...] = (*(getattr(nn, name) for name in NAMES.split()), Activation)
 MAX_SIDE = 4  # the height and width to which larger feature maps are pooled
 
 
@@ -21,9 +25,6 @@ def hidden_activations(discriminator: Discriminator, x: Tensor) -> list[Tensor]:
 
     Feature maps of convolutions are max-pooled to at most 4 x 4. The list is empty if the network has no
     activation layers, because it calls functions such as `torch.relu` instead.
-
-    Args:
-        x: the samples [N, *shape] that the discriminator receives.
     """
     outputs: list[Tensor] = []
 

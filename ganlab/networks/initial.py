@@ -17,11 +17,7 @@ from ganlab.networks.base import WEIGHT_LAYERS
 
 
 class LayerInitialiser:
-    """Base class of initialisers that draw the weight of each layer at random, and set its bias to zero.
-
-    Args:
-        draw_weight: a function that draws the weight of one layer, in place.
-    """
+    """Base class of initialisers that draw the weight of each layer at random, and set its bias to zero."""
 
     def __init__(self, draw_weight: Callable[[nn.Linear | nn.Conv2d | nn.ConvTranspose2d], object]):
         self.draw_weight = draw_weight
@@ -56,16 +52,13 @@ class FanIn(LayerInitialiser):
     """Draws weights from N(0, `scale` / n), where n is the number of inputs of each output.
 
     The last version of the code of Li, Swersky & Zemel (2015) uses `scale` = 0.1.
-
-    Raises:
-        ConfigError: at the call, if the network has transposed convolutions.
+    Networks with transposed convolutions are refused.
     """
 
     def __init__(self, scale: Positive):
         def draw_weight(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
             if isinstance(layer, nn.ConvTranspose2d):
                 reason = "FanIn does not count the inputs of a transposed convolution"
-                # The key "." stands for this initialiser. The caller completes the key.
                 raise ConfigError(reason, "choose ganlab.networks.initial.Uniform, or model=gan", key=".")
             num_inputs = layer.weight[0].numel()  # weights [outputs, inputs, ...]
             layer.weight.normal_(0, math.sqrt(scale / num_inputs))
@@ -74,7 +67,7 @@ class FanIn(LayerInitialiser):
 
 
 class OutputMean:
-    """Sets the bias of a generator's last layer.
+    """Sets the bias of a generator's last layer, which must be linear.
 
     With this bias, the generator would generate the mean sample if the weights of the last layer were zero.
     For a mean at an end of the output's range, [0, 1] or [-1, 1], the bias would be infinite. So the mean is
@@ -82,9 +75,6 @@ class OutputMean:
 
     Args:
         margin: the smallest distance of a mean from the ends. Goodfellow et al. (2014) use 1e-7.
-
-    Raises:
-        ConfigError: at the call, if the generator does not end in a linear layer.
     """
 
     def __init__(self, margin: Positive):
@@ -99,7 +89,6 @@ class OutputMean:
         bias = compute_mean().double().flatten()  # [D]
         if not isinstance(last_linear, nn.Linear) or last_linear.out_features != len(bias):
             reason = "OutputMean needs a last linear layer with one output for each element of a sample"
-            # The key "." stands for this initialiser. The caller completes the key.
             raise ConfigError(reason, "remove it, or choose model=gan", key=".")
         # If an activation follows the last linear layer, its inverse is applied to the mean.
         if isinstance(layers[-1], nn.Sigmoid):

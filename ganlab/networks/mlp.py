@@ -6,16 +6,14 @@ from math import prod
 
 from torch import Tensor, nn
 
-from ganlab.core.validation import Count, NonEmpty, Rate, TwoOrMore, ValueRange, Widths
+from ganlab.core.validation import Count, NonEmpty, Rate, TwoOrMore, ValueRange, Whole, Widths
 from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer, relu
+from ganlab.networks.hidden_activations import Activation
 from ganlab.networks.priors import Prior
 
 
-class Maxout(nn.Module):
-    """A layer each of whose outputs is the maximum of `pieces` linear maps (Goodfellow et al. 2013).
-
-    [B, num_inputs] -> [B, num_outputs].
-    """
+class Maxout(Activation):
+    """A layer each of whose outputs is the maximum of `pieces` linear maps (Goodfellow et al. 2013)."""
 
     def __init__(self, num_inputs: int, num_outputs: int, pieces: int):
         super().__init__()
@@ -39,10 +37,8 @@ def generator(
     """A generator: hidden layers with (leaky) ReLU, then a linear layer.
 
     Args:
-        hidden: the widths of the hidden layers.
         batch_norm: whether each hidden layer has batch norm.
         slope: the slope of leaky ReLU for negative inputs; 0: ReLU.
-        value_range: the range of the samples, [-1, 1] or [0, 1]; None: unbounded.
     """
     layers: list[nn.Module] = []
     widths = [latent_dim, *hidden]
@@ -61,41 +57,24 @@ def discriminator(
     dropout: Rate,
     input_dropout: Rate,
     shape: Sequence[int],
+    code_dim: Whole = 0,
 ) -> Discriminator:
     """A discriminator: hidden layers, the last of which outputs the features, and a linear score.
 
     Args:
-        hidden: the widths of the hidden layers.
         maxout: the number of pieces of the hidden layers, which are maxout layers as in Goodfellow et al.
             (2014); None: they are linear layers with leaky ReLU.
         slope: the slope of leaky ReLU for negative inputs.
         dropout: the rate of the dropout after each hidden layer.
-        input_dropout: the rate of the dropout on the samples.
+        input_dropout: the rate of the dropout on the inputs.
+        code_dim: the number of elements of the code that is judged together with a sample, which is that of a
+            latent (Dumoulin et al. 2017); 0: samples are judged without codes.
     """
     layers: list[nn.Module] = [nn.Flatten(), *_dropout(input_dropout)]
-    for sizes in pairwise([prod(shape), *hidden]):  # sizes: the numbers of inputs and outputs
+    for sizes in pairwise([prod(shape) + code_dim, *hidden]):  # sizes: the numbers of inputs and outputs
         layers += [Maxout(*sizes, maxout)] if maxout else [nn.Linear(*sizes), nn.LeakyReLU(slope)]
         layers += _dropout(dropout)
-    return Discriminator(ConditionalSequential(*layers), hidden[-1])
-
-
-def joint_discriminator(
-    code_dim: Count, hidden: NonEmpty[Count], *, slope: float, dropout: Rate, shape: Sequence[int]
-) -> Discriminator:
-    """A discriminator that judges samples together with their codes (Dumoulin et al. 2017).
-
-    The first layer receives the flattened sample followed by the code.
-
-    Args:
-        code_dim: the number of elements of a code, which is that of a latent.
-        hidden: the widths of the hidden layers.
-        slope: the slope of leaky ReLU for negative inputs.
-        dropout: the rate of the dropout after each hidden layer.
-    """
-    inputs = [prod(shape) + code_dim]
-    network = discriminator(
-        hidden, maxout=None, slope=slope, dropout=dropout, input_dropout=0.0, shape=inputs
-    )
+    network = Discriminator(ConditionalSequential(*layers), hidden[-1])
     network.code_dim = code_dim
     return network
 

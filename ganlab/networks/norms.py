@@ -40,11 +40,9 @@ def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor |
     belong to the trained weights (Izmailov et al. 2018, section 3.2). Brock et al. (2019) call the result
     standing statistics.
 
-    The network is applied to each batch, and batch norms normalise as in training, by the statistics of the
-    batch. But the network is in evaluation mode, because training mode would also change other layers: it
-    would apply dropout, and update the state of spectral norm. In evaluation mode, a batch norm normalises by
-    its running statistics. So these are set to the statistics of the batch just before each use, and to those
-    of all batches in the end.
+    The network is in evaluation mode, because training mode would also apply dropout, and update the state of
+    spectral norm. So the running statistics, by which a batch norm then normalises, are set to those of the
+    batch just before each use, and to those of all batches in the end.
 
     Args:
         batches: the positional arguments of the network for each batch; all batches have equally many rows.
@@ -52,7 +50,6 @@ def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor |
     statistics: dict[Any, list[tuple[Tensor, Tensor]]] = {}
 
     def use_batch_statistics(norm: Any, inputs: tuple[Tensor]) -> None:
-        """Sets the running statistics of a batch norm to the statistics of its inputs."""
         x = at_least_float32(inputs[0])
         dims = [0, *range(2, x.ndim)]
         variance, mean = torch.var_mean(x, dims, correction=0)  # [C]
@@ -115,11 +112,9 @@ class DifferentiableBatchNorm(_BatchNorm):
 
     @torch.no_grad()
     def _update_running_statistics(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Updates the running statistics as torch does.
+        """Updates the running statistics as torch does, from means and biased variances [C].
 
         Args:
-            mean: the mean of each channel, [C].
-            variance: the biased variance of each channel, [C].
             count: the number of elements per channel on this process.
         """
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
@@ -163,11 +158,7 @@ class VirtualNorm(nn.Module):
         return (rows * scale.unsqueeze(2) + shift.unsqueeze(2)).to(x.dtype).view_as(x)
 
     def _include_reference(self, moment: Tensor) -> Tensor:
-        """Averages a moment, such as the mean, over the rows by which each row is normalised.
-
-        [R + B, C] -> [R + B, C]. A row of the reference batch gets the average over the R rows of this batch.
-        Each other row gets the average over these R rows and itself.
-        """
+        """Averages a moment, such as the mean, over the rows by which each row is normalised, [R + B, C]."""
         reference = moment[: self.size].mean(0)  # [C]
         with_reference = (self.size * reference + moment[self.size :]) / (self.size + 1)  # [B, C]
         return torch.cat([reference.expand(self.size, -1), with_reference])

@@ -1,7 +1,7 @@
 """Prior distributions of latents."""
 
 import math
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor
 
@@ -9,19 +9,26 @@ from ganlab.core.randomness import RandomSource
 
 
 class Prior(Protocol):
-    """A distribution of latents. Calling it draws n latents of `dim` elements, [n, dim]."""
+    """A distribution of latents. Calling it draws n latents of `dim` elements, [n, dim].
+
+    is_round: whether all directions are equally likely, so that great circles lead through typical latents.
+    """
+
+    is_round: ClassVar[bool] = False
 
     def __call__(self, random: RandomSource, n: int, dim: int) -> Tensor: ...
 
 
-class Normal:
+class Normal(Prior):
     """Standard normal latents."""
+
+    is_round = True
 
     def __call__(self, random: RandomSource, n: int, dim: int) -> Tensor:
         return random.normal("latent", n, dim)
 
 
-class TruncatedNormal:
+class TruncatedNormal(Prior):
     """Standard normal latents, under the condition that all elements lie in [-threshold, threshold].
 
     Drawing each element again and again until it lies in the interval gives the same distribution. If u is
@@ -37,7 +44,7 @@ class TruncatedNormal:
         return uniform.erfinv_().mul_(math.sqrt(2)).clamp_(-self.threshold, self.threshold)
 
 
-class Uniform:
+class Uniform(Prior):
     """Latents whose elements are uniform in `[-bound, bound]`; a bound of sqrt(3) gives unit variance."""
 
     def __init__(self, bound: float):
@@ -47,11 +54,13 @@ class Uniform:
         return random.uniform("latent", n, dim).mul_(2 * self.bound).sub_(self.bound)
 
 
-class Sphere:
+class Sphere(Prior):
     """Latents that are uniform on the sphere of radius sqrt(dim).
 
     Normal latents concentrate near this sphere (White 2016).
     """
+
+    is_round = True
 
     def __call__(self, random: RandomSource, n: int, dim: int) -> Tensor:
         latent = random.normal("latent", n, dim)

@@ -31,13 +31,8 @@ class Enlarged(Conditioned):
 def refiner(stage: Borrowed, width: Count, shape: Sequence[int], value_range: ValueRange) -> Generator:
     """A generator of three convolutions of kernel 3 on the enlarged images of a borrowed generator.
 
-    Batch norm and ReLU follow each but the last. Latents and conditions are those of the borrowed generator.
-
-    Args:
-        width: the number of channels between the convolutions.
-
-    Raises:
-        ConfigError: the borrowed generator makes no images of as many channels.
+    They have `width` channels between them. Batch norm and ReLU follow each but the last. Latents,
+    conditions and the number of channels of the images are those of the borrowed generator.
     """
     fits = len(stage.shape) == len(shape) == 3 and stage.shape[0] == shape[0]
     require(fits, f"makes {list(stage.shape)}, not images of {shape[0]} channels", key=".stage")

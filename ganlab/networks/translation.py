@@ -68,11 +68,8 @@ def unet(
     Args:
         width: the number of channels at half of the image's size, which doubles at each further halving up
             to 8 `width`.
-        halvings: how often the sides are halved.
-        condition: the image that is translated.
-
-    Raises:
-        ConfigError: the condition is no image of the samples' size, or a side cannot be halved so often.
+        halvings: how often the sides, which must allow it, are halved.
+        condition: the image that is translated, of the samples' size.
     """
     require(condition.kind == "image", "needs an image", "choose data with image conditions", ".condition")
     sizes_agree = condition.shape[1:] == tuple(shape[1:])
@@ -104,14 +101,16 @@ def patch(
     """A discriminator with a verdict for each patch: logits [B, h, w].
 
     Convolutions of kernel 4 and stride 2 with leaky ReLU, then one of kernel 3 and stride 1. Batch norm
-    follows each but the first. The score is a convolution of kernel 1.
+    follows each but the first.
 
     Args:
         width: the number of channels after the first convolution, doubled after each further one up to 8
             `width`.
-        halvings: the number of convolutions of stride 2.
+        halvings: the number of convolutions of stride 2, each of which halves the sides.
         condition: the image that is judged together with the sample; None: the sample alone is judged.
     """
+    fits = len(shape) == 3 and min(shape[1:]) >= 2**halvings
+    require(fits, f"is too often for samples of shape {list(shape)}", "lower it", ".halvings", halvings)
     channels = [shape[0], *(min(width * 2**i, 8 * width) for i in range(halvings + 1))]
     layers: list[nn.Module] = []
     for i, (inputs, outputs) in enumerate(pairwise(channels)):
@@ -121,18 +120,7 @@ def patch(
     if condition is not None:
         require(condition.kind == "image", "must be an image or null", "set null", ".condition")
         layers[0] = nn.Conv2d(shape[0] + condition.shape[0], channels[1], 4, 2, 1)
-    body = ConditionalSequential(*layers)
-
-    def convolution(inputs: int, outputs: int) -> nn.Module:
-        return nn.Conv2d(inputs, outputs, 1)
-
-    discriminator = Discriminator(body, channels[-1], convolution)
-    discriminator.judges_patches = True
-    if condition is not None:
-        discriminator.condition = condition
-        discriminator.input_transforms.append(AppendCondition())
-    discriminator.apply(initialise)
-    return discriminator
+    return _judge(layers, channels[-1], condition).apply(initialise)
 
 
 def pixelwise(hidden: NonEmpty[Count], width: Count, *, hint: Whole, shape: Sequence[int]) -> Discriminator:
@@ -140,16 +128,23 @@ def pixelwise(hidden: NonEmpty[Count], width: Count, *, hint: Whole, shape: Sequ
 
     Args:
         hidden: the widths of the hidden layers, with leaky ReLU.
-        width: the number of features of each pixel, of which the score is a convolution of kernel 1.
+        width: the number of features of each pixel.
         hint: the number of channels of the images that are judged together with the samples.
     """
     channels, *size = shape
     layers: list[nn.Module] = [nn.Flatten()]
     for inputs, outputs in pairwise([(channels + hint) * prod(size), *hidden, width * prod(size)]):
         layers += [nn.Linear(inputs, outputs), nn.LeakyReLU(SLOPE)]
-    body = ConditionalSequential(*layers, nn.Unflatten(1, (width, *size)))
-    discriminator = Discriminator(body, width, partial(nn.Conv2d, kernel_size=1))
+    layers.append(nn.Unflatten(1, (width, *size)))
+    return _judge(layers, width, ConditionSpec("image", (hint, *size)))
+
+
+def _judge(layers: Sequence[nn.Module], num_features: int, condition: ConditionSpec | None) -> Discriminator:
+    """A discriminator whose layers end in feature maps, of which the score is a convolution of kernel 1."""
+    make_head = partial(nn.Conv2d, kernel_size=1)
+    discriminator = Discriminator(ConditionalSequential(*layers), num_features, make_head)
     discriminator.judges_patches = True
-    discriminator.condition = ConditionSpec("image", (hint, *size))
-    discriminator.input_transforms.append(AppendCondition())
+    if condition is not None:
+        discriminator.condition = condition
+        discriminator.input_transforms.append(AppendCondition())
     return discriminator

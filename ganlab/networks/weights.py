@@ -28,12 +28,7 @@ def parametrise(layer: nn.Module, register: Callable[..., object], **settings: A
     """Parametrises a layer's weight, in place; the parametrisation is computed without autocast.
 
     Args:
-        register: a function that parametrises the weight of a layer, such as
-            `torch.nn.utils.parametrizations.spectral_norm`.
-        settings: further arguments of `register`.
-
-    Raises:
-        ConfigError: the layer divides by the norm of its weights, so a parametrisation has no effect.
+        register: a function such as `torch.nn.utils.parametrizations.spectral_norm`, with these settings.
     """
     refuse_normalised_weights(layer)
     register(layer, "weight", **settings)
@@ -42,14 +37,7 @@ def parametrise(layer: nn.Module, register: Callable[..., object], **settings: A
 
 
 def refuse_normalised_weights(network: nn.Module) -> None:
-    """Refuses a network with a layer whose outputs do not depend on the norm of its weights.
-
-    Tricks call this for the networks that they change.
-
-    Raises:
-        ConfigError: there is such a layer. The message begins with the key of the trick, which is the subject
-            of the reason.
-    """
+    """Raises `ConfigError` for a trick if the outputs of a layer do not depend on the norm of its weights."""
     if any(isinstance(layer, NormalisedLinear) for layer in network.modules()):
         # model=improved, which salimans2016.py builds, is the only model with such layers.
         reason = "has no effect on the layers of model=improved, which divide by the norm of their weights"

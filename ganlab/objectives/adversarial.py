@@ -125,10 +125,7 @@ class LeastSquares(Adversarial):
     The losses are those of Mao et al. (2017, equation 2). a and b are the target logits of fakes and of real
     samples. A target probability t, which a trick may change, becomes the target logit a + (b - a) t. With
     b - c = 1 and b - a = 2 the generator minimises Pearson's chi^2 between p_data + p_g and 2 p_g (section
-    3.2.1).
-
-    Raises:
-        ConfigError: c does not lie on the same side of a as b.
+    3.2.1). c must lie on the same side of a as b.
     """
 
     provides = Adversarial.provides | {Capability.TARGETS, Capability.NON_NEGATIVE_LOSSES}
@@ -151,10 +148,7 @@ class LeastSquares(Adversarial):
 
 
 class Hinge(Adversarial):
-    """The hinge loss max(0, 1 - l(x)) + max(0, 1 + l(G(z))); the generator minimises -l(G(z)).
-
-    See Lim & Ye (2017) and Miyato et al. (2018, equations 16 and 17).
-    """
+    """The loss max(0, 1 - l(x)) + max(0, 1 + l(G(z))); the generator minimises -l(G(z)) (Lim & Ye 2017)."""
 
     provides = Adversarial.provides | {Capability.BOUNDARY_AT_ZERO}
 

@@ -67,8 +67,6 @@ def require_normal_prior(networks: Networks) -> None:
     prior = networks.generator.prior
     reason = f"must be normal for a VAE, whose divergence is from N(0, 1), not {type(prior).__name__}"
     remedy = "choose ganlab.networks.priors.Normal"
-    # This key is absolute, because the prior is a setting of the model. A key with a dot at its start,
-    # such as ".beta", is a setting of this objective.
     require(isinstance(prior, priors.Normal), reason, remedy, "model.generator.prior")
 
 

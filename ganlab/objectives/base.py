@@ -24,9 +24,6 @@ class Objective(nn.Module, ABC):
 
     Args:
         weight: for each player, the factor of all its terms: a positive number or a schedule.
-
-    Raises:
-        ConfigError: a weight is missing, negative or zero, or belongs to a player that this objective lacks.
     """
 
     players: ClassVar[Players] = TWO_PLAYERS
@@ -36,8 +33,7 @@ class Objective(nn.Module, ABC):
     # mean and the log-variance of a normal distribution of latents.
     outputs_per_latent: int = 1
     provides: frozenset[str]  # capabilities that tricks may need, see `Capability`
-    # Capabilities that the objective itself needs, such as second derivatives, which some networks and some
-    # precisions lack.
+    # Capabilities that the objective itself needs, such as second derivatives, which some settings exclude.
     needs: frozenset[str] = frozenset()
 
     def __init__(self, weight: LossWeights):

@@ -1,7 +1,4 @@
-"""Adversarial objectives that also train an encoder: VAE-GAN, and ALI, which judges samples with their codes.
-
-Both contain another objective, `adversarial`, whose losses they use for each kind of fake.
-"""
+"""Adversarial objectives that also train an encoder: VAE-GAN, and ALI, which judges codes too."""
 
 from typing import ClassVar
 
@@ -33,9 +30,8 @@ class VAEGAN(Autoencoding):
     both kinds. A discriminator with batch norm does the same for three kinds.
 
     Args:
-        adversarial: the objective of the two games.
-        likelihood: the likelihood of features given those of the reconstruction; in the paper a normal
-            distribution of variance 1.
+        adversarial: the objective whose losses are used for each kind of fake.
+        likelihood: that of features given those of the reconstruction; in the paper normal of variance 1.
         gamma: the weight of L_llike for the generator.
     """
 
@@ -92,9 +88,7 @@ class ALI(Objective):
             it infers the code, as in BiGAN (Donahue et al. 2017).
     """
 
-    players: ClassVar[Players] = {
-        "discriminator": ("discriminator",), "generator": ("generator", "encoder")
-    }  # fmt: skip
+    players: ClassVar[Players] = {**TWO_PLAYERS, "generator": ("generator", "encoder")}
 
     def __init__(self, adversarial: Objective, stochastic: bool, weight: LossWeights):
         super().__init__(weight)
@@ -109,7 +103,7 @@ class ALI(Objective):
 
     def check_networks(self, networks: Networks) -> None:
         reason = "judges samples without their codes, which this objective needs"
-        remedy = "choose model=ali, or ganlab.networks.mlp.joint_discriminator"
+        remedy = "choose model=ali, or set code_dim=${model.generator.latent_dim}"
         require(networks.code_dim > 0, reason, remedy, "model.discriminator")
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:

@@ -18,8 +18,6 @@ from ganlab.core.turn import Turn
 from ganlab.objectives.adversarial import Adversarial, MaxLogit
 from ganlab.objectives.base import LossWeights
 
-GeneratorCost = Literal["bound", "output"]
-
 
 class Divergence(ABC):
     """Base class of divergences, which compute g(l) and f*(g(l)).
@@ -43,7 +41,9 @@ class FDivergence(Adversarial):
             nonzero slope where the discriminator is certain that a sample is fake.
     """
 
-    def __init__(self, divergence: Divergence, generator_cost: GeneratorCost, weight: LossWeights):
+    def __init__(
+        self, divergence: Divergence, generator_cost: Literal["bound", "output"], weight: LossWeights
+    ):
         super().__init__(weight)
         self.divergence, self.cost_is_bound = divergence, generator_cost == "bound"
 
@@ -61,7 +61,7 @@ class FDivergence(Adversarial):
 class ExponentialDivergence(Divergence):
     """Base class of divergences whose g(l) or f*(g(l)) is exponential in the logit.
 
-    Where |l| > m, the exponential is replaced by its tangent at |l| = m, so its slope is bounded. Each
+    Where |l| > m = `max_logit`, the exponential is replaced by its tangent, so its slope is bounded. Each
     divergence replaces either g(l) or f*(g(l)), and computes the other one from it. So f*, as a function of
     t, is unchanged. If both were tangents, the bound would exceed the divergence for some l, and the
     discriminator would push its logits there without limit.
@@ -69,9 +69,6 @@ class ExponentialDivergence(Divergence):
     In the code, `below` and `above` are the distances of l below -m and above m, and zero in [-m, m]. So
     l - above = min(l, m) and l + below = max(l, -m). The tangent of exp(l) at m is exp(m) (1 + above), and
     that of exp(-l) at -m is exp(m) (1 + below).
-
-    Args:
-        max_logit: m, the absolute logit beyond which the tangent is used.
     """
 
     def __init__(self, max_logit: MaxLogit):

@@ -17,7 +17,6 @@ from ganlab.networks.base import evaluating
 from ganlab.objectives.base import LossWeights, Objective
 
 BLOCK = 1000  # candidates that are generated at once
-SIZED_BY_DATA = ("latents", "selected_in")  # buffers with one row for each training sample
 
 
 class IMLE(Objective):
@@ -27,14 +26,12 @@ class IMLE(Objective):
     mode. When a training sample x is first seen in a period, the latent z of its nearest candidate is
     selected for it, plus normal noise of the standard deviation `perturbation`. The selected latent stays
     the same until the period ends. The generator minimises |x - G(z)|^2, [B], the sum over all elements.
-    So, unlike in a GAN, each sample is close to something generated, and no mode is dropped.
+    So, unlike in a GAN, each sample is close to something generated, and no mode is dropped. The generator
+    is told no condition, and each batch must say which samples it has.
 
     Args:
         candidates: the number of candidates. The paper has more of them than samples in a period.
         period: the number of steps for which candidates and selected latents are kept.
-
-    Raises:
-        ConfigError: the generator is told a condition, or a batch does not say which samples it has.
     """
 
     players: ClassVar[Players] = {"generator": ("generator",)}
@@ -53,7 +50,7 @@ class IMLE(Objective):
         self.pool, self.candidates = nn.Buffer(blank.code), nn.Buffer(blank.x)  # z_j and G(z_j)
         self.drawn_in = nn.Buffer(torch.tensor(-1))  # the period of the candidates; -1: there are none
         # By row of the training samples, as far as rows were seen: the selected latent, and its period.
-        self.latents: Tensor = nn.Buffer(blank.code[:0])
+        self.latents: Tensor = nn.Buffer(blank.code[:0].clone())
         self.selected_in: Tensor = nn.Buffer(torch.empty(0).long())
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
@@ -106,7 +103,7 @@ class IMLE(Objective):
         return torch.cdist(x, candidates, compute_mode=exact).argmin(1)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        for name in SIZED_BY_DATA:
+        for name in ("latents", "selected_in"):
             if (saved := state_dict.get(prefix + name)) is not None:
-                setattr(self, name, self.get_buffer(name).new_empty(saved.shape))
+                self.get_buffer(name).resize_(saved.shape)
         super()._load_from_state_dict(state_dict, prefix, *args)

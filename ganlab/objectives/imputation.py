@@ -1,7 +1,5 @@
 """The objective of imputation: the missing values of a sample are generated, and each value is judged."""
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -30,15 +28,7 @@ class GAIN(Objective):
 
     Args:
         adversarial: an adversarial objective with targets.
-
-    Raises:
-        ConfigError: the adversarial objective has no targets, or the data have no mask.
     """
-
-    # A sample has real and fake values, so it is neither real nor fake, and is judged once.
-    lacks: ClassVar = frozenset({
-        Capability.APART, Capability.BOUNDARY_AT_ZERO, Capability.LOSS_PER_FAKE,
-    })  # fmt: skip
 
     def __init__(
         self, adversarial: Adversarial, hint_rate: OpenFraction, alpha: Positive, weight: LossWeights
@@ -47,13 +37,19 @@ class GAIN(Objective):
         has_targets = Capability.TARGETS in adversarial.provides
         require(has_targets, "needs targets", "choose NonSaturating, Minimax or LeastSquares", ".adversarial")
         self.adversarial, self.hint_rate, self.alpha = adversarial, hint_rate, alpha
-        self.provides = adversarial.provides - self.lacks
+        # A sample has real and fake values, so it is neither real nor fake, and is judged once.
+        lacks = {Capability.APART, Capability.BOUNDARY_AT_ZERO, Capability.LOSS_PER_FAKE}
+        self.provides = adversarial.provides - lacks
 
     def check_networks(self, networks: Networks) -> None:
         spec, (channels, *size) = networks.condition, networks.generator.shape
         has_mask = spec is not None and spec.names[-1:] == ("mask",) and spec.shape == (channels + 1, *size)
         reason = "must be the known values of an image and a last channel with the name mask"
         require(has_mask, reason, "choose data=missing_digits", "data.condition")
+        hint = networks.discriminator.condition
+        reason = "needs a verdict on each pixel, given a hint of one channel"
+        remedy = "choose ganlab.networks.translation.pixelwise with hint=1"
+        require(hint is not None and hint.shape == (1, *size), reason, remedy, "model.discriminator")
 
     def shown_as_real(self, sample: Sample, turn: Turn) -> Sample:
         return turn.shown

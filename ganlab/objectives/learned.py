@@ -70,17 +70,13 @@ class LearnedMMD(Objective):
     def _witness_slope(self, turn: Turn, real: Tensor, fake: Tensor) -> Tensor:
         """|grad w|, [N], for each row of features of points between real samples and fakes.
 
-        The features of a batch have one row for each sample, so N = B. With the trick `packing` they have one
-        row for each pack of samples, so N is smaller than B.
+        The features of a batch of B samples have one row for each sample; with the trick `packing`, one for
+        each pack of samples, so N is smaller than B.
         """
-        # The result has B points, one between each real sample and its fake. The argument `n` is the number
-        # of random positions between fake and real: one for each sample, or for each pack.
-        points = interpolate_samples(turn, stream="between", n=len(turn.on_real.features))
-        # `judge` packs the B points, so their features have N rows.
+        points = interpolate_samples(turn, stream="between", n=len(turn.on_real.features))  # B points
         features = at_least_float32(turn.judge(points).features)  # [N, F]
         with torch.autocast(real.device.type, enabled=False):
             witness = self.kernel(features, real).mean(1) - self.kernel(features, fake).mean(1)  # [N]
-        # Each of the N rows of gradients joins the gradients with respect to all points of a pack.
         return row_norms(input_gradients(witness, points.x))
 
 

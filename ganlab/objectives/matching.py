@@ -21,11 +21,7 @@ from ganlab.objectives.spaces import Space
 
 
 class Matching(Objective):
-    """Base class of objectives that are a distance between generated and real samples of the global batch.
-
-    Args:
-        space: the function that maps samples to the vectors that are compared.
-    """
+    """Base class of objectives that are a distance between generated and real samples of the global batch."""
 
     players: ClassVar[Players] = {"generator": ("generator",)}
     provides = frozenset()
@@ -54,9 +50,6 @@ class MMD(Matching):
         median: whether all vectors are divided by the median distance between two real vectors of the global
             batch. No gradient flows through the median. The division makes the widths of the kernel multiples
             of the median distance, or multiples of its square for a kernel whose widths are variances.
-
-    Raises:
-        ConfigError: `root` with an estimator that can be negative, or `median` with a kernel without widths.
     """
 
     def __init__(
@@ -89,9 +82,6 @@ class Moments(Matching):
         orders: the orders of the moments that are compared in each element of the vectors. Order 1 is the
             mean; moments of higher order are central moments.
         covariance: whether the squared difference of the covariance matrices [D, D] is added.
-
-    Raises:
-        ConfigError: `orders` is empty and `covariance` is false.
     """
 
     def __init__(self, orders: Sequence[Count], *, covariance: bool, space: Space, weight: LossWeights):
@@ -112,9 +102,6 @@ class SlicedWasserstein(Matching):
 
     The distance is the mean of W_p^p, the p-th power of the Wasserstein-p distance, over projections of the
     vectors onto random lines, which are drawn in each turn.
-
-    Args:
-        projections: the number of lines.
     """
 
     def __init__(self, projections: Count, p: Literal[1, 2], space: Space, weight: LossWeights):

@@ -32,10 +32,6 @@ class RandomFeatures(nn.Module):
     Args:
         widths: the number of features, or of channels, of each layer.
         seed: the seed of the weights; equal seeds give equal spaces in all runs.
-        shape: the shape of a sample.
-
-    Raises:
-        ConfigError: the images are too small to be halved by each layer.
     """
 
     def __init__(self, widths: NonEmpty[Count], seed: int, shape: Sequence[int]):

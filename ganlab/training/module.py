@@ -106,7 +106,7 @@ class Phase:
 
     def losses(self, turn: Any) -> dict[str, Tensor]:
         with profile_range(turn.player):
-            return self.game.losses(turn.of_parts(self.moving[turn.player]))
+            return self.game.losses(turn, self.moving[turn.player])
 
     def step_ahead(self, terms_by_player: LossTerms) -> Weights:
         """Updates all players, and returns the old weights, from which `move` then starts.

@@ -35,7 +35,8 @@ class VirtualBatchNorm(Trick):
         # `Tricks` seeds torch's default generator for this hook, from the run's seed and the trick's name.
         random = RandomStreams(torch.initial_seed())
         reference = generator.prior(random, self.size, generator.latent_dim)
-        generator.latent_transforms.append(PrependReference(reference, networks.conditions(self.size)))
+        # It is the first, so that those which the network was built with append the conditions of all rows.
+        generator.latent_transforms.insert(0, PrependReference(reference, networks.conditions(self.size)))
         generator.body = DropReference(generator.body, self.size)
 
 

@@ -72,6 +72,9 @@ def check_size(cfg: DictConfig, game: Game) -> None:
     """Refuses more images than fit into memory, and views of latents of a generator that has none."""
     has_latents = game.generator.latent_dim > 0 or cfg.what not in ("interpolate", "arithmetic")
     require(has_latents, "the generator has no latents", "choose what=grid", "what", cfg.what)
+    prior = game.presented("generator").prior
+    reason = f"great circles leave the latents of {type(prior).__name__}"
+    require(cfg.path != "slerp" or prior.is_round, reason, "choose path=lerp", "path", cfg.path)
     # A grid enlarges images to 32 pixels a side.
     pixels = max(cfg.n, cfg.columns) * prod(max(side, 32) for side in game.shape[-2:])
     fits = cfg.what == "animate" or pixels <= MAX_PIXELS[cfg.format]

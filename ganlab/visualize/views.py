@@ -117,11 +117,12 @@ def interpolation_view(options: Any, run: RunDirectory, game: Game, data: Data |
     rows, columns = max(options.n // options.columns, 1), options.columns
     ends = game.latents(2 * rows, options.seed)
     t = torch.linspace(0, 1, columns, dtype=ends.dtype, device=ends.device)[:, None]  # [columns, 1]
-    interpolate = slerp if options.path == "slerp" else torch.lerp
+    path = options.path or ("slerp" if game.presented("generator").prior.is_round else "lerp")
+    interpolate = slerp if path == "slerp" else torch.lerp
     latents = torch.cat([interpolate(start, end, t) for start, end in ends.view(rows, 2, -1)])
     row_labels = game.asked(rows, options["class"])
     labels = None if row_labels is None else row_labels.repeat_interleave(columns, dim=0)
-    caption = f"{rows} paths between samples at step {game.run_step}, by {options.path}"
+    caption = f"{rows} paths between samples at step {game.run_step}, by {path}"
     samples = game.generate_in_batches(latents, labels)
     return View(caption, [grid(samples, run.config().data.range, columns=columns)])
 

@@ -9,7 +9,7 @@ from support.refusals import refuses
 from torch import nn
 
 from ganlab.core.randomness import RandomStreams
-from ganlab.networks import dcgan, mlp, priors
+from ganlab.networks import dcgan, mlp, priors, translation
 from ganlab.networks.base import (
     add_inputs,
     add_network_inputs,
@@ -20,6 +20,13 @@ from ganlab.networks.base import (
 from ganlab.networks.mlp import Maxout
 from ganlab.networks.norms import DifferentiableBatchNorm
 from ganlab.networks.residual import ResidualBlock
+
+
+def test_patches_need_images_that_can_be_halved() -> None:
+    for shape, halvings in (((1, 8, 8), 4), ((2,), 1)):
+        with refuses(".halvings", halvings, "is too often for samples of shape"):
+            translation.patch(4, halvings, condition=None, shape=shape)
+
 
 SHAPES = [(1, 8, 8), (3, 10, 10), (1, 28, 28), (3, 64, 64), (1, 8, 32), (3, 48, 20), (1, 30, 14)]
 

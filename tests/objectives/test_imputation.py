@@ -154,6 +154,9 @@ def test_games_without_a_mask_targets_or_verdicts_on_pixels_are_refused() -> Non
         game("gain", model="dcgan")
     with refuses(".adversarial", reason="needs targets"):
         GAIN(Hinge(ONES), 0.9, 100.0, ONES)
+    for hint in (0, 3):
+        with refuses("model.discriminator", reason="a hint of one channel"):
+            build_game(compose(*DATA, f"model.discriminator.hint={hint}"))
     with refuses("", reason="needs data with missing values"):
         ImputationError().setup(build_data(compose(*SMALL)), 10, 10)
     cfg = compose(*DATA)

@@ -4,7 +4,12 @@ from support.refusals import refuses
 from support.small_games import game
 from torch import nn
 
+from ganlab.core.batch import ConditionSpec
+from ganlab.core.players import Networks
+from ganlab.networks.base import AppendCondition, ConditionalSequential, Generator
 from ganlab.networks.norms import VirtualNorm
+from ganlab.networks.priors import Normal
+from ganlab.tricks.virtual_batch_norm import VirtualBatchNorm
 
 SIZE = 5
 
@@ -63,3 +68,13 @@ def conditioned(override: str) -> nn.Module:
 def test_a_generator_without_batch_norm_is_refused() -> None:
     with refuses("trick", "virtual_batch_norm", "needs a generator with batch norm"):
         game("non_saturating", ["virtual_batch_norm"], "alternating", "model.generator.batch_norm=false")
+
+
+def test_the_reference_comes_before_what_the_network_appends() -> None:
+    body = ConditionalSequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    generator = Generator(body, 3, (2,), Normal())
+    generator.latent_transforms.append(AppendCondition())
+    generator.condition = ConditionSpec("vector", (2,))
+    networks = Networks({"generator": generator}, generator.condition, lambda n: torch.ones(n, 2))
+    VirtualBatchNorm(SIZE).networks(networks)
+    assert generator(torch.randn(7, 3), torch.zeros(7, 2)).shape == (7, 2)
