@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ganlab.game import Game
 
 
+@runtime_checkable
 class Space(Protocol):
     """Real samples enter, [N, *data_shape] -> [N, *shape], and what the game makes leaves, differentiable.
 
