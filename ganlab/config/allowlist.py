@@ -33,9 +33,8 @@ torch.optim.AdamW torch.optim.Adamax torch.optim.LBFGS torch.optim.Muon torch.op
 torch.optim.RMSprop torch.optim.Rprop torch.optim.SGD torch.optim.SparseAdam
 """
 # Some objects read files, write files or start processes, so each of them may be built in one group of the
-# config only. Each key is a part of dotted names, and its value is the group in which such names may occur.
-# For example, ganlab.training.callbacks.tensorboard.TensorBoard has the part `callbacks`, so it may occur in
-# the group `logger`, and nowhere else.
+# config only: a dotted name with the part `callbacks`, as in ganlab.training.callbacks.tensorboard, may occur
+# in the group `logger` only, and so on.
 ONLY_GROUP = {"callbacks": "logger", "data": "data", "processes": "trainer", "pytorch_lightning": "trainer"}
 REMOVE = "remove it from config.yaml"  # a remedy
 
@@ -92,11 +91,7 @@ def signature(content: bytes) -> str | None:
 
 
 def signing_key() -> bytes:
-    """The user's key on this machine, created on first use.
-
-    Raises:
-        OSError: the key cannot be stored, or others could have read or written it.
-    """
+    """The user's key on this machine, created on first use; an `OSError` if others could read or write it."""
     path = cache_directory() / "key"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():

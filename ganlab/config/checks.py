@@ -1,6 +1,6 @@
 """Checks of a composed config before anything is built: contradictions, and settings without effect."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def check_game_config(cfg: DictConfig) -> None:
         for name, node in cfg[group].items():
             is_mapping = isinstance(node, DictConfig)
             require(is_mapping, "must be a mapping", remedy, f"{group}.{name}", to_plain(node))
-    refuse_unselected(cfg.logger, "logger")
+    selected_nodes(cfg, "logger")
     for key in ("resume", "init_from", "run_dir"):
         require(cfg[key] != "", "is empty", "give a directory, or remove it", key, "")
     agrees = cfg.images is None or cfg.steps == num_steps(cfg.images, cfg.data.batch_size, cfg.default_steps)
@@ -182,16 +182,14 @@ def refuse_unused_labelled(cfg: DictConfig) -> None:
 
 
 def selected_nodes(cfg: DictConfig, group: str) -> dict[str, DictConfig]:
-    """The nodes of the selected tricks or metrics, by name."""
+    """The nodes of the selected tricks, metrics or loggers, by name.
+
+    A node without a class has settings of an option that was not selected, and is refused.
+    """
     # metric.weights is a file for the extractor, not a metric.
     nodes = {str(name): node for name, node in cfg[group].items() if (group, name) != ("metric", "weights")}
-    refuse_unselected(nodes, group)
-    return nodes
-
-
-def refuse_unselected(nodes: Mapping[str, Any], group: str) -> None:
-    """Refuses nodes without a class: they have settings of options of the group that were not selected."""
     for name, node in nodes.items():
         has_class = isinstance(node, DictConfig) and isinstance(node.get("_target_"), str)
         remedy = f"select it with +{group}={name}, or remove its settings with '~{group}.{name}'"
         require(has_class, "has settings but was not selected", remedy, f"{group}.{name}", to_plain(node))
+    return nodes

@@ -18,9 +18,8 @@ from ganlab.config.overrides import quote_override, unknown_key_error, unreadabl
 from ganlab.config.setting_types import validated_settings
 from ganlab.core.errors import ConfigError, Diverged, ProcessLost, UnfinishedRuns, require, terminal_text
 
-PACKAGE = Path(__file__).parent.parent
 # Inside the package in a wheel, next to it in a checkout.
-CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
+CONF = next(folder / "conf" for folder in Path(__file__).parents[1:3] if (folder / "conf").is_dir())
 MULTIPLE_CHOICE = ("trick", "metric", "logger")  # groups from which a config may select several options
 OWN_ERRORS = (ConfigError, Diverged, ProcessLost, UnfinishedRuns)  # the errors that ganlab itself raises
 # Phrases with which Hydra and OmegaConf start those parts of a message that help only to debug them.

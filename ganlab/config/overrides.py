@@ -16,9 +16,9 @@ from ganlab.core.errors import UNSET, ConfigError
 
 PARSER = OverridesParser.create()
 # These mappings take entries of any name, so a key in one of them need not exist yet.
-OPEN_GROUPS = (
+OPEN_GROUPS = {
     "trick", "metric", "logger", "stages", "games", "borrows", "clip", "initial", "model", "optimizer"
-)  # fmt: skip
+}  # fmt: skip
 SYNONYMS = {  # names of settings in other programs, and the settings of ganlab that the user may mean
     **dict.fromkeys(("epochs", "epoch", "iterations", "iters", "max_steps", "kimg"), ("steps", "images")),
     **dict.fromkeys(("learning_rate", "rate"), ("optimizer.generator.lr", "optimizer.discriminator.lr")),

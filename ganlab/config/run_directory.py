@@ -225,10 +225,9 @@ class RunDirectory:
         return self.default_checkpoint != "last" or any(path.exists() for path in paths)
 
     def checkpoint(self, name: str | None = None) -> tuple[Path, dict[str, Any]]:
-        """The path and the content of a checkpoint; of the previous one if the last one cannot be read.
+        """The path and the content of a checkpoint: last, previous or best, or a path; None: the default one.
 
-        `name` is last, previous or best, or a path; None: the default checkpoint. Raises `ConfigError` if it
-        cannot be read.
+        If the last one cannot be read, it is the previous one. Raises `ConfigError` if none can be read.
         """
         self._refuse_other_directory()
         name = name or self.default_checkpoint
@@ -250,8 +249,7 @@ class RunDirectory:
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a checkpoint; raises `ConfigError` if the file is missing, damaged or no checkpoint."""
-    if not os.path.isfile(path):
-        raise ConfigError(f"{path} does not exist")
+    require(os.path.isfile(path), f"{path} does not exist")
     import torch  # takes seconds, and most commands read no checkpoint
 
     try:

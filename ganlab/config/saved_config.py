@@ -47,8 +47,8 @@ def validated_saved_config(cfg: Any, summary: Mapping[str, Any]) -> DictConfig:
         raise ConfigError("is not the config of a run", RESTORE_REMEDY)
     saved_format = cfg.pop("format", None)
     missing = [name for name in REQUIRED_GROUPS if not isinstance(cfg.get(name), DictConfig)]
-    # A file that lacks both the format and some groups is not the config of a run, and the error says so. For
-    # any other file, a wrong format is reported first, because it explains why groups are missing.
+    # A file without format that lacks groups is not the config of a run. In any other, a wrong format is
+    # reported first, because it explains why groups are missing.
     is_run_config = saved_format is not None or not missing
     if is_run_config and not (type(saved_format) is int and saved_format == FORMAT):
         versions = summary.get("versions")

@@ -142,10 +142,7 @@ class Parameters(NamedTuple):
 
 @cache
 def constructor_parameters(target: str) -> Parameters:
-    """The parameters of the constructor with a dotted name; any, if it cannot be imported.
-
-    The error of the import is reported when the object is built.
-    """
+    """The parameters of a constructor; any, if it cannot be imported, which is refused when it is called."""
     try:
         parameters = inspect.signature(import_object(target), eval_str=True).parameters
     except Exception:  # whatever an import may raise
