@@ -21,9 +21,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ganlab.config.compose import CONF, explain_error, validated_composition
+from ganlab.config.compose import CONF, OWN_ERRORS, explain_error, user_message, validated_composition
 from ganlab.config.overrides import quote_override
-from ganlab.config.user_messages import OWN_ERRORS, user_message
 from ganlab.core.errors import ConfigError, Diverged, final_status
 from ganlab.core.validation import format_number
 
@@ -83,7 +82,7 @@ class Command:
             # Before the first job, a ValueError or TypeError comes from Hydra and concerns the command line.
             if self.has_started and not isinstance(error, ONE_LINE_ERRORS):
                 raise
-            self.report(explain_error(error, self.name, overrides))
+            self.report(explain_error(error, self.name, overrides, self.arguments[1:]))
 
     def job(self, cfg: DictConfig) -> Any:
         """Runs the task with a config that Hydra composed."""

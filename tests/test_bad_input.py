@@ -129,6 +129,15 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "trains no discriminator",
     ),
     "optimizer.generator.lr=-1": ("optimizer.generator", "Invalid learning rate: -1"),
+    "data=digits model=pix2pix": (
+        "model.generator.condition",
+        "data.condition, which is missing",
+        "choose data with a condition: .*half_digits",
+    ),
+    "+model.third._target_=ganlab.networks.mlp.generator": ("model.third._target_", "no third"),
+    "+stepz.trick=3": ("stepz.trick", "there is no such setting"),
+    "model=ali +optimizer.encoder.lr=1": ("optimizer.encoder.lr", "no player encoder"),
+    "objective=mmd optimizer.discriminator.lr=1": ("optimizer.discriminator.lr", "no discriminator"),
     "init_from=a resume=b": ("init_from", "cannot be combined with resume"),
     "views=[{what:grid,columns:3}]": ("views[0].columns", "has no effect with what=grid"),
     "views=[{what:grid,root:there}]": ("views[0].root", "has no effect at the end of a run"),
@@ -163,10 +172,16 @@ def refused(line: str, folder: Path, capsys, monkeypatch) -> tuple[str, BaseExce
         cli.Command, "report", lambda self, error: (errors.append(error), report(self, error))
     )
     monkeypatch.chdir(folder)
-    unfit = "model." if "dcgan" in line else "model.discriminator" if "mmd" in line else "none"
+    unfit = (
+        "model."
+        if "dcgan" in line or "pix2pix" in line
+        else "model.discriminator"
+        if "mmd" in line
+        else "none"
+    )
     small = [o for o in QUICK if o.split("=")[0] not in line and not o.startswith(unfit)]
     new = [] if "resume" in line else ["run_dir=new"]
-    monkeypatch.setattr("sys.argv", ["run", *small, *line.split(), *new])
+    monkeypatch.setattr("sys.argv", ["run", *small, *new, *line.split()])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
@@ -190,6 +205,15 @@ def test_an_error_names_the_setting_the_reason_and_the_remedy(
 def test_one_line_says_what_to_do(line: str, tmp_path: Path, capsys, monkeypatch) -> None:
     printed, _ = refused(line, tmp_path, capsys, monkeypatch)
     assert re.search(PRINTED[line], printed), printed
+
+
+def test_a_misspelt_key_is_named_next_to_configs_of_the_user(tmp_path: Path, capsys, monkeypatch) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nsteps: 2\n")
+    line = f"experiment=mine data.bach_size=3 --config-dir={tmp_path}"
+    _, error = refused(line, tmp_path, capsys, monkeypatch)
+    with refuses("data.bach_size", "3", "no such setting", "data.batch_size"):
+        raise error
 
 
 def test_no_traceback_reaches_the_shell(tmp_path: Path) -> None:

@@ -245,6 +245,12 @@ def test_a_process_beside_the_first_one_keeps_no_checkpoint_of_what_is_borrowed(
         (["model=gan", "++model.discriminator={borrowed: game}"], "model.discriminator", "no such parameter"),
         (["borrows.game=null"], "borrows.game", "must be the directory of a run"),
         (["borrows.game=nowhere"], "borrows.game", "is not a run"),
+        (["optimizer.generator.lr=1"], "optimizer.generator.lr", "no player generator"),
+        (
+            ["objective.kappa=0", "model.discriminator.borrowed=no"],
+            "model.discriminator",
+            "has no discriminator",
+        ),
         (["data=ring"], "borrows.game: data.range", "another range"),
         (["data.range=[0,1]"], "borrows.game: data.range", "has data of another range"),
         ([f"initial.generator=[{NORMAL}]"], "initial.generator", "trains no generator"),
@@ -407,6 +413,14 @@ def test_a_trick_acts_on_an_encoder_alone_or_is_refused(trick: str) -> None:
         play_step(plain)
     found = [{**observables(one)[0], "codes": one.game.encode(batch(0)[0])} for one in (module, plain)]
     assert modules_differ(module, plain) or not bitwise_equal(*found)
+
+
+def test_a_run_without_an_autoencoder_lends_no_codes(lender: Path, tmp_path: Path) -> None:
+    play(tmp_path / "gan", "steps=2", "~model.encoder")
+    encode(tmp_path / "encoder", lender, "steps=2")
+    for name, reason in (("gan", "has no encoder"), ("encoder", "borrows its generator")):
+        with refuses("code_of", "other", reason):
+            play(tmp_path / "run", f"+borrows.other={tmp_path / name}", "code_of=other")
 
 
 def test_a_borrowed_run_that_no_network_uses_is_refused(lender: Path, tmp_path: Path) -> None:

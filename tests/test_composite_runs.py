@@ -129,6 +129,12 @@ def test_a_new_run_starts_from_the_weights_of_both_games(trained: Path, tmp_path
         (["+games.ba.seed=3"], "games.ba", "has seed"),
         (["+games.c-d.clip.generator=1"], "games.c-d", "is not a name"),
         (["+games.third.clip.generator=1"], "games", "needs two games"),
+        (["+games.train.clip.generator=1"], "games.train", "one of torch's own"),
+        (["+games.ba.clip=3"], "games.ba.clip", "must be a mapping"),
+        (["games.ba.data=null"], "games.ba.data", "must be a mapping"),
+        (["+games.ba.optimizer.generator.lr=-1"], "games.ba.optimizer.generator", "Invalid learning rate"),
+        (["optimizer.generator.lr=-1"], "optimizer.generator", "Invalid learning rate"),
+        (["+games.ba.optimizer.encoder.lr=1"], "games.ba.optimizer.encoder.lr", "no encoder"),
         (["games=null"], "games", "needs a bridge and games"),
         (["~bridge"], "games", "needs a bridge and games"),
         (["bridge.cycle=-1"], "bridge.cycle", "at least 0"),
@@ -143,7 +149,7 @@ def test_a_new_run_starts_from_the_weights_of_both_games(trained: Path, tmp_path
 def test_settings_that_contradict_each_other_are_refused(overrides: list[str], key: str, reason: str) -> None:
     with refuses(key, reason=reason):
         cfg = compose(*CYCLEGAN, *overrides)
-        check_config(cfg)
+        check_config(cfg, overrides)
         build(cfg, build_data(cfg))
 
 

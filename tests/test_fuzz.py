@@ -12,8 +12,7 @@ from omegaconf import DictConfig
 from support.small_games import SMALL
 
 from ganlab.cli import ONE_LINE_ERRORS
-from ganlab.config.compose import compose
-from ganlab.config.user_messages import user_message
+from ganlab.config.compose import compose, user_message
 from ganlab.run import run
 
 TRIALS = int(os.environ.get("GANLAB_FUZZ", "40"))

@@ -31,9 +31,8 @@ from ganlab.config import allowlist as trust
 from ganlab.config import run_directory
 from ganlab.config.allowlist import allowed_targets, check_trust, signature
 from ganlab.config.build import build_game
-from ganlab.config.checkpoint_file import CHECKPOINT_ENTRIES
 from ganlab.config.compose import compose
-from ganlab.config.run_directory import RunDirectory
+from ganlab.config.run_directory import CHECKPOINT_ENTRIES, RunDirectory
 from ganlab.config.setting_types import import_object, target_nodes
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule

@@ -33,9 +33,8 @@ torch.optim.AdamW torch.optim.Adamax torch.optim.LBFGS torch.optim.Muon torch.op
 torch.optim.RMSprop torch.optim.Rprop torch.optim.SGD torch.optim.SparseAdam
 """
 # Some objects read files, write files or start processes, so each of them may be built in one group of the
-# config only. Each key is a part of dotted names, and its value is the group in which such names may occur.
-# For example, ganlab.training.callbacks.tensorboard.TensorBoard has the part `callbacks`, so it may occur in
-# the group `logger`, and nowhere else.
+# config only: a dotted name with the part `callbacks`, as in ganlab.training.callbacks.tensorboard, may occur
+# in the group `logger` only, and so on.
 ONLY_GROUP = {"callbacks": "logger", "data": "data", "processes": "trainer", "pytorch_lightning": "trainer"}
 REMOVE = "remove it from config.yaml"  # a remedy
 
@@ -48,15 +47,11 @@ def allowed_targets() -> frozenset[str]:
 
 
 def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed_by_user: bool = False) -> None:
-    """Checks everything that a config would build.
-
-    Args:
-        cfg: a saved config.
-        trust: packages from which the config may build anything.
-        signed_by_user: whether the config has a valid signature of this user, and so may build anything.
+    """Checks everything that a saved config would build.
 
     Raises:
-        ConfigError: the config builds something that is neither listed, trusted nor signed.
+        ConfigError: the config builds something that is neither listed, nor of a package in `trust`, nor
+            signed by this user.
     """
     is_list = not isinstance(trust, str | int | float | None)  # it may be a list of OmegaConf
     is_valid = is_list and all(isinstance(name, str) and name for name in trust)
@@ -81,20 +76,11 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed_by_user: bool
         is_trusted = target.startswith(trusted_prefixes)
         require(is_trusted, "is not on the list of objects to build", remedy, key, target)
         # A trusted package may import the object from a module that is not trusted.
-        module = defining_module(key, target)
+        try:
+            module = getattr(get_object(target), "__module__", None)
+        except Exception as error:  # whatever an import may raise
+            raise ConfigError(f"does not exist here ({error_message(error)})", "", key, target) from error
         require(f"{module}.".startswith(trusted_prefixes), f"is defined in {module}", REMOVE, key, target)
-
-
-def defining_module(key: str, target: str) -> str:
-    """The module that an object is defined in.
-
-    Raises:
-        ConfigError: there is no such object.
-    """
-    try:
-        return getattr(get_object(target), "__module__", None) or ""
-    except Exception as error:  # whatever an import may raise
-        raise ConfigError(f"does not exist here ({error_message(error)})", key=key, value=target) from error
 
 
 def signature(content: bytes) -> str | None:
@@ -105,11 +91,7 @@ def signature(content: bytes) -> str | None:
 
 
 def signing_key() -> bytes:
-    """The user's key on this machine, created on first use.
-
-    Raises:
-        OSError: the key cannot be stored, or others could have read or written it.
-    """
+    """The user's key on this machine, created on first use; an `OSError` if others could read or write it."""
     path = cache_directory() / "key"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():

@@ -1,5 +1,6 @@
 """Construction of objects from a config."""
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,9 +10,10 @@ import hydra
 import torch
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
+from omegaconf.errors import InterpolationKeyError
 
 from ganlab.config.checks import selected_nodes
-from ganlab.config.compose import num_processes
+from ganlab.config.compose import CONF, num_processes
 from ganlab.config.parts import naming_part, part_configs
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.setting_types import check_arguments, is_borrowed, to_plain
@@ -52,6 +54,13 @@ def as_config_errors() -> Iterator[None]:
             raise ConfigError(error_message(cause or error), key=key) from error
         # The constructor did not know its key, so its error may have a relative key, such as ".gamma".
         raise cause.with_key(complete_key(cause.key, owner=key)).with_traceback(cause.__traceback__) from None
+    except InterpolationKeyError as error:
+        missing = str(error).split("'")[1]
+        group, _, name = missing.partition(".")
+        files = sorted(CONF.glob(f"{group}/*.yaml"))
+        options = [file.stem for file in files if re.search(f"^{name}:", file.read_text(), re.MULTILINE)]
+        remedy = f"choose {group} with a {name}: {', '.join(options)}" if options else f"set {missing}"
+        raise ConfigError(f"is that of {missing}, which is missing", remedy, str(error.full_key)) from error
     except Exception as error:
         raise ConfigError(error_message(error).rstrip("."), "set HYDRA_FULL_ERROR=1 to see where") from error
 
@@ -59,10 +68,7 @@ def as_config_errors() -> Iterator[None]:
 def instantiate(node: Any, base_class: type = object, **arguments: Any) -> Any:
     """The object that a node of the config describes, or a partial that makes it (`_partial_: true`).
 
-    Args:
-        node: the node.
-        base_class: the class of the object.
-        arguments: objects that replace settings of the node.
+    `arguments` replace settings of the node.
 
     Raises:
         ConfigError: the constructor refuses the settings, or the object is no instance of `base_class`.
@@ -98,11 +104,7 @@ def build_data(cfg: DictConfig) -> Data:
 
 
 def build_data_of_run(run: RunDirectory, cfg: DictConfig, root: str | None) -> Data:
-    """The data set that the config of a run describes; warns if the run was trained on different data.
-
-    Args:
-        root: the folder of the data, which is written into the config; None: the folder in the config.
-    """
+    """The data set of a run, in the folder `root` if one is given; warns if the run had different data."""
     if root is not None:
         cfg.data.root = root
     data = build_data(cfg)
@@ -114,14 +116,7 @@ def build_data_of_run(run: RunDirectory, cfg: DictConfig, root: str | None) -> D
 def build_evaluation(
     cfg: DictConfig, data: Data, open_progress_bar: OpenProgressBar = Evaluation.open_progress_bar
 ) -> Evaluation:
-    """The metrics of a config on some data.
-
-    Args:
-        cfg: the config of a run.
-        data: the data whose samples the metrics compare with generated samples.
-        open_progress_bar: a function that shows a progress bar, see `OpenProgressBar`. The default, that of
-            `Evaluation`, shows none.
-    """
+    """The metrics of a config, which compare generated samples with those of some data."""
     settings = {"n": cfg.evaluation.n, "n_real": cfg.evaluation.n_real, "seed": cfg.evaluation.seed}
     return Evaluation(instantiate_group(cfg, "metric"), data, **settings, open_progress_bar=open_progress_bar)
 
@@ -141,9 +136,9 @@ def build_game(cfg: DictConfig, data: Data | None = None, lenders: Mapping[str, 
         objective = instantiate(cfg.objective, Objective)
         tricks = instantiate_group(cfg, "trick")
         with torch.random.fork_rng(devices=[]):
-            names = [*network_names(objective.players), *objective.frozen]
+            names = objective.network_names
             networks = {name: build_network(cfg, name, data, lenders) for name in names if name != "encoder"}
-            if objective.has_encoder():
+            if "encoder" in names:
                 num_outputs = objective.outputs_per_latent * networks["generator"].latent_dim
                 networks["encoder"] = build_network(cfg, "encoder", data, lenders, num_outputs=num_outputs)
             check_borrowed(networks, objective, cfg)
@@ -152,7 +147,11 @@ def build_game(cfg: DictConfig, data: Data | None = None, lenders: Mapping[str, 
             networks["generator"].class_counts = None if data is None else data.class_counts()
             # `Game` calls the tricks, which may add layers and draw their weights.
             torch.default_generator.manual_seed(derive_seed(cfg.seed, "tricks"))
-            space = build_space(cfg, lenders)
+            space = Space(cfg.data.shape)
+            if cfg.get("game_space") is not None:
+                space = instantiate(cfg.game_space, Space)
+            if cfg.get("code_of"):
+                space = CodeOf(lenders[cfg.code_of])
             drawn = None if data is None else data.conditions("train")
             conditions = drawn and (lambda n: space.enter_condition(drawn(n)))
             all_networks = Networks(networks, condition_of(cfg), conditions, objective.players)
@@ -178,13 +177,6 @@ def build_games(cfg: DictConfig, data: Data | None, lenders: Mapping[str, Game])
     return Games(parts, instantiate(cfg.bridge, Bridge)) if cfg.get("games") else parts[""]
 
 
-def build_space(cfg: DictConfig, lenders: Mapping[str, Game]) -> Space:
-    """The space that a game's config names, or that of the data."""
-    if cfg.get("code_of"):
-        return CodeOf(lenders[cfg.code_of])
-    return Space(cfg.data.shape) if cfg.get("game_space") is None else instantiate(cfg.game_space)
-
-
 def condition_of(cfg: DictConfig) -> ConditionSpec | None:
     """What goes with a sample of the data: `data.condition`, or the class; None: nothing."""
     if cfg.data.get("condition") is not None:
@@ -202,7 +194,7 @@ def unavailable_capabilities(cfg: DictConfig, data: Data | None) -> frozenset[Ca
         Capability.LABELLED_BATCH: not cfg.data.get("labelled"),
         Capability.INDEX: data is not None and data.sources["train"].augments,
     }
-    return frozenset(capability for capability in is_unavailable if is_unavailable[capability])
+    return frozenset(filter(is_unavailable.get, is_unavailable))
 
 
 def build_network(
@@ -210,12 +202,8 @@ def build_network(
 ) -> Any:
     """A network of the game, drawn from a seed that depends on its name, or borrowed from another game.
 
-    Args:
-        cfg: the config of one game.
-        name: the name of the network in the groups model and initial.
-        data: the data set. Initialisers get its method `mean`, which some of them call. None: they get None.
-        lenders: the games of earlier stages and of borrowed runs by name.
-        derived_settings: settings that the objective determines, of the encoder only.
+    The arguments are those of `build_game`. Initialisers get the method `mean` of the data, if there are any.
+    `derived_settings` are those settings of an encoder that the objective determines.
     """
     key = f"model.{name}"
     require(name in cfg.model, "is needed by the objective", "add it, or choose model=vae", key)

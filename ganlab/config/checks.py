@@ -1,6 +1,6 @@
 """Checks of a composed config before anything is built: contradictions, and settings without effect."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,12 @@ from ganlab.config.parts import naming_part, part_configs
 from ganlab.config.setting_types import (
     check_arguments,
     import_object,
-    is_borrowed,
+    mappings,
     to_plain,
     validated_settings,
 )
 from ganlab.config.stages import stage_configs
-from ganlab.core.errors import ConfigError, format_value, prefixing_all_keys, require
+from ganlab.core.errors import format_value, prefixing_all_keys, require
 
 # The settings of Lightning's Trainer that a config may have; ganlab sets the others itself.
 TRAINER_SETTINGS = {
@@ -24,39 +24,64 @@ TRAINER_SETTINGS = {
 }  # fmt: skip
 
 
-def check_config(cfg: DictConfig) -> None:
-    """Checks the config of a run, and of each of its stages.
+def check_config(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
+    """Checks the config of a run, and of each of its games, and refuses overrides that they would ignore.
 
     Raises:
         ConfigError: a value has the wrong type or is out of its range, or two settings contradict each other.
     """
-    for name, game_cfg in stage_configs(validated_settings(cfg)):
-        place = None if name is None else f"stages.{name}"  # None: the main game, which is in no stage
+    for stage, game_cfg in stage_configs(validated_settings(cfg)):
+        place = None if stage is None else f"stages.{stage}"
         with prefixing_all_keys(place, separator="."):
             check_arguments(validated_settings(game_cfg))
             check_game_config(game_cfg)
+            used: set[str] = set()
             for part, part_cfg in part_configs(game_cfg).items():
                 with naming_part(game_cfg, part):
                     check_arguments(part_cfg)
                     check_game_config(part_cfg)
+                    own = used_keys(part_cfg)
+                    refuse_unused_networks(own, overrides, f"games.{part}.")
+                    used |= own
+            refuse_unused_networks(used, overrides, f"{place}." if place else "")
+    if not cfg.resume:
+        if "data.labelled" in overridden_keys(overrides) and cfg.data.labelled:
+            refuse_unused_labelled(cfg)
+        refuse_unused_extractor(cfg, overrides)
+        refuse_unused_weights(cfg)
+
+
+def used_keys(cfg: DictConfig) -> set[str]:
+    """The keys of the networks and of the optimisers that the objective of a game uses."""
+    from ganlab.config.build import instantiate
+    from ganlab.objectives.base import Objective
+
+    objective: Objective = instantiate(cfg.objective, Objective)
+    networks = {f"model.{name}" for name in objective.network_names}
+    return networks | {f"optimizer.{player}" for player in objective.players}
+
+
+def refuse_unused_networks(used: set[str], overrides: Sequence[str], place: str) -> None:
+    """Refuses overrides of networks and optimisers that are not among the `used_keys` of some games.
+
+    On the command line, `place` precedes these keys, such as "stages.low.".
+    """
+    for key, _, value in (override.lstrip("+").partition("=") for override in overrides):
+        group, *names = key.removeprefix(place).split(".")
+        if key.startswith(place) and names and group in ("model", "optimizer"):
+            kind = "player " if f"model.{names[0]}" in used else ""
+            reason = f"has no effect: the objective has no {kind}{names[0]}"
+            require(f"{group}.{names[0]}" in used, reason, "remove it", key.removeprefix(place), value)
 
 
 def refuse_unused_borrows(cfg: DictConfig) -> None:
     """Refuses borrowed runs whose networks and codes no game uses."""
     plain: Any = OmegaConf.to_container(cfg, resolve=False)
+    keys = ("borrowed", "code_of")  # their values are names, or name/part
+    used = {str(node.get(key)).partition("/")[0] for _, node in mappings(plain) for key in keys}
     for name, path in (plain.get("borrows") or {}).items():
         remedy = f"remove it, or set a network to {{borrowed: {name}}}, as model=f_anogan does"
-        require(str(name) in lenders_of(plain), "is used by no network", remedy, f"borrows.{name}", path)
-
-
-def lenders_of(node: Any) -> set[str]:
-    """The names of the stages and runs whose networks or codes a part of a config uses."""
-    if isinstance(node, list):
-        return set().union(*map(lenders_of, node))
-    if not isinstance(node, dict):
-        return set()
-    named = {str(node[key]).partition("/")[0] for key in ("borrowed", "code_of") if node.get(key) is not None}
-    return named.union(*map(lenders_of, node.values()))
+        require(str(name) in used, "is used by no network", remedy, f"borrows.{name}", path)
 
 
 def check_game_config(cfg: DictConfig) -> None:
@@ -66,7 +91,7 @@ def check_game_config(cfg: DictConfig) -> None:
         for name, node in cfg[group].items():
             is_mapping = isinstance(node, DictConfig)
             require(is_mapping, "must be a mapping", remedy, f"{group}.{name}", to_plain(node))
-    refuse_unselected(cfg.logger, "logger")
+    selected_nodes(cfg, "logger")
     for key in ("resume", "init_from", "run_dir"):
         require(cfg[key] != "", "is empty", "give a directory, or remove it", key, "")
     agrees = cfg.images is None or cfg.steps == num_steps(cfg.images, cfg.data.batch_size, cfg.default_steps)
@@ -76,7 +101,7 @@ def check_game_config(cfg: DictConfig) -> None:
         require(name in TRAINER_SETTINGS, "is not supported", remedy, f"trainer.{name}", to_plain(value))
     # Every network must fit the data. If the data are codes of an encoder, only the networks of the players
     # must fit the codes, because no others are built.
-    names = player_names(cfg) if cfg.get("code_of") else cfg.model
+    names = cfg.objective.weight if cfg.get("code_of") else cfg.model
     data_keys = {f"model.{name}.shape": "shape" for name in names} | {"model.generator.value_range": "range"}
     for key, data_key in data_keys.items():
         expected = to_plain(cfg.data[data_key])
@@ -87,38 +112,13 @@ def check_game_config(cfg: DictConfig) -> None:
     require(is_supported, "needs trainer=ddp", "add it", "trainer.devices", cfg.trainer.devices)
 
 
-def refuse_unused_settings(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuses settings of networks, data and extractors that the game would ignore."""
-    # A borrowed discriminator may be used although it is not trained.
-    absent = {"discriminator"} if not is_borrowed(cfg.model.get("discriminator")) else set()
-    absent = absent.difference(player_names(cfg))
-    # In a command that resumes a run, the objective of `cfg` may not be that of the run, so whether the run
-    # has an encoder is unknown. `ganlab.training.resume` refuses overrides that would change the run.
-    if not cfg.resume and not has_encoder(cfg):
-        absent.add("encoder")
-    for key, _, value in (override.lstrip("+").partition("=") for override in overrides):
-        for network in absent:
-            is_unused = key.startswith((f"model.{network}", f"optimizer.{network}"))
-            require(not is_unused, f"has no effect: the objective has no {network}", "remove it", key, value)
-        if key == "data.labelled" and cfg.data.labelled and not cfg.resume:
-            refuse_unused_labelled(cfg)
-    if not cfg.resume:
-        refuse_unused_extractor(cfg, overrides)
-        refuse_unused_weights(cfg)
-
-
-def player_names(cfg: DictConfig) -> list[str]:
-    """The names of the players. The weights of the losses, `objective.weight`, have one entry for each."""
-    return list(map(str, cfg.objective.weight))
-
-
 def refuse_unused_extractor(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Refuses an extractor that no metric and no view uses."""
     views = (view for view in cfg.get("views") or [] if isinstance(view, DictConfig))
     is_used = metrics_use_extractor(cfg) or any(view.get("space") == "features" for view in views)
-    if "extractor" in overridden_keys(overrides) and not is_used:
-        remedy = "add a metric such as metric=fid, or remove it"
-        raise ConfigError("has no effect: no metric uses it", remedy, key="extractor")
+    is_given = "extractor" in overridden_keys(overrides)
+    remedy = "add a metric such as metric=fid, or remove it"
+    require(is_used or not is_given, "has no effect: no metric uses it", remedy, "extractor")
 
 
 def overridden_keys(overrides: Sequence[str]) -> set[str]:
@@ -140,30 +140,23 @@ def refuse_unused_weights(cfg: DictConfig) -> None:
 
 
 def check_evaluation_config(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Checks the settings of `ganlab.evaluate` that need no run and no images.
-
-    Raises:
-        ConfigError: a setting is missing, has no effect together with others, or cannot be used.
-    """
+    """Checks the settings of `ganlab.evaluate` that need no run and no images."""
     has_run, has_images = cfg.run_dir is not None, cfg.generated is not None
     reason = "needs exactly one of a run and generated images"
     remedy = "give either run_dir, or generated and real"
     require(has_run != has_images, reason, remedy, "run_dir", cfg.run_dir)
     # For each setting, the settings that have no effect together with it.
-    unused = {"protocol": {"n"}, "run_dir": {"real"}}
-    unused["generated"] = {
-        "n", "seed", "class", "condition", "checkpoint", "evaluation.n", "evaluation.seed", "trust",
-    }  # fmt: skip
+    of_runs = {"n", "seed", "class", "condition", "checkpoint", "evaluation.n", "evaluation.seed", "trust"}
+    unused = {"protocol": {"n"}, "run_dir": {"real"}, "generated": of_runs}
     given = overridden_keys(overrides)
     combinations = [(setting, keys & given) for setting, keys in unused.items() if setting in given]
     if cfg.real is not None and Path(cfg.real).expanduser().is_dir():
         combinations.append(("real, a folder", {"root"} & given))
     for cause, unused_keys in combinations:
-        if unused_keys:
-            raise ConfigError(f"has no effect with {cause}", "remove it", min(unused_keys))
+        require(not unused_keys, f"has no effect with {cause}", "remove it", min(unused_keys, default=""))
     refuse_unused_extractor(cfg, overrides)
-    if not set(cfg.metric) - {"weights"}:
-        raise ConfigError("no metric is selected", "select some, such as 'metric=[fid,kid]'", key="metric")
+    is_selected = set(cfg.metric) - {"weights"}
+    require(is_selected, "no metric is selected", "select some, such as 'metric=[fid,kid]'", "metric")
     if has_images:
         refuse_unused_weights(cfg)  # not for a run, whose own extractor may read the weights
         remedy = "give a folder of images"
@@ -189,29 +182,15 @@ def refuse_unused_labelled(cfg: DictConfig) -> None:
     require(is_used, "has no effect", remedy, "data.labelled", cfg.data.labelled)
 
 
-def has_encoder(cfg: DictConfig) -> bool:
-    """Whether the objective trains an encoder; True if its class cannot be imported."""
-    try:
-        return bool(import_object(cfg.objective._target_).has_encoder())
-    except Exception:  # whatever an import may raise; building the objective will report it
-        return True
-
-
 def selected_nodes(cfg: DictConfig, group: str) -> dict[str, DictConfig]:
-    """The nodes of the selected tricks or metrics, by name.
+    """The nodes of the selected tricks, metrics or loggers, by name.
 
-    Raises:
-        ConfigError: a node has no class, because an override concerns an option that was not selected.
+    A node without a class has settings of an option that was not selected, and is refused.
     """
     # metric.weights is a file for the extractor, not a metric.
     nodes = {str(name): node for name, node in cfg[group].items() if (group, name) != ("metric", "weights")}
-    refuse_unselected(nodes, group)
-    return nodes
-
-
-def refuse_unselected(nodes: Mapping[str, Any], group: str) -> None:
-    """Refuses nodes without a class: they have settings of options of the group that were not selected."""
     for name, node in nodes.items():
         has_class = isinstance(node, DictConfig) and isinstance(node.get("_target_"), str)
         remedy = f"select it with +{group}={name}, or remove its settings with '~{group}.{name}'"
         require(has_class, "has settings but was not selected", remedy, f"{group}.{name}", to_plain(node))
+    return nodes

@@ -1,6 +1,8 @@
 """Composition of a config from conf/ and a command line. Imports nothing slow, such as torch."""
 
 import os
+import re
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from math import ceil
@@ -14,12 +16,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.overrides import quote_override, unknown_key_error, unreadable_override_error
 from ganlab.config.setting_types import validated_settings
-from ganlab.core.errors import ConfigError, require
+from ganlab.core.errors import ConfigError, Diverged, ProcessLost, UnfinishedRuns, require, terminal_text
 
-PACKAGE = Path(__file__).parent.parent
 # Inside the package in a wheel, next to it in a checkout.
-CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
+CONF = next(folder / "conf" for folder in Path(__file__).parents[1:3] if (folder / "conf").is_dir())
 MULTIPLE_CHOICE = ("trick", "metric", "logger")  # groups from which a config may select several options
+OWN_ERRORS = (ConfigError, Diverged, ProcessLost, UnfinishedRuns)  # the errors that ganlab itself raises
+# Phrases with which Hydra and OmegaConf start those parts of a message that help only to debug them.
+HYDRA_DETAILS = re.compile("Config search path:|object_type=|To append to your config use")
 
 
 def num_steps(images: int | None, batch_size: int, default: int) -> int:
@@ -57,11 +61,7 @@ def initialized_hydra() -> AbstractContextManager[Any]:
 
 
 def validated_composition(cfg: DictConfig, config_name: str, overrides: Sequence[str]) -> DictConfig:
-    """The config of a command after a check of its overrides and settings. Expands `~` in paths (in place).
-
-    Raises:
-        ConfigError: an override has no effect, or a value has the wrong type.
-    """
+    """The config of a command after a check of overrides and settings. Expands `~` in its paths, in place."""
     refuse_dropped_overrides(overrides)
     # Hydra itself refuses unknown keys without a "+"; `explain_error` turns its error into a `ConfigError`.
     has_additions = any(override.startswith("+") for override in overrides)
@@ -70,26 +70,34 @@ def validated_composition(cfg: DictConfig, config_name: str, overrides: Sequence
     return validated_settings(cfg, overrides)
 
 
-def explain_error(error: BaseException, config_name: str, overrides: Sequence[str]) -> BaseException:
-    """Returns a `ConfigError` about an override, if an override caused the error, and else the error itself.
+def explain_error(
+    error: BaseException, config_name: str, overrides: Sequence[str], arguments: Sequence[str] = ()
+) -> BaseException:
+    """An error of Hydra during composition, as a `ConfigError` about the override that caused it, if one did.
 
-    Args:
-        error: an error that Hydra raised while it composed the config.
-        config_name: the name of the config in conf/.
-        overrides: the overrides of the command line.
+    `arguments` is the whole command line, which may name a folder of configs.
     """
     if isinstance(error, OverrideParseException):
         return unreadable_override_error(error.override)
     if isinstance(error, HydraException | ValueError | TypeError) and not isinstance(error, ConfigError):
         with suppress(HydraException):  # something else is wrong with the overrides; `error` says what
-            return unknown_override_error(config_name, overrides) or error
+            return unknown_override_error(config_name, overrides, arguments) or error
     return error
 
 
-def unknown_override_error(config_name: str, overrides: Sequence[str]) -> ConfigError | None:
+def unknown_override_error(
+    config_name: str, overrides: Sequence[str], arguments: Sequence[str] = ()
+) -> ConfigError | None:
     """An error about the first override of an unknown setting or option; None if all are known."""
+    parser = ArgumentParser(add_help=False)
+    parser.add_argument("--config-dir", "-cd")
     with initialized_hydra():
-        list_options = GlobalHydra.instance().config_loader().get_group_options
+        loader: Any = GlobalHydra.instance().config_loader()
+        list_options = loader.get_group_options
+        if folder := parser.parse_known_args(arguments)[0].config_dir:
+            search_path = loader.get_search_path()
+            search_path.prepend("command-line", f"file://{os.path.abspath(folder)}")
+            loader.repository.initialize_sources(search_path)
 
         def selects_options(override: str) -> bool:
             group, _, value = override.lstrip("+").partition("=")
@@ -116,3 +124,11 @@ def refuse_dropped_overrides(overrides: Sequence[str]) -> None:
             if key != group and group in given:
                 remedy = f"give all of them as one list, '{group}=[...]'"
                 raise ConfigError(f"is lost next to {group}={given[group]}", remedy, key, value)
+
+
+def user_message(error: BaseException) -> str:
+    """The message of an error in one line, without the details that Hydra adds for its own debugging."""
+    # The message of Hydra's error often names only the setting, and that of its cause the reason.
+    errors = [error] if isinstance(error, OWN_ERRORS) or error.__cause__ is None else [error, error.__cause__]
+    text = " ".join(HYDRA_DETAILS.split(str(part))[0] for part in errors).split("full_key:")[0]
+    return terminal_text(" ".join(text.replace("Available options in", "- available in").split()))

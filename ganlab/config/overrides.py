@@ -15,12 +15,10 @@ from ganlab.config.setting_types import SETTING_TYPES, constructor_parameters
 from ganlab.core.errors import UNSET, ConfigError
 
 PARSER = OverridesParser.create()
-# These mappings take entries of any name, so a key that starts like this need not exist yet. The last line
-# has no dots at the end, so that the mappings of the encoder themselves may be new, too.
-OPEN_PREFIXES = (
-    "trick.", "metric.", "logger.", "stages.", "games.", "borrows.", "clip.", "initial.",
-    "model.encoder", "optimizer.encoder",
-)  # fmt: skip
+# These mappings take entries of any name, so a key in one of them need not exist yet.
+OPEN_GROUPS = {
+    "trick", "metric", "logger", "stages", "games", "borrows", "clip", "initial", "model", "optimizer"
+}  # fmt: skip
 SYNONYMS = {  # names of settings in other programs, and the settings of ganlab that the user may mean
     **dict.fromkeys(("epochs", "epoch", "iterations", "iters", "max_steps", "kimg"), ("steps", "images")),
     **dict.fromkeys(("learning_rate", "rate"), ("optimizer.generator.lr", "optimizer.discriminator.lr")),
@@ -35,10 +33,8 @@ def quote_override(argument: str, is_sweep: bool = False) -> str:
 
     If the setting takes a string, a value that looks like a number is quoted, because Hydra would read it as
     a number. A string that Hydra's grammar cannot read is quoted too, such as one with letters beyond ASCII.
-
-    Args:
-        argument: the word. Words without "=" and flags of Hydra stay as they are; Hydra refuses invalid ones.
-        is_sweep: whether a string may be a list of alternatives, separated by commas.
+    Words without "=" and flags of Hydra stay as they are; Hydra refuses invalid ones. In a sweep, a string
+    may be a list of alternatives, separated by commas.
 
     Raises:
         ConfigError: the word is "--key=value", or has an "=" and is still not an override.
@@ -103,7 +99,6 @@ def unknown_key_error(
     """An error about the first override of an unknown setting or option; None if all are known.
 
     Args:
-        overrides: the overrides of the command line.
         base: the config after the choices of group options, before all other overrides.
         list_options: returns the names of the options of a group; [] if there is no such group.
     """
@@ -156,9 +151,8 @@ def accepts_key(base: DictConfig, key: str) -> bool:
     parts = key.split(".")
     ancestors = (".".join(parts[:i]) for i in range(1, len(parts)))
     names = "_target_", "borrowed"  # what a node has that builds an object or borrows a network
-    return key.startswith(OPEN_PREFIXES) or any(
-        has_key(base, f"{node}.{name}") for node in ancestors for name in names
-    )
+    is_open = len(parts) > 1 and parts[0] in OPEN_GROUPS and parts[0] in base
+    return is_open or any(has_key(base, f"{node}.{name}") for node in ancestors for name in names)
 
 
 def remedy_for_unknown(key: str, base: DictConfig, list_options: Callable[[str], list[str]]) -> str:

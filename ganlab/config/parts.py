@@ -1,14 +1,41 @@
 """The games that are played as one, from the settings `games` and `bridge` of a config."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.core.errors import prefixing_all_keys, require
+from ganlab.config.overrides import has_key
+from ganlab.config.setting_types import validated_settings
+from ganlab.core.errors import prefixing_all_keys, renaming_keys, require
 
 # The settings in which a part may differ from the rest of the config.
 PART_KEYS = ("data", "objective", "model", "initial", "optimizer", "trick", "clip")
+
+
+def named_configs(
+    cfg: DictConfig, setting: str, keys: Sequence[str], further_types: Mapping[str, Any] = {}
+) -> dict[str, DictConfig]:
+    """The mappings in the setting `games` or `stages`, by name, after a check of names, keys and types.
+
+    `keys` are those that each mapping may have; `further_types` are the types of those that no run has.
+    """
+    from torch.nn import ModuleDict  # takes seconds
+
+    configs: Any = cfg.get(setting) or {}
+    require(isinstance(configs, dict | DictConfig), "must be a mapping", "", setting, configs)
+    for name, node in configs.items():
+        key = f"{setting}.{name}"
+        is_name = isinstance(name, str) and name.isidentifier() and name not in dir(ModuleDict())
+        reason = "is not a name, or is one of torch's own"
+        require(is_name, reason, "choose another of letters, digits and _", key)
+        require(isinstance(node, DictConfig), "must be a mapping", f"give {key}={{}}", key, node)
+        unknown = sorted({*map(str, node)} - {*keys})
+        require(not unknown, f"has {', '.join(unknown)}", f"give only {', '.join(keys)}", key)
+        with prefixing_all_keys(key, separator="."):
+            validated_settings(node, further_types=further_types)
+    return dict(configs)
 
 
 def part_configs(cfg: DictConfig) -> dict[str, DictConfig]:
@@ -16,14 +43,10 @@ def part_configs(cfg: DictConfig) -> dict[str, DictConfig]:
 
     A part has the settings of the config, except those that `games.<name>` gives, and a seed of its own. Its
     data differ from those of the config in how they are seen only, since all parts share each batch.
-
-    Raises:
-        ConfigError: a name cannot be one, a part has an unknown setting, or there is no bridge.
     """
     from ganlab.core.randomness import derive_seed  # imports torch
 
-    games, bridge = cfg.get("games") or {}, cfg.get("bridge")
-    require(isinstance(games, dict | DictConfig), "must be a mapping", "give {<part>: {}}", "games", games)
+    games, bridge = named_configs(cfg, "games", PART_KEYS), cfg.get("bridge")
     reason = "needs a bridge and games, such as games={ab: {}, ba: {}}"
     require(bool(games) == (bridge is not None), reason, "choose model=cyclegan", "games", [*games])
     if not games:
@@ -32,18 +55,21 @@ def part_configs(cfg: DictConfig) -> dict[str, DictConfig]:
     del resolved["games"], resolved["bridge"]
     parts: dict[str, Any] = {}
     for name, part in games.items():
-        key = f"games.{name}"
-        require(str(name).isidentifier(), "is not a name", "use letters, digits and _", key)
-        require(isinstance(part, DictConfig), "must be a mapping", f"give {key}={{}}", key, part)
-        unknown = sorted(set(part) - set(PART_KEYS))
-        require(not unknown, f"has {', '.join(unknown)}", f"give only {', '.join(PART_KEYS)}", key)
-        parts[str(name)] = OmegaConf.merge(resolved, part, {"seed": derive_seed(cfg.seed, "game", name)})
-        same = parts[str(name)].data.batch_size == resolved["data"]["batch_size"]
-        require(same, "is the same for all parts", "set data.batch_size", f"{key}.data.batch_size")
+        parts[name] = OmegaConf.merge(resolved, part, {"seed": derive_seed(cfg.seed, "game", name)})
+        same = parts[name].data.batch_size == resolved["data"]["batch_size"]
+        require(same, "is the same for all parts", "set data.batch_size", f"games.{name}.data.batch_size")
     return parts
 
 
 def naming_part(cfg: DictConfig, name: str) -> AbstractContextManager[None]:
-    """Prepends the name of a part to the keys of errors, if the part has settings of its own."""
-    own = name and cfg.games[name]
-    return prefixing_all_keys(f"games.{name}" if own else None, separator=".")
+    """Prepends the name of a part to the keys of errors, except to those of settings that it inherits."""
+    if not name:
+        return nullcontext()
+    return renaming_keys(lambda key: typed_key(cfg, f"games.{name}.{key.lstrip('.')}".rstrip(".")))
+
+
+def typed_key(cfg: DictConfig, key: str) -> str:
+    """The key of a part's setting as it was typed: games.ba.clip, or clip if the part inherits it."""
+    *_, inherited = key.split(".", 2)
+    is_inherited = key.startswith("games.") and has_key(cfg, inherited) and not has_key(cfg, key)
+    return inherited if is_inherited else key

@@ -16,6 +16,7 @@ import errno
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
@@ -26,13 +27,17 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.allowlist import check_trust, signature
-from ganlab.config.checkpoint_file import read_checkpoint
 from ganlab.config.overrides import shell_override
 from ganlab.config.saved_config import FORMAT, RESTORE_REMEDY, parse_saved_config, validated_saved_config
 from ganlab.core.errors import ConfigError, error_message, require
 from ganlab.filesystem import Lock, read_regular_file, write_atomically
 
 MAX_CONFIG_BYTES, MAX_TEXT_BYTES = 1 << 20, 8 << 20  # the largest sizes of config.yaml and of other texts
+# The entries of every checkpoint that Lightning writes.
+CHECKPOINT_ENTRIES = {
+    "callbacks": dict, "epoch": int, "global_step": int, "loops": dict, "lr_schedulers": list,
+    "optimizer_states": list, "pytorch-lightning_version": str, "state_dict": dict,
+}  # fmt: skip
 
 
 class RunDirectory:
@@ -55,11 +60,9 @@ class RunDirectory:
         self.config_file = self.path / "config.yaml"
         self.trust = trust
         self.written_config = b""  # the config as this object wrote it, which is trusted
-        # Whether this run counts as made by this user. If true, `write_config` signs the config, and the
-        # config may build any object. There are three cases:
-        # - an existing run: the method `config` sets the value to whether the config has a valid signature;
-        # - a new run that starts from the weights of an unsigned run: the caller sets the value to False;
-        # - any other new run: the value stays True.
+        # Whether this run counts as made by this user, so that its config is signed and may build any object.
+        # `config` sets it to whether the signature of an existing run is valid. The caller of a new run sets
+        # it to False if the run starts from the weights of an unsigned one.
         self.made_by_user = True
         self.created_directories: list[Path] = []  # the directories that `create` made, innermost first
         self.existing_paths: set[Path] | None = None  # the content of the directory before `create`
@@ -81,8 +84,12 @@ class RunDirectory:
         self.existing_paths = set(self.path.glob("*")) - {self.path / "lock"}
 
     def _refuse_nonempty(self) -> None:
-        paths = (path for path in self.path.rglob("*") if self.borrowed not in path.parents)
-        is_empty = not os.path.isfile(self.path) and all(map(is_leftover, paths))
+        files = (path for path in self.path.rglob("*") if not path.is_dir())
+        # What a process may have left behind that was killed before its run began.
+        leftover = (
+            path.name == "lock" or path.suffix == ".part" or self.borrowed in path.parents for path in files
+        )
+        is_empty = not os.path.isfile(self.path) and all(leftover)
         remedy = f"continue the run with {shell_override('resume', self.path)}, or choose another run_dir"
         require(is_empty, "exists and is not empty", remedy, "run_dir", self.path)
 
@@ -123,12 +130,7 @@ class RunDirectory:
                 path.rmdir()
 
     def io_error(self, error: OSError, has_trained: bool) -> ConfigError:
-        """The error to report when a file of the run cannot be written or read.
-
-        Args:
-            error: the error of the system.
-            has_trained: whether there is any training to resume.
-        """
+        """The error to report when a file of the run cannot be written or read, before or after training."""
         cause = error.strerror or error_message(error)
         if not has_trained:
             return ConfigError(f"cannot be created ({cause})", "choose another", "run_dir", self.path)
@@ -145,34 +147,24 @@ class RunDirectory:
         """Writes config.yaml, and signs it unless it was read from an unsigned run."""
         text = f"format: {FORMAT}\n{OmegaConf.to_yaml(cfg, resolve=True)}"
         if not self.config_file.exists():
-            # In a new run, the config is written before its signature. If the process dies between the two,
-            # there is no signature without a config.
+            # First, so that there is no signature without a config if the process dies between the two.
             write_atomically(self.config_file, text)
         self.written_config = text.encode()
         if self.made_by_user and (new_signature := signature(self.written_config)):
-            # The signatures are written before the config, which is replaced at the end of this method. Until
-            # then, config.yaml has its old content, so the signature of that content is kept. It is the first
-            # one in the file. If an earlier process died between the two writes, the first one is that of a
-            # config that was never written. Then, until the end of this method, the old config is unsigned.
+            # Until config.yaml is replaced below, it has its old content, whose signature is kept. It is the
+            # first one in the file, unless an earlier process died between the two writes.
             old_signatures = self._read_text("signature").split()[:1]
             write_atomically(self.path / "signature", "\n".join([new_signature, *old_signatures]) + "\n")
         write_atomically(self.config_file, text)
 
     def read_config(self) -> tuple[bytes, bool]:
-        """The content of config.yaml as bytes, and whether this user has signed it.
-
-        The content is not parsed here; the method `config` parses and checks it.
-
-        Raises:
-            ConfigError: the file cannot be read.
-        """
+        """The content of config.yaml, not parsed, and whether this user has signed it."""
         self._refuse_other_directory()
         try:
             content = read_regular_file(self.config_file, MAX_CONFIG_BYTES)
         except OSError as error:
-            raise ConfigError(
-                f"{self.config_file} cannot be read ({error.strerror})", RESTORE_REMEDY
-            ) from error
+            reason = f"{self.config_file} cannot be read ({error.strerror})"
+            raise ConfigError(reason, RESTORE_REMEDY) from error
         signatures = self._read_text("signature").split()
         return content, bool(signatures) and signature(content) in signatures
 
@@ -233,13 +225,9 @@ class RunDirectory:
         return self.default_checkpoint != "last" or any(path.exists() for path in paths)
 
     def checkpoint(self, name: str | None = None) -> tuple[Path, dict[str, Any]]:
-        """The path and the content of a checkpoint; of the previous one if the last one cannot be read.
+        """The path and the content of a checkpoint: last, previous or best, or a path; None: the default one.
 
-        Args:
-            name: last, previous or best, or a path; None: the default checkpoint.
-
-        Raises:
-            ConfigError: no such checkpoint can be read.
+        If the last one cannot be read, it is the previous one. Raises `ConfigError` if none can be read.
         """
         self._refuse_other_directory()
         name = name or self.default_checkpoint
@@ -259,16 +247,39 @@ class RunDirectory:
         raise ConfigError(f"{self.path} has no checkpoint to continue from: {'; '.join(problems)}")
 
 
-def is_leftover(path: Path) -> bool:
-    """Whether a path may have been left behind by a process that was killed before its run began."""
-    return path.is_dir() or path.name == "lock" or path.name.endswith(".part")
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint; raises `ConfigError` if the file is missing, damaged or no checkpoint."""
+    require(os.path.isfile(path), f"{path} does not exist")
+    import torch  # takes seconds, and most commands read no checkpoint
+
+    try:
+        damaged = is_damaged(path)
+        content: Any = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds on a truncated file
+        raise ConfigError(f"{path} is truncated or not a checkpoint") from error
+    require(not damaged, f"{path} is damaged: a checksum does not match")
+    entries = content if isinstance(content, dict) else {}
+    is_complete = all(isinstance(entries.get(name), cls) for name, cls in CHECKPOINT_ENTRIES.items())
+    is_checkpoint = is_complete and all(isinstance(key, str) for key in entries["state_dict"])
+    require(is_checkpoint, f"{path} is not the checkpoint of a run")
+    return content
+
+
+def is_damaged(path: Path) -> bool:
+    """Whether a zip file is not as torch wrote it; torch itself does not check this when it reads a file."""
+    with zipfile.ZipFile(path) as file:
+        members = file.infolist()
+        is_compressed = any(member.compress_type for member in members)  # torch does not compress
+        # In a hostile file, members may share bytes, so that a small file expands to a huge content.
+        members_overlap = sum(member.file_size for member in members) > path.stat().st_size
+        return members_overlap or is_compressed or file.testzip() is not None
 
 
 def new_run_path(cfg: DictConfig) -> Path:
     """The directory of a new run; each job of a sweep has its own."""
     if cfg.run_dir is not None:
-        return Path(cfg.run_dir) if cfg.job is None else Path(cfg.run_dir) / str(cfg.job)
-    path = f"outputs/{cfg.name}/{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    path = path if cfg.job is None else f"{path}_{cfg.job}"
+        return Path(cfg.run_dir, *([] if cfg.job is None else [str(cfg.job)]))
+    job = "" if cfg.job is None else f"_{cfg.job}"
+    path = f"outputs/{cfg.name}/{datetime.now():%Y-%m-%d_%H-%M-%S}{job}"
     candidates = chain([path], (f"{path}.{number}" for number in count(1)))
     return Path(next(candidate for candidate in candidates if not os.path.exists(candidate)))

@@ -19,11 +19,7 @@ RESTORE_REMEDY = "restore it, or start a new run"
 
 
 def parse_saved_config(content: bytes) -> Any:
-    """Parses a config that has mappings, lists and plain values only.
-
-    Raises:
-        ConfigError: the config is too large or too deeply nested, or has an alias, a tag or an interpolation.
-    """
+    """Parses a config that has mappings, lists and plain values only, and refuses any other."""
     text = content.decode()
     depth = 0  # how many mappings and lists are open
     # The parser yields an event for each value, and for the start and the end of each mapping and list.
@@ -41,21 +37,18 @@ def parse_saved_config(content: bytes) -> Any:
 
 
 def validated_saved_config(cfg: Any, summary: Mapping[str, Any]) -> DictConfig:
-    """The config of a run after a check of its groups and its format, without the key `format`.
-
-    Args:
-        cfg: the parsed config; anything but a mapping is refused.
-        summary: the summary of the run, which names the version of ganlab that wrote it.
+    """A parsed config after a check of its groups and its format, without the key `format`.
 
     Raises:
-        ConfigError: a group is missing, or this version does not read the format.
+        ConfigError: a group is missing, or this version does not read the format. The error names the version
+            of ganlab that wrote the run, if the run's summary does.
     """
     if not isinstance(cfg, DictConfig):
         raise ConfigError("is not the config of a run", RESTORE_REMEDY)
     saved_format = cfg.pop("format", None)
     missing = [name for name in REQUIRED_GROUPS if not isinstance(cfg.get(name), DictConfig)]
-    # A file that lacks both the format and some groups is not the config of a run, and the error says so. For
-    # any other file, a wrong format is reported first, because it explains why groups are missing.
+    # A file without format that lacks groups is not the config of a run. In any other, a wrong format is
+    # reported first, because it explains why groups are missing.
     is_run_config = saved_format is not None or not missing
     if is_run_config and not (type(saved_format) is int and saved_format == FORMAT):
         versions = summary.get("versions")

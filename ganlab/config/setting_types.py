@@ -56,14 +56,16 @@ TYPE_TABLE: tuple[tuple[str, Any], ...] = (
 SETTING_TYPES = {key: annotation for keys, annotation in TYPE_TABLE for key in keys.split()}
 
 
-def validated_settings(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictConfig:
+def validated_settings(
+    cfg: DictConfig, overrides: Iterable[str] = (), further_types: Mapping[str, Any] = {}
+) -> DictConfig:
     """The config after a check of its plain settings, with `~` expanded in paths (in place).
 
     Raises:
         ConfigError: a setting has the wrong type, is out of its range, or was removed by an override.
     """
     removed = {override[1:].split("=")[0] for override in overrides if override.startswith("~")}
-    for key, annotation in SETTING_TYPES.items():
+    for key, annotation in {**SETTING_TYPES, **further_types}.items():
         value = OmegaConf.select(cfg, key, default=UNSET)
         if value is UNSET:
             # Not every command has every key. Only keys of the type `str | None` may be removed by an
@@ -72,20 +74,16 @@ def validated_settings(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictCo
                 raise ConfigError("is required", f"do not remove it with ~{key}", key=key)
             continue
         # Mappings are not converted: they may hold interpolations of keys that the command lacks.
-        value = value if annotation is dict else to_plain(value)
-        fits = isinstance(value, DictConfig) if annotation is dict else matches(value, annotation)
-        if not fits:
-            raise ConfigError(f"must be {describe_type(annotation)}", key=key, value=value)
+        is_mapping = isinstance(value, DictConfig)
+        if not (is_mapping if annotation is dict else matches(to_plain(value), annotation)):
+            raise ConfigError(f"must be {describe_type(annotation)}", key=key, value=to_plain(value))
         if key in PATHS.split() and isinstance(value, str) and value.startswith("~"):
             OmegaConf.update(cfg, key, os.path.expanduser(value))
     return cfg
 
 
 def check_arguments(node: Any) -> None:
-    """Checks the settings of every object in a config against the annotations of its constructor.
-
-    Args:
-        node: a config, or a part of one.
+    """Checks the settings of every object in a part of a config against the annotations of its constructor.
 
     Raises:
         ConfigError: a constructor lacks a parameter, or a value has the wrong type or is out of its range.
@@ -109,27 +107,26 @@ def check_arguments(node: Any) -> None:
 
 
 def target_nodes(node: Any, key: str = "") -> Iterator[tuple[str, dict[Any, Any]]]:
-    """Yields the key and the settings of each node with a `_target_`, from which an object will be built.
+    """Those of the `mappings` from which an object will be built, since they have a `_target_`."""
+    return ((place, entries) for place, entries in mappings(node, key) if "_target_" in entries)
 
-    Args:
-        node: a config, or a part of one.
-        key: the key of this part.
-    """
+
+def mappings(node: Any, key: str = "") -> Iterator[tuple[str, dict[Any, Any]]]:
+    """Yields the key and the settings of each mapping in a part of a config, whose own key is `key`."""
     plain = to_plain(node)
     entries = dict(enumerate(plain)) if isinstance(plain, list) else plain
+    if isinstance(plain, dict):
+        yield key, plain
     if isinstance(entries, dict):
-        if "_target_" in entries:
-            yield key, entries
         for name, value in entries.items():
-            yield from target_nodes(value, f"{key}.{name}" if key else str(name))
+            yield from mappings(value, f"{key}.{name}" if key else str(name))
 
 
 def import_object(target: str) -> Any:
     """The object of a dotted name; None if there is none. The working directory is searched last.
 
-    The first call whose top-level package is not found adds the working directory to sys.path. If that were
-    done when the command starts, libraries would import files of the working directory that have the names
-    of Hydra plugins or of optional dependencies.
+    It is added to sys.path only now, so that libraries do not import files in it that have the names of Hydra
+    plugins or of optional dependencies.
     """
     if find_spec(target.partition(".")[0]) is None and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
@@ -145,11 +142,7 @@ class Parameters(NamedTuple):
 
 @cache
 def constructor_parameters(target: str) -> Parameters:
-    """The parameters of the constructor with a dotted name.
-
-    A constructor that cannot be imported accepts every setting, and only `_target_` itself is checked. The
-    error of the import is reported when the object is built.
-    """
+    """The parameters of a constructor; any, if it cannot be imported, which is refused when it is called."""
     try:
         parameters = inspect.signature(import_object(target), eval_str=True).parameters
     except Exception:  # whatever an import may raise

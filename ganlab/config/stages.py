@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import num_processes
+from ganlab.config.parts import named_configs
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.setting_types import to_plain
 from ganlab.core.errors import completing_relative_keys, prefixing_all_keys, require
+from ganlab.core.validation import Count
 
 if TYPE_CHECKING:
-    from ganlab.core.space import Space
     from ganlab.data.base import Data
 
 # The settings that a stage inherits from the run and may change. `trick` names all tricks of the stage; of
@@ -26,37 +27,33 @@ INHERITED = ("objective", "model", "initial", "optimizer", "play", "trick", "cli
 # stages, shallow autoencoders, whose layers are copied into this stage's autoencoder before it is trained.
 OWN: dict[str, Any] = {"space": None, "code_of": None, "pretrained": []}
 STAGE_KEYS = ("steps", "batch_size", *OWN, *INHERITED)
+STAGE_TYPES = {"batch_size": Count, "space": dict[str, Any] | None, "pretrained": list[str]}
 
 
 class Timetable:
     """The steps of a run at which each of its games is played.
 
-    Args:
-        cfg: the config of a run.
-
     Attributes:
-        names: the names of the stages, then None for the main game.
-        steps_and_batch_sizes: a pair for each game, in the order of `names`.
+        steps_and_batch_sizes: a pair for each stage, and then for the main game.
         main_start: the number of steps of the run before the main game.
         total: the number of steps of the run.
     """
 
     def __init__(self, cfg: DictConfig):
-        stages = stages_before_main(cfg)
-        self.names = [*stages, None]
+        stages, batch_size = stages_before_main(cfg), cfg.data.batch_size
+        self.keys = [*(f"stages.{name}" for name in stages), "data"]  # those that have a batch size
         self.steps_and_batch_sizes = [
-            (stage.steps, stage.get("batch_size", cfg.data.batch_size)) for stage in stages.values()
+            *((stage.steps, stage.get("batch_size", batch_size)) for stage in stages.values()),
+            (cfg.steps, batch_size),
         ]
-        self.main_start = sum(steps for steps, _ in self.steps_and_batch_sizes)
-        self.total = self.main_start + cfg.steps
-        self.steps_and_batch_sizes.append((cfg.steps, cfg.data.batch_size))
+        self.total = sum(steps for steps, _ in self.steps_and_batch_sizes)
+        self.main_start = self.total - cfg.steps
         self.num_processes = num_processes(cfg)
 
     def check_batches(self, data: Data) -> None:
         """Raises `ConfigError` if a batch exceeds the data, or cannot be shared among the processes."""
-        for name, (_, batch_size) in zip(self.names, self.steps_and_batch_sizes, strict=True):
-            # The error has the key ".batch_size", and becomes one about stages.NAME.batch_size, for example.
-            with completing_relative_keys(f"stages.{name}" if name else "data"):
+        for key, (_, batch_size) in zip(self.keys, self.steps_and_batch_sizes, strict=True):
+            with completing_relative_keys(key):  # that of the error is ".batch_size"
                 data.check_batch_size(self.num_processes, batch_size)
 
     def is_due(self, step: int, every: int) -> bool:
@@ -66,11 +63,11 @@ class Timetable:
     def images_seen(self, step: int) -> int:
         """The number of real images seen in the first `step` steps of the run."""
         *stages, (_, main_batch_size) = self.steps_and_batch_sizes
-        seen, remaining_steps = 0, step
+        seen = 0
         for steps, batch_size in stages:
-            seen += min(remaining_steps, steps) * batch_size
-            remaining_steps -= min(remaining_steps, steps)
-        return seen + remaining_steps * main_batch_size
+            seen += min(step, steps) * batch_size
+            step -= min(step, steps)
+        return seen + step * main_batch_size
 
 
 def stages_before_main(cfg: DictConfig) -> dict[str, Any]:
@@ -79,13 +76,9 @@ def stages_before_main(cfg: DictConfig) -> dict[str, Any]:
 
 
 def stage_configs(cfg: DictConfig) -> Iterator[tuple[str | None, DictConfig]]:
-    """The name of each game (None: the main game, the last), and its config, as if it were a run by itself.
-
-    Raises:
-        ConfigError: a stage lacks its steps, has an unknown setting, or refers to a game that it cannot use.
-    """
+    """The name of each game (None: the main game, the last), and its config as that of a run by itself."""
+    check_stages(cfg)
     stages = stages_before_main(cfg)
-    check_stages(cfg, stages)
     for name in stages:
         yield name, standalone_config(cfg, name)
     is_alone = not stages and cfg.get("code_of") is None
@@ -146,24 +139,20 @@ def merged(base: Any, changes: Any) -> Any:
 
 
 def data_of_space(cfg: DictConfig, own: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-    """The settings of the data that differ in the space of a game; none if it has no other space.
-
-    Args:
-        cfg: the config of the run.
-        own: the settings `OWN` of the game.
-        data: the settings of the data.
-    """
+    """The settings of the data that differ in the space of a game, which its settings `OWN` give, if any."""
     if (lender := own["code_of"]) is not None:
-        is_stage = lender in stages_before_main(cfg)
-        model = (standalone_config(cfg, lender) if is_stage else borrowed_runs(cfg)[lender].config()).model
+        model = lender_config(cfg, lender).model
+        reason = "borrows its generator, which its codes are for"
+        require("latent_dim" in model.generator, reason, "choose another", "code_of", lender)
         return {"shape": [model.generator.latent_dim], "range": model.encoder.get("code_range")}
     if own["space"] is None:
         return {}
     import torch  # takes seconds
 
     from ganlab.config.build import instantiate
+    from ganlab.core.space import Space
 
-    space: Space = instantiate(OmegaConf.create({"space": own["space"]}).space)
+    space: Space = instantiate(OmegaConf.create({"space": own["space"]}).space, Space)
     changes: dict[str, Any] = {"shape": [*space.shape]}
     if condition := data.get("condition"):
         blank = space.enter_condition(torch.zeros(condition["shape"]))
@@ -172,11 +161,7 @@ def data_of_space(cfg: DictConfig, own: dict[str, Any], data: dict[str, Any]) ->
 
 
 def borrowed_runs(cfg: DictConfig) -> dict[str, RunDirectory]:
-    """The runs from which a run borrows networks, by name.
-
-    Raises:
-        ConfigError: a name cannot be that of a folder, or there is no directory.
-    """
+    """The runs from which a run borrows networks, by name; a name must be that of a folder."""
     borrows = to_plain(cfg.get("borrows") or {})
     remedy = "give borrows.<name>=<run_dir>"
     require(isinstance(borrows, dict), "must be a mapping", remedy, "borrows", borrows)
@@ -189,15 +174,12 @@ def borrowed_runs(cfg: DictConfig) -> dict[str, RunDirectory]:
     return {str(name): RunDirectory(Path(path).expanduser(), trust) for name, path in borrows.items()}
 
 
-def check_stages(cfg: DictConfig, stages: dict[str, Any]) -> None:
+def check_stages(cfg: DictConfig) -> None:
     """Raises `ConfigError` if stages have other settings than `STAGE_KEYS`, or unsuitable references."""
+    stages = named_configs(cfg, "stages", STAGE_KEYS, STAGE_TYPES)
     lenders = [*borrowed_runs(cfg)]  # those of the games so far
     for name, stage in stages.items():
-        keys = set(stage) if isinstance(stage, DictConfig) else set()
-        mistakes = ["lacks steps"] if "steps" not in keys else []
-        mistakes += [f"has {key}" for key in sorted(keys) if key not in STAGE_KEYS]
-        remedy = f"give steps, and what differs from the run of {', '.join(STAGE_KEYS[1:])}"
-        require(not mistakes, ", ".join(mistakes), remedy, f"stages.{name}")
+        require("steps" in stage, "lacks steps", f"give stages.{name}.steps", f"stages.{name}")
         require(name not in lenders, "is the name of a borrowed run too", "rename one", f"stages.{name}")
         spaces = [stage.get("space"), stage.get("code_of")]
         require(None in spaces, "gives a second space next to code_of", "remove one", f"stages.{name}.space")
@@ -217,6 +199,14 @@ def check_lender(key: str, name: str | None, lenders: list[str], cfg: DictConfig
     remedy = f"choose from {', '.join(lenders)}, or null" if lenders else "set null"
     require(name in lenders, "must be an earlier stage or a borrowed run", remedy, key, name)
     stage = stages_before_main(cfg).get(name)
-    has_encoder = stage is None or "encoder" in {*cfg.model, *stage.get("model", {})}
-    remedy = "give this stage an autoencoder, or choose another"
-    require(has_encoder, "refers to a stage without an encoder", remedy, key, name)
+    models = [cfg.model, stage.get("model", {})] if stage is not None else [lender_config(cfg, name).model]
+    remedy = "give it an autoencoder, or choose another"
+    require(any("encoder" in model for model in models), "has no encoder", remedy, key, name)
+
+
+def lender_config(cfg: DictConfig, name: str) -> DictConfig:
+    """The config of an earlier stage or of a borrowed run."""
+    if name in stages_before_main(cfg):
+        return standalone_config(cfg, name)
+    with prefixing_all_keys(f"borrows.{name}"):
+        return borrowed_runs(cfg)[name].config()

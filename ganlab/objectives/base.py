@@ -42,10 +42,10 @@ class Objective(nn.Module, ABC):
         require(set(weight) == set(self.players), reason, key=".weight")
         self.weights = {name: nonzero_schedule(f".weight.{name}", value) for name, value in weight.items()}
 
-    @classmethod
-    def has_encoder(cls) -> bool:
-        """Whether an encoder is trained."""
-        return "encoder" in network_names(cls.players)
+    @property
+    def network_names(self) -> list[str]:
+        """The names of the networks that the objective uses."""
+        return [*network_names(self.players), *self.frozen]
 
     def forward(self, turn: Turn) -> dict[str, Tensor]:
         weight = self.weights[turn.player](turn.step)

@@ -9,11 +9,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ganlab.config.build import build_data, build_evaluation
-from ganlab.config.checks import check_config, refuse_unused_settings
-from ganlab.config.compose import compose
+from ganlab.config.checks import check_config
+from ganlab.config.compose import compose, user_message
 from ganlab.config.overrides import quote
 from ganlab.config.stages import Timetable
-from ganlab.config.user_messages import user_message
 from ganlab.core.errors import ConfigError, prefixing_all_keys
 from ganlab.data.base import Data
 from ganlab.suites import identity
@@ -97,8 +96,7 @@ class Composed:
         with prefixing_all_keys(self.place):
             if cfg.data.num_classes is None:
                 cfg.data.num_classes = data.num_classes_of_all
-            refuse_unused_settings(cfg, self.overrides)
-            check_config(cfg)
+            check_config(cfg, self.overrides)
             Timetable(cfg).check_batches(data)
             game = build(cfg, data).game
             evaluation = build_evaluation(cfg, data)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,10 +15,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ganlab.config.build import as_config_errors, build_games, instantiate
 from ganlab.config.compose import num_processes
 from ganlab.config.overrides import shell_override
-from ganlab.config.parts import naming_part, part_configs
+from ganlab.config.parts import naming_part, part_configs, typed_key
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import borrowed_runs, stage_configs
-from ganlab.core.errors import ConfigError, prefixing_all_keys, require
+from ganlab.core.errors import ConfigError, prefixing_all_keys, renaming_keys, require
 from ganlab.core.players import Player, network_names, path
 from ganlab.data.base import Data
 from ganlab.filesystem import atomic_writer
@@ -73,7 +74,8 @@ def build(
     for stage, game_cfg in stage_configs(cfg):
         # In an error about a stage, the key `clip` becomes stages.<name>.clip. The main game needs no prefix.
         prefix = None if stage is None else f"stages.{stage}"
-        with prefixing_all_keys(prefix, separator="."), as_config_errors():
+        naming_parts = renaming_keys(partial(typed_key, game_cfg))
+        with prefixing_all_keys(prefix, separator="."), naming_parts, as_config_errors():
             phases.append(build_phase(game_cfg, data, earlier_games, name=stage or "", seed=cfg.seed))
         earlier_games |= lent_games(stage or "", phases[-1].game)
     with as_config_errors():

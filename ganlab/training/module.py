@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from ganlab.core.batch import Batch, Sample
 from ganlab.core.distributed import broadcast_
-from ganlab.core.errors import require
+from ganlab.core.errors import prefixing_all_keys, require
 from ganlab.core.players import Player, path
 from ganlab.core.profiling import profile_range
 from ganlab.core.randomness import RandomStreams, reseed
@@ -59,7 +59,8 @@ class Phase:
         self.moving: dict[Player, dict[str, PlayerOptimizer]] = {player: {} for player in game.players}
         for player, (name, part) in product(game.players, game.parts.items()):
             key = path(name, player)
-            optimizer = PlayerOptimizer(player, part.weights(player), make_optimizer[key], clip[key])
+            with prefixing_all_keys(f"games.{name}" if name else None, separator="."):
+                optimizer = PlayerOptimizer(player, part.weights(player), make_optimizer[key], clip[key])
             self.player_optimizers[key] = self.moving[player][name] = optimizer
 
     @property

@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig, open_dict
 
 from ganlab.config.build import as_config_errors, build_data, build_evaluation, instantiate
-from ganlab.config.checks import check_config, refuse_unused_borrows, refuse_unused_settings
+from ganlab.config.checks import check_config, refuse_unused_borrows
 from ganlab.config.run_directory import RunDirectory, new_run_path
 from ganlab.config.stages import Timetable, complete_stages
 from ganlab.core.errors import ProcessLost, escape_unprintable, final_status, require
@@ -41,9 +41,8 @@ class Session:
     def __init__(self, cfg: DictConfig, overrides: Sequence[str] = (), directory: RunDirectory | None = None):
         silence_lightning()
         keep_memory()  # makes malloc keep freed memory, which speeds up steps on the CPU
-        refuse_unused_settings(cfg, overrides)
         with as_config_errors():
-            check_config(cfg)
+            check_config(cfg, overrides)
             complete_stages(cfg)
         check_wandb_mode(cfg)
         self.cfg = cfg

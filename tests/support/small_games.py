@@ -16,9 +16,8 @@ from lightning_utilities import apply_to_collection
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.build import build_data
-from ganlab.config.checkpoint_file import CHECKPOINT_ENTRIES
 from ganlab.config.compose import CONF, compose
-from ganlab.config.run_directory import RunDirectory
+from ganlab.config.run_directory import CHECKPOINT_ENTRIES, RunDirectory
 from ganlab.config.setting_types import import_object
 from ganlab.core.batch import Batch, Sample
 from ganlab.core.capability import Capability
