@@ -134,10 +134,6 @@ class Game(nn.Module):
         terms = self.tricks.losses(turn, self.objective)  # calls the objective, then the hooks of the tricks
         return {name: at_least_float32(term).mean() for name, term in terms.items()}
 
-    def on_weights_loaded(self) -> None:
-        """Calls the hook `on_weights_loaded` of each trick. Must be called after weights have been loaded."""
-        self.tricks.on_weights_loaded(self.networks)
-
     def generate(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """Generates samples in the data's range, [N, latent_dim] -> [N, *shape], differentiable."""
         made = self.presented("generator")(latent, condition)

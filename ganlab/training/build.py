@@ -223,7 +223,7 @@ def load_players(module: GameModule, checkpoint: dict[str, Any]) -> None:
         if isinstance(game, Game):
             for network in network_names(game.players):
                 load_weights(game.networks[network], checkpoint, f"{name}.{network}.")
-            game.on_weights_loaded()
+            game.tricks.on_weights_loaded(game.networks)
 
 
 def load_weights(module: nn.Module, checkpoint: dict[str, Any], prefix: str = "") -> None:

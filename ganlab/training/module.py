@@ -246,7 +246,7 @@ class GameModule(pl.LightningModule):
         if phase.step == 0 and phase.initialise is not None:
             phase.initialise()
             for part in phase.game.parts.values():
-                part.on_weights_loaded()
+                part.tricks.on_weights_loaded(part.networks)
         self.scalars = phase.scalars = {}
         phase.play_step(batch)
         self.game.run_step += 1
