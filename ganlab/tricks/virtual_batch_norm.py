@@ -35,7 +35,8 @@ class VirtualBatchNorm(Trick):
         # `Tricks` seeds torch's default generator for this hook, from the run's seed and the trick's name.
         random = RandomStreams(torch.initial_seed())
         reference = generator.prior(random, self.size, generator.latent_dim)
-        generator.latent_transforms.append(PrependReference(reference, networks.conditions(self.size)))
+        prepend = PrependReference(reference, networks.conditions(self.size))
+        generator.latent_transforms.insert(0, prepend)  # before those that the network itself has
         generator.body = DropReference(generator.body, self.size)
 
 
