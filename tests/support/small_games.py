@@ -7,6 +7,7 @@ import copy
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -110,16 +111,23 @@ HOMES = {
 CYCLEGAN = ("logger=csv", "data.batch_size=16", *HOMES["cyclegan"][1])
 
 
+@contextmanager
+def in_float32() -> Iterator[None]:
+    """What many tests share is the same whichever test builds it first."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    yield
+    torch.set_default_dtype(dtype)
+
+
 @cache
 def untrained_run() -> Path:
     """The directory of a run as it was before its first step, whose networks others borrow."""
     path = Path(tempfile.mkdtemp(prefix="ganlab_"))
     atexit.register(shutil.rmtree, path, ignore_errors=True)
-    dtype = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
     cfg = compose(*SMALL, "model.generator.batch_norm=false")
-    module = build(cfg)
-    torch.set_default_dtype(dtype)
+    with in_float32():
+        module = build(cfg)
     content = {name: kind() for name, kind in CHECKPOINT_ENTRIES.items()}
     content["state_dict"] = module.state_dict()
     LoadedRun(RunDirectory(path), cfg, content, module, {}).write_copy(path / "run")
@@ -207,7 +215,8 @@ def game(
 
 @cache
 def home_data(home: str) -> Data:
-    return build_data(resolved_config(*MODELS[home]))
+    with in_float32():
+        return build_data(resolved_config(*MODELS[home]))
 
 
 def model_of(*tricks: str) -> str:
