@@ -25,11 +25,11 @@ from support.small_games import (
     game,
     model_of,
     needs_pairs,
+    option_config,
     options,
     play_step,
     play_steps,
     real_batch,
-    resolved_config,
     untrained_run,
 )
 from support.trick_effects import (
@@ -324,7 +324,7 @@ def test_the_keys_of_a_file_are_the_parameters_of_its_class(path: Path) -> None:
 @pytest.mark.parametrize("trick", TRICKS)
 def test_a_trick_and_its_file_have_the_same_name(trick: str) -> None:
     assert set(OmegaConf.load(CONF / "trick" / f"{trick}.yaml")) == {trick}
-    found = [node["_target_"] for _, node in target_nodes(resolved_config(*SMALL, f"trick={trick}").trick)]
+    found = [node["_target_"] for _, node in target_nodes(option_config("trick", trick))]
     (target,) = [t for t in found if ".tricks." in t]
     assert target.startswith("ganlab.tricks.")
 
