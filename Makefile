@@ -1,6 +1,6 @@
 # make run       trains the default GAN; ARGS="model=dcgan" passes settings
 # make test      runs the tests, with a daily sample of similar cases; ARGS="tests/tricks -k ema" is passed to pytest
-# make test-all  runs all of these cases: every pair of tricks, and every objective on the DCGAN
+# make test-all  runs all of these cases: every pair of tricks, every objective on the DCGAN, every play
 # make lint      checks format, lint and types
 # make docs      writes ganlab/tricks/README.md from the code
 # make clean     removes the virtual environment and all outputs

@@ -46,6 +46,7 @@ HOMES = {
     "gain": ("experiment=gain_digits",),
     "imle_ring": ("experiment=imle_ring",),
     "f_anogan": ("experiment=encoder_digits", "borrows.game=<run_dir>"),
+    "two_stages": ("experiment=two_stages_digits", "data.labelled=10"),
 }
 # The capabilities that depend on the data, the hardware or the compiler, and not on the objective.
 SETTINGS_CAPABILITIES = (
@@ -109,9 +110,15 @@ def is_refused(objective: str, *tricks: str) -> bool:
     return is_refused_in(cfg, *tricks)
 
 
+@cache
+def trick_config(trick: str) -> DictConfig:
+    """The config of a trick, which refers to that of a whole run."""
+    return compose(*SMALL, f"trick={trick}").trick
+
+
 def is_refused_in(cfg: DictConfig, *tricks: str) -> bool:
     """Whether a run with this config, but with these tricks, is refused."""
-    cfg.trick = OmegaConf.merge({}, *(compose_small(f"trick={trick}").trick for trick in tricks))
+    cfg.trick = OmegaConf.merge({}, *map(trick_config, tricks))
     try:
         # What is borrowed is the default game, in the place of the run that a user names.
         if cfg.borrows:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import commands
+from support import commands, daily_sample
 
 torch.set_num_threads(1)
 
@@ -23,11 +23,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="run also what support.daily_sample leaves out")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    daily_sample.run_all = config.getoption("all")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     left_out = [item for item in items if item.get_closest_marker("for_test_all")]
     if left_out and not config.getoption("all"):
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
+        items[:] = [item for item in items if not item.get_closest_marker("for_test_all")]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -10,13 +10,16 @@ from support.small_games import batch, compatible_objective, game, labelled_batc
 
 from ganlab.core.batch import Batch, Sample
 
-# adaptive_balance is left out: it must wait for the accuracy, on which its choice of the player depends.
-GAMES = [
-    *((objective, []) for objective in options("objective")),
-    *((compatible_objective(trick), [trick]) for trick in options("trick") if trick != "adaptive_balance"),
-]
-
 if torch.cuda.is_available():
+    # adaptive_balance is left out: it must wait for the accuracy, on which its choice of the player depends.
+    GAMES = [
+        *((objective, []) for objective in options("objective")),
+        *(
+            (compatible_objective(trick), [trick])
+            for trick in options("trick")
+            if trick != "adaptive_balance"
+        ),
+    ]
 
     @pytest.fixture
     def reset_sync_debug_mode() -> Iterator[None]:

@@ -97,9 +97,9 @@ def command_lines(page: str) -> list[tuple[str, list[str]]]:
 
 
 def sweep_ends(overrides: list[str]) -> Iterator[list[str]]:
-    """The overrides of the first and of the last job of a multirun; without sweeps, both are equal."""
-    for i in (0, -1):
-        swept = (re.fullmatch(r"([^=]+)=([^\[{'\"]*,[^\[{]*)", word) for word in overrides)
+    """The overrides of the first and of the last job of a multirun; without sweeps, those of the command."""
+    swept = [re.fullmatch(r"([^=]+)=([^\[{'\"]*,[^\[{]*)", word) for word in overrides]
+    for i in (0, -1) if any(swept) else (0,):
         yield [
             f"{found[1]}={found[2].split(',')[i]}" if found else word
             for word, found in zip(overrides, swept, strict=True)

@@ -6,8 +6,6 @@ import json
 import re
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +14,6 @@ from pathlib import Path
 import pytest
 from support.commands import QUICK, finish, play, resume, rows, start, summary
 from support.refusals import refuses
-from support.small_games import ROOT
 
 from ganlab.training.callbacks.tensorboard import TensorBoard
 from ganlab.training.callbacks.weights_and_biases import environment_mode
@@ -195,12 +192,13 @@ def test_a_run_with_a_key_but_no_server_logs_offline(tmp_path: Path, monkeypatch
 
 
 def test_csv_does_not_import_wandb(tmp_path: Path) -> None:
-    program = (
+    (tmp_path / "program.py").write_text(
         "import sys; from ganlab.config.compose import compose; from ganlab.run import run\n"
-        f"run(compose('logger=csv', 'steps=1', 'metric=none', 'run_dir={tmp_path / 'run'}'))\n"
+        "run(compose('logger=csv', 'steps=1', 'metric=none', 'run_dir=run'))\n"
         "assert 'wandb' not in sys.modules and 'tensorboard' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+    code, _, err = finish(start(module=("program",), cwd=tmp_path))
+    assert code == 0, err
 
 
 @pytest.mark.parametrize("mode", ["off", "false", "none", "OFFLINE "])

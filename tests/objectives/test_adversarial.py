@@ -8,12 +8,13 @@ from itertools import product
 import pytest
 import torch
 from hydra.utils import get_class
+from omegaconf import OmegaConf
 from support.logit_costs import FAKE, ONES, REAL, logit_gradients, player_cost
 from support.refusals import refuses
 from support.small_games import SMALL, option_config, options
 
 from ganlab.config.build import build_game, instantiate
-from ganlab.config.compose import compose
+from ganlab.config.compose import CONF, compose
 from ganlab.objectives.adversarial import (
     AbsoluteError,
     Adversarial,
@@ -30,7 +31,7 @@ from ganlab.tricks.label_smoothing import LabelSmoothing
 ADVERSARIAL = [
     name
     for name in options("objective")
-    if issubclass(get_class(option_config("objective", name)._target_), Adversarial)
+    if issubclass(get_class(OmegaConf.load(CONF / "objective" / f"{name}.yaml")._target_), Adversarial)
 ]
 HALVES = {"discriminator": 0.5, "generator": 0.5}  # the tutorial's
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from itertools import product
 
 import pytest
 import torch
+from support.daily_sample import daily_cases, one_play_each
 from support.refusals import refuses
 from support.small_games import SMALL, WITH_ENCODER, game, options, play_step, play_steps, real_batch
 from support.trick_effects import modules_differ
@@ -257,8 +259,10 @@ def test_labelled_samples_are_judged_and_classified_with_expected_codes() -> Non
     assert torch.equal(made.classify(x), made.discriminator(x, code=made.encode(x)).class_logits)
 
 
-@pytest.mark.parametrize("objective", WITH_ENCODER)
-@pytest.mark.parametrize("play", options("play"))
+CONTINUED = list(product(WITH_ENCODER, options("play")))
+
+
+@pytest.mark.parametrize(("objective", "play"), daily_cases(one_play_each(CONTINUED), CONTINUED))
 def test_a_game_with_an_encoder_continues_identically_from_its_state(objective: str, play: str) -> None:
     tricks = ["r1", "ema", "replay_buffer", "gradient_penalty", "unrolled", "historical_averaging"]
     module = game(objective, tricks, play)

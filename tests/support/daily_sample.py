@@ -1,7 +1,8 @@
 """A daily sample of thousands of similar test cases.
 
-`make test` leaves out most pairs of tricks that share no hook and, on the DCGAN, most objectives of a family.
-It draws another sample each day, so that every case runs sooner or later. `make test-all` runs every case.
+`make test` leaves out most pairs of tricks that share no hook, most pairs and objectives on the DCGAN, and
+all plays of a case but one. It draws another sample each day, so that every case runs sooner or later.
+`make test-all` runs every case.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from ganlab.tricks.base import Order, Trick
 # Inherited by pytest's worker processes, which must collect the same cases also around midnight.
 DAY = os.environ.setdefault("GANLAB_DAY", date.today().isoformat())
 SHARE = 0.1  # of the pairs of tricks that cannot interact
+SHARE_ON_DCGAN = 0.3  # of the other pairs, all of which are tested on the MLP
+run_all = False  # set by the option --all
 BOOKKEEPING = {"scalars", "get_extra_state", "set_extra_state"}
 HOOKS = [name for name, value in vars(Trick).items() if isfunction(value) and name not in BOOKKEEPING]
 WHOLE_GAME = {Order.REPLACE, Order.RESHAPE, Order.OBSERVE}  # tricks of these orders affect every other trick
@@ -36,11 +39,16 @@ def daily_cases(today: Iterable[tuple], every: Iterable[tuple]) -> list[Any]:
     return [case if case in today else pytest.param(*case, marks=pytest.mark.for_test_all) for case in every]
 
 
-def daily_pairs(every: Iterable[tuple[str, str]]) -> list[Any]:
-    """All pairs of tricks for `parametrize`; of those that cannot interact, most are for `make test-all`."""
-    every = list(every)
+def daily_pairs(every: list[tuple[str, str]]) -> list[Any]:
+    """Each pair of tricks on the MLP and on the DCGAN, for `parametrize`.
+
+    Most pairs that cannot interact, and most pairs on the DCGAN, are for `make test-all`.
+    """
     draw = random.Random(DAY)
-    return daily_cases([pair for pair in every if draw.random() < SHARE or can_interact(*pair)], every)
+    pairs = [pair for pair in every if draw.random() < SHARE or can_interact(*pair)]
+    on_dcgan = [pair for pair in pairs if draw.random() < SHARE_ON_DCGAN]
+    today = [(*pair, "mlp") for pair in pairs] + [(*pair, "dcgan") for pair in on_dcgan]
+    return daily_cases(today, [(*pair, model) for model in ("mlp", "dcgan") for pair in every])
 
 
 def daily_share(every: Iterable[tuple], share: float) -> list[Any]:
@@ -63,10 +71,15 @@ def overrides_hook(trick: type[Trick], hook: str) -> bool:
     return any(getattr(trick, name) is not getattr(Trick, name) for name in hooks)
 
 
-def one_play_each(every: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """One of the cases (home, trick, play) of each home and trick, another one each day."""
+def one_play_each(every: Iterable[tuple]) -> list[tuple]:
+    """One of neighbouring cases (..., play) that differ in the play alone, another one each day."""
     draw = random.Random(DAY)
-    return [draw.choice(list(cases)) for _, cases in groupby(every, key=lambda case: case[:2])]
+    return [draw.choice(list(cases)) for _, cases in groupby(every, key=lambda case: case[:-1])]
+
+
+def daily_play(plays: list[str], *case: str) -> list[str]:
+    """One of the plays in which a case is tested, another one each day; all of them in `make test-all`."""
+    return plays if run_all else random.Random(f"{DAY} {case}").sample(plays, min(1, len(plays)))
 
 
 def one_of_each_family(objectives: Iterable[str]) -> set[str]:

@@ -25,6 +25,11 @@ class ForkedProcess(PopenSignals):
             self.returncode = os.waitstatus_to_exitcode(status) if ended else None
         return self.returncode
 
+    def wait(self) -> int:
+        if self.returncode is None:
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.returncode
+
 
 def fork_module(module: str, arguments: Sequence[str], prepare: Callable[[], None]) -> ForkedProcess:
     """Runs `python -m module arguments` in a fork, which calls `prepare` first."""

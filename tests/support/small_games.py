@@ -6,7 +6,8 @@ import atexit
 import copy
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -55,6 +56,7 @@ RESIDUAL = (
     "+model.discriminator={_target_:support.residual_networks.discriminator,shape:${data.shape}}",
     "data.batch_size=16",
 )
+ComposedConfig = Callable[..., DictConfig]
 WITH_ENCODER = ("ali", "vae_gan")  # objectives that need networks or players which model=gan lacks
 # Small games of kinds that digits without a condition are not: the objective, and overrides of the rest.
 HOMES = {
@@ -76,8 +78,45 @@ HOMES = {
         "f_anogan",
         ("experiment=encoder_digits", "model.encoder.hidden=[16]", "model.encoder.dropout=[0,0]"),
     ),
+    "two_stages": (
+        "non_saturating",
+        (
+            "experiment=two_stages_digits",
+            "data.labelled=10",
+            "stages.low.steps=1",
+            "stages.low.model.generator.hidden=[16]",
+            "stages.low.model.generator.latent_dim=6",
+            "model.generator.width=4",
+            "model.discriminator.hidden=[16]",
+            "model.discriminator.dropout=0",
+        ),
+    ),
+    "vector_pairs": (
+        "non_saturating",
+        (
+            "data=ring",
+            "data._target_=support.vector_pairs.Pairs",
+            *("~data.modes", "~data.radius", "~data.std", "~data.size", "~data.data_seed"),
+            "data.num_classes=null",
+            "+data.condition={_target_:ganlab.core.batch.ConditionSpec,kind:vector,shape:[2]}",
+            "~model.generator",
+            "~model.discriminator",
+            "+model.generator={_target_:support.vector_pairs.generator,latent_dim:6,"
+            "condition:${data.condition},prior:{_target_:ganlab.networks.priors.Normal}}",
+            "+model.discriminator={_target_:support.vector_pairs.discriminator,condition:${data.condition}}",
+        ),
+    ),
 }
 CYCLEGAN = ("logger=csv", "data.batch_size=16", *HOMES["cyclegan"][1])
+
+
+@contextmanager
+def in_float32() -> Iterator[None]:
+    """What many tests share is the same whichever test builds it first."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    yield
+    torch.set_default_dtype(dtype)
 
 
 @cache
@@ -85,11 +124,9 @@ def untrained_run() -> Path:
     """The directory of a run as it was before its first step, whose networks others borrow."""
     path = Path(tempfile.mkdtemp(prefix="ganlab_"))
     atexit.register(shutil.rmtree, path, ignore_errors=True)
-    dtype = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
     cfg = compose(*SMALL, "model.generator.batch_norm=false")
-    module = build(cfg)
-    torch.set_default_dtype(dtype)
+    with in_float32():
+        module = build(cfg)
     content = {name: kind() for name, kind in CHECKPOINT_ENTRIES.items()}
     content["state_dict"] = module.state_dict()
     LoadedRun(RunDirectory(path), cfg, content, module, {}).write_copy(path / "run")
@@ -102,19 +139,23 @@ def options(group: str) -> list[str]:
 
 
 @cache
+def unresolved_config(*overrides: str) -> DictConfig:
+    return compose(*overrides)
+
+
+@cache
 def resolved_config(*overrides: str) -> DictConfig:
-    cfg = compose(*overrides)
-    OmegaConf.resolve(cfg)
+    cfg = unresolved_config(*overrides).copy()
+    if not cfg.stages:  # what belongs to a stage refers to the shapes of its own space
+        OmegaConf.resolve(cfg)
     return cfg
 
 
 @cache
-def option_config(group: str, option: str) -> DictConfig:
+def option_config(group: str, option: str, composed: ComposedConfig = resolved_config) -> DictConfig:
     """The composed config of one option; choices within the option may follow it after a space."""
     if group == "trick":  # a config may have many tricks: one composition serves them all
-        return OmegaConf.masked_copy(
-            resolved_config(*SMALL, f"trick=[{','.join(options(group))}]").trick, option
-        )
+        return OmegaConf.masked_copy(composed(*SMALL, f"trick=[{','.join(options(group))}]").trick, option)
     return resolved_config(*SMALL, *f"{group}={option}".split())[group]
 
 
@@ -150,7 +191,8 @@ def game(
     trick_overrides = [override for override in overrides if override.startswith("trick.")]
     others = (override for override in overrides if override not in trick_overrides)
     cfg = config_without_tricks(objective, play, model, *others)
-    cfg.trick = OmegaConf.merge({}, *(option_config("trick", name) for name in tricks))
+    composed = unresolved_config if model in HOMES else resolved_config
+    cfg.trick = OmegaConf.merge({}, *(option_config("trick", name, composed) for name in tricks))
     if "replay_buffer" in cfg.trick:
         cfg.trick.replay_buffer.size = 24  # the buffer takes effect once it is full
     if "minibatch_discrimination" in cfg.trick:
@@ -172,7 +214,8 @@ def game(
 
 @cache
 def home_data(home: str) -> Data:
-    return build_data(resolved_config(*MODELS[home]))
+    with in_float32():
+        return build_data(resolved_config(*MODELS[home]))
 
 
 def model_of(*tricks: str) -> str:

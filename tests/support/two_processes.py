@@ -10,11 +10,13 @@ import torch
 import torch.distributed as dist
 from lightning_utilities import apply_to_collection
 from support.small_games import HOMES, compatible_objective, game, options, real_batch
+from support.trick_effects import STEPS_UNTIL_EFFECT
 
 from ganlab.core.batch import Batch
 from ganlab.core.errors import ConfigError
 
-STEPS = 12
+MIN_STEPS = 3
+STEPS_OF = STEPS_UNTIL_EFFECT | {"critic_steps": 6}  # in the fifth step the generator moves
 ESTIMATES = (
     "estimator=unbiased objective.root=false",
     "estimator=linear objective.root=false",
@@ -147,9 +149,11 @@ def final_state(case, rank: int, world_size: int) -> dict[str, torch.Tensor] | N
     module = build_in_float64(*case)
     if module is None:
         return None
-    module.phase.rank, module.phase.world_size = rank, world_size
+    for phase in module.phases:
+        phase.rank, phase.world_size = rank, world_size
     share = 16 // world_size
-    for step in range(STEPS):
+    _, tricks, _, _ = case
+    for step in range(max([MIN_STEPS, *(STEPS_OF.get(trick, 0) for trick in tricks)])):
         rows = slice(rank * share, (rank + 1) * share)
         module.train()
         module.play_step(rows_in_float64(getattr(module, "batches", real_batch)(step), rows))
