@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
-from ganlab.config.checks import check_evaluation_config
+from ganlab.config.checks import check_evaluation_config, typed_values
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.validation import format_number
 from ganlab.filesystem import config_error_if_unwritable, write_atomically
@@ -28,7 +28,8 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> MetricRecords:
         RunDirectory(cfg.run_dir, cfg.trust).config()  # errors are raised before torch is imported
     from ganlab.training.measure import measure_folder, measure_run
 
-    records = measure_folder(cfg) if cfg.run_dir is None else measure_run(cfg)
+    typed = typed_values(overrides).get("class")
+    records = measure_folder(cfg) if cfg.run_dir is None else measure_run(cfg, typed)
     if cfg.output:
         with config_error_if_unwritable(cfg.output, key="output"):
             Path(cfg.output).parent.mkdir(parents=True, exist_ok=True)

@@ -253,15 +253,16 @@ class Game(nn.Module):
     def _given(self, n: int, conditions: Conditions) -> Tensor | None:
         """The conditions [M, ...] from which those of n samples are taken, see `asked`."""
         if (spec := self.generator.condition) is None:
-            remedy = "train it with trick=label_conditioning"
-            require(conditions is None, "the generator has no classes", remedy, "class", conditions)
+            remedy = "remove it, or train the game with trick=label_conditioning"
+            require(conditions is None, "the generator is told nothing", remedy, "condition")
             return None
         if conditions is None:
             classes = self.generator.num_classes
             conditions = self.conditions or (None if classes is None else lambda n: torch.arange(n) % classes)
         remedy = "give condition=<an image, a folder or a split of the data>"
         require(conditions is not None, f"the generator needs a condition: {spec.kind}", remedy, "condition")
-        given = conditions(n) if callable(conditions) else torch.as_tensor(conditions)
+        given = spec.batch(conditions(n) if callable(conditions) else conditions)
+        require(len(given) > 0 or n == 0, "has no rows", "give one at least", "condition", list(given.shape))
         return spec.validated(self.space.enter_condition(given))
 
     def compile(self, *_: Any, **settings: Any) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
+from ganlab.config.checks import typed_values
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import escape_unprintable, require
 from ganlab.filesystem import config_error_if_unwritable
@@ -19,8 +20,7 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         ConfigError: there is no run or no readable checkpoint, or the view cannot use an option.
     """
     require(cfg.run_dir is not None, "is missing", "set it to the directory of a run", "run_dir", None)
-    parts = (override.lstrip("+~").partition("=") for override in overrides)
-    typed = {key: text for key, _, text in parts}  # the values as the user typed them
+    typed = typed_values(overrides)
     check_options(cfg, typed)
     run = RunDirectory(cfg.run_dir, cfg.trust)
     config = run.config()  # read here, so that its errors are reported before the slow imports

@@ -123,10 +123,12 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "trick=semi_supervised data.labelled=5000": ("data.labelled", "one class has only 141", "1410"),
     "trainer=ddp trick=replay_buffer": ("trick", "needs a single process"),
     "trainer=ddp data.batch_size=63": ("data.batch_size", "cannot be divided among 2 processes"),
-    "objective=mmd clip.discriminator=1": ("clip.discriminator", "trains no discriminator"),
+    "objective=mmd clip.discriminator=1": ("clip.discriminator", "no discriminator"),
+    "+clip.generatr=null": ("clip.generatr", "no generatr"),
+    "+initial.generatr=[]": ("initial.generatr", "no generatr"),
     f"objective=mmd initial.discriminator=[{UNIFORM},bound:1}}]": (
         "initial.discriminator",
-        "trains no discriminator",
+        "no discriminator",
     ),
     "optimizer.generator.lr=-1": ("optimizer.generator", "Invalid learning rate: -1"),
     "data=digits model=pix2pix": (

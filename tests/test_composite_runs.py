@@ -139,7 +139,7 @@ def test_a_new_run_starts_from_the_weights_of_both_games(trained: Path, tmp_path
         (["~bridge"], "games", "needs a bridge and games"),
         (["bridge.cycle=-1"], "bridge.cycle", "at least 0"),
         (["+games.ba.data.batch_size=3"], "games.ba.data.batch_size", "same for all parts"),
-        (["+games.ba.clip.nobody=1"], "games.ba.clip.nobody", "trains no nobody"),
+        (["+games.ba.clip.nobody=1"], "games.ba.clip.nobody", "has no nobody"),
         (["+games.ba.objective.weight.encoder=1"], "games.ba.objective.weight", "and no others"),
         (["data.condition.paired=true"], "data.condition", "must be unpaired"),
         (["data.condition.shape=[2,8,8]"], "data.condition", "must be unpaired and of the shape"),
@@ -192,3 +192,13 @@ def test_domains_of_equal_size_have_different_orders() -> None:
     domains[1] = Data((1,), None, [0, 1], 8, {"train": TensorSource(x, None, flip=False)})
     with refuses(".range", None, "contradicts the data"):
         Unpaired(*domains, reversed=True, **settings)
+
+
+def test_the_value_of_a_further_part_may_select_the_best_checkpoint(tmp_path: Path) -> None:
+    arguments = [*RUN, "metric=[fid]", "steps=1", "monitor=ba/fid", f"run_dir={tmp_path / 'run'}"]
+    metrics = run(compose(*arguments), arguments)
+    callbacks = checkpoint(tmp_path / "run")["callbacks"]
+    best = [state["best"] for state in callbacks.values() if "best" in state]
+    assert best == [metrics["ba/fid/digits_train_60"]]
+    with refuses("monitor", "fid/digits_test", "is not measured", "ba/fid/digits_train_60"):
+        run(compose(*(wrong := [*arguments[:-2], "monitor=fid/digits_test"])), wrong)

@@ -87,10 +87,10 @@ def test_one_class_of_a_conditional_run_is_measured_and_named(tmp_path: Path) ->
     assert (third[name]["classes"], third[name]["conditions"]) == ("none", "class 3")
     assert (even[name]["classes"], even[name]["conditions"]) == ("none", "classes evenly")
     assert len({every[name]["value"], third[name]["value"], even[name]["value"]}) == 3
-    for metric in ("one_nn", "errors"):
+    for metric in ("one_nn", "classification_accuracy"):
         with refuses("class", 3, f"no effect on metric={metric}"):
             run_evaluate(*measured[:1], f"metric=[fid,{metric}]", "n=60", "class=3")
-    with refuses("class", 10, "must be a number from 0 to 9"):
+    with refuses("class", "10", "must be a number from 0 to 9"):
         run_evaluate(*measured, "class=10")
     with refuses("condition", "test", "told no image", "class=<name or number>"):
         run_evaluate(*measured, "condition=test")

@@ -121,9 +121,16 @@ def test_each_sample_may_have_a_class_of_its_own() -> None:
         with refuses("class", wrong if isinstance(wrong, int) else 10, "between 0 and 9"):
             played.sample(4, 0, wrong)
     with refuses("condition", [4, 1, 8, 8], r"must have the shape \[\]"):
-        played.sample(4, 0, torch.zeros(4, 1, 8, 8))
-    with refuses("condition", reason="is not of the kind class"):
-        played.sample(4, 0, torch.tensor([1.5]))
+        played.sample(4, 0, torch.zeros(4, 1, 8, 8).long())
+    for wrong in (torch.tensor([1.5]), torch.tensor([True]), 2.0):
+        with refuses("condition", reason="is not of the kind class"):
+            played.sample(4, 0, wrong)
+    for wrong in ("seven", {"class": 7}, lambda n: None):
+        with refuses("condition", reason="is not numbers"):
+            played.sample(4, 0, wrong)
+    with refuses("condition", [0], "has no rows"):
+        played.sample(4, 0, torch.zeros(0).long())
+    assert torch.equal(played.sample(1, 0, torch.tensor([3], dtype=torch.uint8)), played.sample(1, 0, 3))
 
 
 class Largest(TorchDispatchMode):

@@ -57,7 +57,7 @@ LISTED = {
     "ganlab.data.paired": "HalfDigits MissingDigits",
     "ganlab.objectives.imputation": "GAIN",
     "ganlab.objectives.implicit": "IMLE",
-    "ganlab.metrics.imputation": "ImputationError",
+    "ganlab.metrics.paired": "PairError ImputationError",
     "ganlab.core.batch": "ConditionSpec",
     "ganlab.data.folder": "Folder",
     "ganlab.data.table": "Table",

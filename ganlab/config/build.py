@@ -121,6 +121,19 @@ def build_evaluation(
     return Evaluation(instantiate_group(cfg, "metric"), data, **settings, open_progress_bar=open_progress_bar)
 
 
+def build_evaluations(
+    cfg: DictConfig,
+    data: Data,
+    games: Mapping[str, Game],
+    open_progress_bar: OpenProgressBar = Evaluation.open_progress_bar,
+) -> dict[str, Evaluation]:
+    """The metrics of a run's games, each on its own data; refuses what a metric cannot measure."""
+    evaluations = {name: build_evaluation(cfg, data.of_part(name), open_progress_bar) for name in games}
+    for name, game in games.items():
+        evaluations[name].check_game(game)
+    return evaluations
+
+
 def build_game(cfg: DictConfig, data: Data | None = None, lenders: Mapping[str, Game] = {}) -> Game:
     """The game of a config. Weights depend on the seed, and on the data if an initialiser uses them.
 
@@ -250,5 +263,6 @@ def check_borrowed(networks: Mapping[str, Any], objective: Objective, cfg: DictC
         require(is_borrowed != (name in updated), reason, remedy, f"model.{name}")
     generator = networks["generator"]
     fits = [*generator.shape] == [*cfg.data.shape] and generator.condition in (None, condition_of(cfg))
-    reason = f"makes {list(generator.shape)} of {generator.condition}, which these data are not"
+    told = "nothing" if generator.condition is None else generator.condition.kind
+    reason = f"makes {list(generator.shape)} and is told {told}, which does not fit these data"
     require(fits or not isinstance(generator, Borrowed), reason, "choose others", "model.generator")

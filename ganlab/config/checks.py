@@ -45,30 +45,32 @@ def check_config(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
                     used |= own
             refuse_unused_networks(used, overrides, f"{place}." if place else "")
     if not cfg.resume:
-        if "data.labelled" in overridden_keys(overrides) and cfg.data.labelled:
+        if "data.labelled" in typed_values(overrides) and cfg.data.labelled:
             refuse_unused_labelled(cfg)
         refuse_unused_extractor(cfg, overrides)
         refuse_unused_weights(cfg)
 
 
 def used_keys(cfg: DictConfig) -> set[str]:
-    """The keys of the networks and of the optimisers that the objective of a game uses."""
+    """The keys of the networks and the players that the objective of a game uses."""
     from ganlab.config.build import instantiate
+    from ganlab.core.players import network_names
     from ganlab.objectives.base import Objective
 
     objective: Objective = instantiate(cfg.objective, Objective)
-    networks = {f"model.{name}" for name in objective.network_names}
-    return networks | {f"optimizer.{player}" for player in objective.players}
+    used = {f"model.{name}" for name in objective.network_names}
+    used |= {f"initial.{name}" for name in network_names(objective.players)}
+    return used | {f"{group}.{player}" for player in objective.players for group in ("optimizer", "clip")}
 
 
 def refuse_unused_networks(used: set[str], overrides: Sequence[str], place: str) -> None:
-    """Refuses overrides of networks and optimisers that are not among the `used_keys` of some games.
+    """Refuses overrides of networks and players that are not among the `used_keys` of some games.
 
     On the command line, `place` precedes these keys, such as "stages.low.".
     """
     for key, _, value in (override.lstrip("+").partition("=") for override in overrides):
         group, *names = key.removeprefix(place).split(".")
-        if key.startswith(place) and names and group in ("model", "optimizer"):
+        if key.startswith(place) and names and group in ("model", "initial", "optimizer", "clip"):
             kind = "player " if f"model.{names[0]}" in used else ""
             reason = f"has no effect: the objective has no {kind}{names[0]}"
             require(f"{group}.{names[0]}" in used, reason, "remove it", key.removeprefix(place), value)
@@ -77,7 +79,7 @@ def refuse_unused_networks(used: set[str], overrides: Sequence[str], place: str)
 def refuse_unused_borrows(cfg: DictConfig) -> None:
     """Refuses borrowed runs whose networks and codes no game uses."""
     plain: Any = OmegaConf.to_container(cfg, resolve=False)
-    keys = ("borrowed", "code_of")  # their values are names, or name/part
+    keys = ("borrowed", "code_of")  # what is borrowed is named <run>, or <run>/<part>
     used = {str(node.get(key)).partition("/")[0] for _, node in mappings(plain) for key in keys}
     for name, path in (plain.get("borrows") or {}).items():
         remedy = f"remove it, or set a network to {{borrowed: {name}}}, as model=f_anogan does"
@@ -116,14 +118,15 @@ def refuse_unused_extractor(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Refuses an extractor that no metric and no view uses."""
     views = (view for view in cfg.get("views") or [] if isinstance(view, DictConfig))
     is_used = metrics_use_extractor(cfg) or any(view.get("space") == "features" for view in views)
-    is_given = "extractor" in overridden_keys(overrides)
+    is_given = "extractor" in typed_values(overrides)
     remedy = "add a metric such as metric=fid, or remove it"
     require(is_used or not is_given, "has no effect: no metric uses it", remedy, "extractor")
 
 
-def overridden_keys(overrides: Sequence[str]) -> set[str]:
-    """The keys that overrides set, add or remove."""
-    return {override.lstrip("+~").split("=")[0] for override in overrides}
+def typed_values(overrides: Sequence[str]) -> dict[str, str]:
+    """The keys that overrides set, add or remove, and the values as the user typed them."""
+    parts = (override.lstrip("+~").partition("=") for override in overrides)
+    return {key: text for key, _, text in parts}
 
 
 def metrics_use_extractor(cfg: DictConfig) -> bool:
@@ -148,10 +151,10 @@ def check_evaluation_config(cfg: DictConfig, overrides: Sequence[str]) -> None:
     # For each setting, the settings that have no effect together with it.
     of_runs = {"n", "seed", "class", "condition", "checkpoint", "evaluation.n", "evaluation.seed", "trust"}
     unused = {"protocol": {"n"}, "run_dir": {"real"}, "generated": of_runs}
-    given = overridden_keys(overrides)
-    combinations = [(setting, keys & given) for setting, keys in unused.items() if setting in given]
+    given = typed_values(overrides)
+    combinations = [(setting, keys & given.keys()) for setting, keys in unused.items() if setting in given]
     if cfg.real is not None and Path(cfg.real).expanduser().is_dir():
-        combinations.append(("real, a folder", {"root"} & given))
+        combinations.append(("real, a folder", {"root"} & given.keys()))
     for cause, unused_keys in combinations:
         require(not unused_keys, f"has no effect with {cause}", "remove it", min(unused_keys, default=""))
     refuse_unused_extractor(cfg, overrides)

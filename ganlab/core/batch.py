@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import require
+from ganlab.core.errors import ConfigError, require
 
 ConditionKind = Literal["class", "image", "vector"]
 
@@ -47,14 +47,32 @@ class ConditionSpec:
         fits = (self.num_classes is not None) == (self.kind == "class")
         require(fits, reason, key=".num_classes", value=self.num_classes)
 
-    def validated(self, conditions: Tensor) -> Tensor:
-        """The given conditions [N, *shape], one as [1, *shape]; raises `ConfigError` unless they fit."""
+    def batch(self, given: Any) -> Tensor:
+        """Given conditions as a tensor [N, ...], one as [1, ...], before they enter a space.
+
+        Raises:
+            ConfigError: they are of another kind, or not finite.
+        """
+        try:
+            conditions = torch.as_tensor(given)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ConfigError("is not numbers", key="condition", value=type(given).__name__) from error
+        is_whole = not conditions.is_floating_point() and conditions.dtype != torch.bool
+        is_of_kind = is_whole if self.kind == "class" else conditions.is_floating_point()
+        reason = f"is not of the kind {self.kind}: classes are whole numbers, all else is floating-point"
+        require(is_of_kind, reason, key="condition", value=conditions.dtype)
         conditions = conditions[None] if conditions.ndim == len(self.shape) else conditions
         reason = f"must have the shape {list(self.shape)}, each of them"
+        fits = conditions.ndim == len(self.shape) + 1
+        require(fits, reason, key="condition", value=list(conditions.shape))
+        require(bool(conditions.isfinite().all()), "has values that are not finite", key="condition")
+        return conditions.long() if self.kind == "class" else conditions
+
+    def validated(self, given: Any) -> Tensor:
+        """The same as `batch`, if they also have the right shape, and are classes that exist."""
+        conditions = self.batch(given)
+        reason = f"must have the shape {list(self.shape)}, each of them"
         require(conditions.shape[1:] == self.shape, reason, key="condition", value=list(conditions.shape))
-        is_class = not conditions.is_floating_point() and conditions.dtype != torch.bool
-        reason = f"is not of the kind {self.kind}: classes, and nothing else, are whole numbers"
-        require(is_class == (self.kind == "class"), reason, key="condition", value=conditions.dtype)
         if self.num_classes is not None:
             unknown = conditions[(conditions < 0) | (conditions >= self.num_classes)].tolist()
             reason = f"must lie between 0 and {self.num_classes - 1}"

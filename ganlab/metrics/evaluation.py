@@ -105,23 +105,6 @@ class Evaluation:
             reason = f"the splits {splits} have different proportions of classes"
             raise ConfigError(reason, "compare a conditional game with one split at a time")
 
-    def monitored_value(self, name: str | None) -> tuple[str | None, bool]:
-        """The name of the value that selects the best checkpoint, and whether higher is better.
-
-        Args:
-            name: the name of the value, or its beginning; None: the first value, if there is one.
-
-        Raises:
-            ConfigError: no name begins like this, or several do.
-        """
-        names = list(self.higher_is_better)  # the names of all values
-        if name is None:
-            return (names[0], self.higher_is_better[names[0]]) if names else (None, False)
-        matches = [full for full in names if full == name or full.startswith((f"{name}/", f"{name}_"))]
-        reason = f"may be {' or '.join(matches)}" if matches else "is not measured"
-        require(len(matches) == 1, reason, f"choose one of {', '.join(names) or 'none'}", "monitor", name)
-        return matches[0], self.higher_is_better[matches[0]]
-
     def records(self, values: Mapping[str, float], game: Game | None = None) -> MetricRecords:
         """The records of the values of a game (None: of images from files), in plain Python types."""
         metrics = {name: metric for metric in self.metrics.values() for name in metric.names}
@@ -281,6 +264,24 @@ def records_of_parts(evaluations: Mapping[str, Evaluation], games: Mapping[str, 
         own = evaluations[name].records(evaluations[name](game), game)
         records |= {path(name if i else "", value): record for value, record in own.items()}
     return records
+
+
+def monitored_value(evaluations: Mapping[str, Evaluation], name: str | None) -> tuple[str | None, bool]:
+    """The name of the value that selects the best checkpoint, and whether higher is better.
+
+    Args:
+        evaluations: those of the parts, see `records_of_parts`.
+        name: the name of the value, or the beginning of one; None: the first value, if there is one.
+    """
+    better: dict[str, bool] = {}  # whether higher is better, of all values
+    for i, (part, evaluation) in enumerate(evaluations.items()):
+        better |= {path(part if i else "", value): up for value, up in evaluation.higher_is_better.items()}
+    if name is None:
+        return next(iter(better.items()), (None, False))
+    matches = [full for full in better if full == name or full.startswith((f"{name}/", f"{name}_"))]
+    reason = f"may be {' or '.join(matches)}" if matches else "is not measured"
+    require(len(matches) == 1, reason, f"choose one of {', '.join(better) or 'none'}", "monitor", name)
+    return matches[0], better[matches[0]]
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Prior distributions of latents."""
 
 import math
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
@@ -11,12 +11,15 @@ from ganlab.core.randomness import RandomSource
 class Prior(Protocol):
     """A distribution of latents. Calling it draws n latents of `dim` elements, [n, dim].
 
-    is_round: whether all directions are equally likely, so that great circles lead through typical latents.
+    A prior with the attribute `is_round = True` has typical latents on great circles between any two.
     """
 
-    is_round: ClassVar[bool] = False
-
     def __call__(self, random: RandomSource, n: int, dim: int) -> Tensor: ...
+
+
+def is_round(prior: Prior) -> bool:
+    """Whether great circles lead through typical latents of a prior; False unless it says so."""
+    return getattr(prior, "is_round", False)
 
 
 class Normal(Prior):
@@ -34,6 +37,8 @@ class TruncatedNormal(Prior):
     Drawing each element again and again until it lies in the interval gives the same distribution. If u is
     uniform in (-P, P), where P is the probability of the interval, sqrt(2) erfinv(u) has this distribution.
     """
+
+    is_round = True  # nearly: on a great circle, an element may exceed the threshold by a factor of sqrt(2)
 
     def __init__(self, threshold: float):
         self.threshold = threshold

@@ -8,13 +8,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ganlab.config.build import build_data, build_evaluation
+from ganlab.config.build import build_data, build_evaluations
 from ganlab.config.checks import check_config
 from ganlab.config.compose import compose, user_message
 from ganlab.config.overrides import quote
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import ConfigError, prefixing_all_keys
 from ganlab.data.base import Data
+from ganlab.metrics.evaluation import monitored_value
 from ganlab.suites import identity
 from ganlab.training.build import build
 
@@ -98,12 +99,10 @@ class Composed:
                 cfg.data.num_classes = data.num_classes_of_all
             check_config(cfg, self.overrides)
             Timetable(cfg).check_batches(data)
-            game = build(cfg, data).game
-            evaluation = build_evaluation(cfg, data)
-            evaluation.check_game(game)
-            evaluation.monitored_value(cfg.monitor)
+            evaluations = build_evaluations(cfg, data, build(cfg, data).parts)
+            monitored_value(evaluations, cfg.monitor)
         try:
-            found = [evaluation.monitored_value(metric) for metric in metrics]
+            found = [monitored_value(evaluations, metric) for metric in metrics]
         except ConfigError as refusal:
             raise ConfigError(f"{place} {str(refusal).removeprefix('monitor=')}") from refusal
         return [(str(name), more) for name, more in found]

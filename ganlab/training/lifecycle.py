@@ -148,14 +148,14 @@ def print_header(session: Session) -> None:
 
 
 def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -> None:
-    path, data, evaluation, bar = session.directory.path, session.data, session.evaluation, session.bar
+    path, data, bar = session.directory.path, session.data, session.bar
     records = session.evaluate_callback.latest_records
     speed = f"{bar.seconds:.1f} s, {bar.images_per_second:,.0f} images/s"
     lines = {"steps": f"{session.module.game.run_step:,}", "training": speed}
     run = shell_override("run_dir", path)
     for name, value in metrics.items():
         lines[name] = format_number(value) + floor_note(records.get(name, {}))
-    if status == "finished" and not evaluation.metrics and data.value_range is not None:
+    if status == "finished" and not metrics and data.value_range is not None:
         # KID draws subsets of 1000 images by default.
         subset_size = f" metric.kid.subset_size={len(data)}" if len(data) < 1000 else ""
         lines["measured"] = f"nothing: python -m ganlab.evaluate {run} 'metric=[kid]'{subset_size}"

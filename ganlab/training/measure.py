@@ -8,7 +8,13 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ganlab.config.build import build_data, build_data_of_run, build_evaluation, instantiate_group
+from ganlab.config.build import (
+    build_data,
+    build_data_of_run,
+    build_evaluation,
+    build_evaluations,
+    instantiate_group,
+)
 from ganlab.config.checks import refuse_unused_weights
 from ganlab.config.compose import CONF, compose
 from ganlab.config.run_directory import RunDirectory
@@ -25,8 +31,12 @@ from ganlab.training.callbacks.progress import progress_bar
 from ganlab.visualize.options import class_number
 
 
-def measure_run(cfg: DictConfig) -> MetricRecords:
-    """Measures the samples of a run against its data, with the settings of `ganlab.evaluate`."""
+def measure_run(cfg: DictConfig, typed_class: str | None = None) -> MetricRecords:
+    """Measures the samples of a run against its data, with the settings of `ganlab.evaluate`.
+
+    Args:
+        typed_class: the setting `class` as the user typed it, see `class_number`.
+    """
     games = load_parts(cfg.run_dir, cfg.checkpoint, cfg.trust)
     directory = RunDirectory(cfg.run_dir, cfg.trust)
     run_cfg = directory.config()
@@ -39,27 +49,29 @@ def measure_run(cfg: DictConfig) -> MetricRecords:
             run_cfg.extractor.weights = cfg.metric.weights
     refuse_unused_weights(run_cfg)
     data = build_data_of_run(directory, run_cfg, cfg.root)
-    evaluations = {name: build_evaluation(run_cfg, data.of_part(name), progress_bar) for name in games}
+    for game in games.values():
+        game.to(find_device(cfg.device))
+    evaluations = build_evaluations(run_cfg, data, games, progress_bar)
     for name, game in games.items():
-        set_conditions(game, evaluations[name], cfg)
-        evaluations[name].check_game(game.to(find_device(cfg.device)))
+        set_conditions(game, evaluations[name], cfg, typed_class)
     return records_of_parts(evaluations, games)
 
 
-def set_conditions(game: Game, evaluation: Evaluation, cfg: DictConfig) -> None:
+def set_conditions(game: Game, evaluation: Evaluation, cfg: DictConfig, typed_class: str | None) -> None:
     """Sets the conditions of a game's samples to those that the settings `condition` and `class` name."""
-    for key in ("condition", "class"):
-        unaffected = [name for name, metric in evaluation.metrics.items() if metric.needs_game]
-        reason = f"has no effect on metric={','.join(unaffected)}"
-        require(cfg[key] is None or not unaffected, reason, "remove it, or that metric", key, cfg[key])
+    unaffected = [name for name, metric in evaluation.metrics.items() if metric.needs_game]
+    reason = f"has no effect on metric={','.join(unaffected)}"
+    label = typed_class if cfg["class"] is None else cfg["class"]
+    for key, given in (("condition", cfg.condition), ("class", label)):
+        require(given is None or not unaffected, reason, "remove it, or that metric", key, given)
     data, told = evaluation.data, game.generator.condition
     names, num_classes = data.class_names or (), game.generator.num_classes
     game.conditions = given_conditions(cfg.condition, told, data.value_range, lambda: data)
-    if cfg["class"] == "even" and num_classes and "even" not in names:
+    if "even" in (cfg["class"], typed_class) and num_classes and "even" not in names:
         game.conditions = ConditionSource("classes evenly", lambda n: torch.arange(n) % num_classes)
-    elif (label := class_number(cfg["class"], None, names, num_classes)) is not None:
-        name = f"class {names[label] if names else label}"
-        game.conditions = ConditionSource(name, lambda n: torch.full((n,), label))
+    elif (number := class_number(cfg["class"], typed_class, names, num_classes)) is not None:
+        name = f"class {names[number] if names else number}"
+        game.conditions = ConditionSource(name, lambda n: torch.full((n,), number))
 
 
 def measure_folder(cfg: DictConfig) -> MetricRecords:

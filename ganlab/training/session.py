@@ -9,12 +9,13 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, open_dict
 
-from ganlab.config.build import as_config_errors, build_data, build_evaluation, instantiate
+from ganlab.config.build import as_config_errors, build_data, build_evaluations, instantiate
 from ganlab.config.checks import check_config, refuse_unused_borrows
 from ganlab.config.run_directory import RunDirectory, new_run_path
 from ganlab.config.stages import Timetable, complete_stages
 from ganlab.core.errors import ProcessLost, escape_unprintable, final_status, require
 from ganlab.data.base import Data
+from ganlab.metrics.evaluation import monitored_value
 from ganlab.training.build import LoadedRun, build, load_borrowed, load_players, load_weights
 from ganlab.training.callbacks.pictures import FinalViews, SamplePictures
 from ganlab.training.callbacks.profile import CallbackProfiler, Profile
@@ -53,12 +54,7 @@ class Session:
         borrowed = load_borrowed(cfg)  # not kept, because it holds checkpoints
         self.module = build(cfg, self.data, borrowed)
         refuse_unused_borrows(cfg)  # after what is wrong with the borrowed runs themselves
-        self.evaluations = {
-            name: build_evaluation(cfg, self.data.of_part(name), progress_bar) for name in self.module.parts
-        }
-        for name, game in self.module.parts.items():
-            self.evaluations[name].check_game(game)
-        self.evaluation, *_ = self.evaluations.values()  # of the main game
+        self.evaluations = build_evaluations(cfg, self.data, self.module.parts, progress_bar)
         self.directory = directory or RunDirectory(cfg.resume or new_run_path(cfg))
         self.checkpoint: Path | None = None
         self.start_step = 0  # the number of steps that earlier processes have played
@@ -84,7 +80,7 @@ class Session:
         self.evaluate_callback = Evaluate(self.evaluations, cfg.evaluate_every, timetable)
         self.bar = ProgressBar(scalars, timetable)
         self.stop = Stop(timetable.total)
-        monitor, higher_is_better = self.evaluation.monitored_value(cfg.monitor)
+        monitor, higher_is_better = monitored_value(self.evaluations, cfg.monitor)
         return [
             self.bar,  # first, so that its clock excludes the other callbacks
             self.evaluate_callback,

@@ -70,11 +70,13 @@ def parse_views(views: str | Sequence[Any], *, of_images: bool) -> list[DictConf
 
 def check_size(cfg: DictConfig, game: Game) -> None:
     """Refuses more images than fit into memory, and views of latents of a generator that has none."""
+    from ganlab.networks.priors import is_round  # imports torch, which the game has done
+
     has_latents = game.generator.latent_dim > 0 or cfg.what not in ("interpolate", "arithmetic")
     require(has_latents, "the generator has no latents", "choose what=grid", "what", cfg.what)
     prior = game.presented("generator").prior
     reason = f"great circles leave the latents of {type(prior).__name__}"
-    require(cfg.path != "slerp" or prior.is_round, reason, "choose path=lerp", "path", cfg.path)
+    require(cfg.path != "slerp" or is_round(prior), reason, "choose path=lerp", "path", cfg.path)
     # A grid enlarges images to 32 pixels a side.
     pixels = max(cfg.n, cfg.columns) * prod(max(side, 32) for side in game.shape[-2:])
     fits = cfg.what == "animate" or pixels <= MAX_PIXELS[cfg.format]
@@ -97,7 +99,7 @@ def class_number(parsed: Any, typed: str | None, names: Sequence[str], num_class
         ConfigError: there is no such class.
     """
     if num_classes is None:
-        remedy = "train it with trick=label_conditioning"
+        remedy = "remove it, or train the game with trick=label_conditioning"
         require(parsed is None, "the generator has no classes", remedy, "class", parsed)
     if num_classes is None or (parsed is None and typed is None):
         return None

@@ -20,6 +20,7 @@ from ganlab.data.base import Data
 from ganlab.data.image import Unreadable, open_image
 from ganlab.game import Game
 from ganlab.metrics.features import shared_extractor, to_unit_range
+from ganlab.networks.priors import is_round
 from ganlab.visualize.images import grid, save_gif, save_png, to_images
 from ganlab.visualize.options import slug
 from ganlab.visualize.sample_picture import sample_picture
@@ -117,7 +118,7 @@ def interpolation_view(options: Any, run: RunDirectory, game: Game, data: Data |
     rows, columns = max(options.n // options.columns, 1), options.columns
     ends = game.latents(2 * rows, options.seed)
     t = torch.linspace(0, 1, columns, dtype=ends.dtype, device=ends.device)[:, None]  # [columns, 1]
-    path = options.path or ("slerp" if game.presented("generator").prior.is_round else "lerp")
+    path = options.path or ("slerp" if is_round(game.presented("generator").prior) else "lerp")
     interpolate = slerp if path == "slerp" else torch.lerp
     latents = torch.cat([interpolate(start, end, t) for start, end in ends.view(rows, 2, -1)])
     row_labels = game.asked(rows, options["class"])

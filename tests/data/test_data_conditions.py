@@ -60,8 +60,11 @@ def test_samples_are_asked_for_held_out_conditions_or_the_given_ones() -> None:
     assert torch.equal(game.asked(4, held_out[0])[3], held_out[0])
     with refuses("condition", [5, 5], "must have the shape"):
         game.sample(1, conditions=torch.zeros(5, 5))
-    with refuses("condition", reason="is not of the kind image"):
-        game.sample(1, conditions=torch.zeros(1, 8, 8).long())
+    for wrong in (torch.zeros(1, 8, 8).long(), torch.ones(1, 8, 8).bool()):
+        with refuses("condition", reason="is not of the kind image"):
+            game.sample(1, conditions=wrong)
+    with refuses("condition", reason="not finite"):
+        game.sample(1, conditions=torch.full((1, 8, 8), torch.nan))
     with refuses("condition", reason="needs a condition: image"):
         build_game(cfg).sample(1)
 

@@ -17,7 +17,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Turn
 from ganlab.metrics.evaluation import Evaluation
-from ganlab.metrics.imputation import ImputationError
+from ganlab.metrics.paired import ImputationError, PairError
 from ganlab.objectives.adversarial import Hinge, NonSaturating
 from ganlab.objectives.imputation import GAIN
 from ganlab.tricks.composition import Tricks
@@ -136,9 +136,14 @@ def test_samples_keep_the_known_pixels_and_no_others() -> None:
     assert torch.equal(condition[:, :1], torch.where(known, x, -1))
     again = build_data(compose(*DATA, "data.validation=100", "data.validation_choice=random", "seed=3"))
     assert torch.equal(next(again.split("test", "cpu", 360))[1], condition)
-    values = Evaluation({"error": ImputationError()}, data, n=10, n_real=10, seed=0)(built)
-    error = (samples - x)[~known].double().square().mean().sqrt()
-    assert values == {"imputation_error/test": pytest.approx(float(error))}
+    metrics = {"error": ImputationError(), "pairs": PairError()}
+    values = Evaluation(metrics, data, n=10, n_real=10, seed=0)(built)
+    assert values == {
+        "imputation_error/test": pytest.approx(float((samples - x)[~known].square().mean().sqrt())),
+        "pair_error/test": pytest.approx(float((samples - x).abs().mean())),
+    }
+    with refuses("metric", "pairs", "each condition has its right sample"):
+        Evaluation({"pairs": PairError()}, build_data(compose()), n=10, n_real=10, seed=0)
 
 
 def test_what_is_real_and_fake_as_a_whole_is_refused_by_name() -> None:

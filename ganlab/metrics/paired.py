@@ -1,0 +1,66 @@
+"""How close generated samples come to the real ones that belong to their conditions."""
+
+import torch
+from torch import Tensor
+
+from ganlab.core.errors import require
+from ganlab.data.base import Data
+from ganlab.game import Game
+from ganlab.metrics.base import GameMetric
+from ganlab.metrics.features import ProtocolFields
+
+CHUNK = 1000  # conditions that are answered at a time
+
+
+class PairError(GameMetric):
+    """The mean absolute error of one sample for each test condition, in units of the data; 0 is best.
+
+    This is the L1 term of Isola et al. 2017 (eq. 3) on test pairs.
+    """
+
+    references = ("test",)
+    names = ("pair_error/test",)
+    higher_is_better = False
+
+    def setup(self, data: Data, n_fake: int, n_real: int) -> None:
+        is_paired = data.condition is not None and data.condition.paired
+        reason = "needs data in which each condition has its right sample"
+        require(is_paired, reason, "choose data=paired_folder, or another metric")
+        self._data, self._n = data, len(data.sources["test"])
+
+    def measure(self, game: Game, seed: int) -> float:
+        errors = []
+        for i, (x, condition) in enumerate(self._data.split("test", "cpu", CHUNK)):
+            assert condition is not None
+            sample = game.sample(len(x), seed + i, condition).cpu()
+            errors.append(self.errors((sample - x).double(), condition))
+        return float(torch.cat(errors).mean())
+
+    def errors(self, difference: Tensor, condition: Tensor) -> Tensor:
+        """The errors [M] whose mean counts, of differences [N, C, H, W] from the real samples."""
+        return difference.abs().flatten()
+
+    def protocol(self) -> ProtocolFields:
+        return {"n_fake": self._n, "unit": "the range of the data", "torch": str(torch.__version__)}
+
+
+class ImputationError(PairError):
+    """The root mean square error of the missing pixels of all test images, in units of the data; 0 is best.
+
+    The game draws one sample for each test image, given its known pixels. A draw that is right in
+    distribution has sqrt(2) times the error of the best prediction, which is the conditional mean.
+    """
+
+    names = ("imputation_error/test",)
+
+    def setup(self, data: Data, n_fake: int, n_real: int) -> None:
+        has_mask = data.condition is not None and data.condition.names[-1:] == ("mask",)
+        require(has_mask, "needs data with missing values", "choose data=missing_digits, or another metric")
+        super().setup(data, n_fake, n_real)
+
+    def measure(self, game: Game, seed: int) -> float:
+        return super().measure(game, seed) ** 0.5
+
+    def errors(self, difference: Tensor, condition: Tensor) -> Tensor:
+        is_missing = (condition[:, -1:] <= 0).expand_as(difference)
+        return difference[is_missing].square()
