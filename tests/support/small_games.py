@@ -197,6 +197,8 @@ def game(
         cfg.trick.replay_buffer.size = 24  # the buffer takes effect once it is full
     if "minibatch_discrimination" in cfg.trick:
         cfg.trick.minibatch_discrimination.kernels = 8  # 100 take longer than all other tricks together
+    if "adaptive_balance" in cfg.trick and model == "two_stages":  # the players of which stay in balance
+        cfg.trick.adaptive_balance.low, cfg.trick.adaptive_balance.high = None, 0.1
     if "adaptive_augment" in cfg.trick:
         cfg.trick.adaptive_augment.kimg = 0.05  # by default p needs 500,000 images to rise from 0 to 1
         cfg.trick.adaptive_augment.target = -0.9
