@@ -16,7 +16,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from support.commands import bitwise_equal
-from support.daily_sample import daily_cases, daily_play, one_of_each_family, one_play_each
+from support.daily_sample import daily_cases, daily_draw, daily_play, one_of_each_family, one_play_each
 from support.small_games import (
     HOMES,
     SMALL,
@@ -68,7 +68,7 @@ EVERY = [
     *product(["residual"], TRICKS, ["non_saturating"]),
 ]
 TODAY = [
-    *product(["mlp"], TRICKS, OBJECTIVES),
+    *daily_draw(product(["mlp"], TRICKS, OBJECTIVES), 0.5),
     *product(["mlp", "dcgan"], TRICKS, one_of_each_family(OBJECTIVES)),
     *product(["residual"], TRICKS, ["non_saturating"]),
 ]
