@@ -36,6 +36,44 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "trick=mystery": ("trick", "there is no such trick", "label_smoothing"),
     "stepz=3": ("stepz", "there is no such setting", "try steps$"),
     "trick.ema.decay=0.9": ("trick.ema.decay", "there is no such setting", "add trick=ema first"),
+    "+stages={low:3}": ("stages.low", "must be a mapping", r"give stages=\{low: \{steps: 1000\}\}$"),
+    "+stages.low.clip.generator=1": ("stages.low", "lacks steps", r"add \+stages.low.steps=<number>$"),
+    "+stages={low:{steps:3}} +stages.low.trick=[ema]": (
+        "stages.low.trick",
+        "must be a mapping",
+        r"choose an option with \+trick@stages.low.trick=<name>$",
+    ),
+    "stages.low.batch_size=32": (
+        "stages.low.batch_size",
+        "there is no such setting",
+        r"^add it as \+stages.low.batch_size$",
+    ),
+    "experiment=two_stages_digits stages.lwo.steps=3": (
+        "stages.lwo.steps",
+        "there is no such setting",
+        r"^try stages.low.steps, or add it as \+stages.lwo.steps$",
+    ),
+    "experiment=two_stages_digits stages.low.optimizer.generator.rl=3": (
+        "stages.low.optimizer.generator.rl",
+        "there is no such setting",
+        r"^try stages.low.optimizer.generator.lr",
+    ),
+    "experiment=two_stages_digits stages.low.optimizer.generator.betas=[0,1]": (
+        "stages.low.optimizer.generator.betas",
+        "there is no such setting",
+        r"^add it as \+stages.low.optimizer.generator.betas$",
+    ),
+    "borrows.old=outputs/old": ("borrows.old", "there is no such setting", r"^add it as \+borrows.old$"),
+    "borrows={old:nowhere}": ("borrows.old", "nowhere is not a run"),
+    "experiment=cyclegan_digits games={ab:{},items:{}}": (
+        "games.items",
+        "is not a name, or is one of torch's",
+    ),
+    "experiment=cyclegan_digits games={ab:{},c:3}": (
+        "games.c",
+        "must be a mapping",
+        r"give games=\{c: \{\}\}$",
+    ),
     "steps=-5": ("steps", WHOLE),
     "steps=many": ("steps", WHOLE),
     "seed=-1": ("seed", "a whole number of at least 0"),
@@ -176,7 +214,7 @@ def refused(line: str, folder: Path, capsys, monkeypatch) -> tuple[str, BaseExce
     monkeypatch.chdir(folder)
     unfit = (
         "model."
-        if "dcgan" in line or "pix2pix" in line
+        if any(name in line for name in ("dcgan", "pix2pix", "cyclegan", "two_stages"))
         else "model.discriminator"
         if "mmd" in line
         else "none"

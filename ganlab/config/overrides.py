@@ -11,14 +11,12 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.config.setting_types import SETTING_TYPES, constructor_parameters
+from ganlab.config.setting_types import NAMED_ENTRIES, SETTING_TYPES, constructor_parameters
 from ganlab.core.errors import UNSET, ConfigError
 
 PARSER = OverridesParser.create()
 # These mappings take entries of any name, so a key in one of them need not exist yet.
-OPEN_GROUPS = {
-    "trick", "metric", "logger", "stages", "games", "borrows", "clip", "initial", "model", "optimizer"
-}  # fmt: skip
+OPEN_GROUPS = {"trick", "metric", "logger", "clip", "initial", "model", "optimizer", *NAMED_ENTRIES}
 SYNONYMS = {  # names of settings in other programs, and the settings of ganlab that the user may mean
     **dict.fromkeys(("epochs", "epoch", "iterations", "iters", "max_steps", "kimg"), ("steps", "images")),
     **dict.fromkeys(("learning_rate", "rate"), ("optimizer.generator.lr", "optimizer.discriminator.lr")),
@@ -34,12 +32,15 @@ def quote_override(argument: str, is_sweep: bool = False) -> str:
     If the setting takes a string, a value that looks like a number is quoted, because Hydra would read it as
     a number. A string that Hydra's grammar cannot read is quoted too, such as one with letters beyond ASCII.
     Words without "=" and flags of Hydra stay as they are; Hydra refuses invalid ones. In a sweep, a string
-    may be a list of alternatives, separated by commas.
+    may be a list of alternatives, separated by commas. A mapping such as stages={low: {...}} gets the "+"
+    that Hydra asks for, since its names are the user's own.
 
     Raises:
         ConfigError: the word is "--key=value", or has an "=" and is still not an override.
     """
     key, equals, text = argument.partition("=")
+    if key in NAMED_ENTRIES and text.startswith("{"):
+        key, argument = f"+{key}", f"+{argument}"
     is_hydra_flag = key.startswith(("--config", "--package", "--hydra", "--exp"))
     if key.startswith("--") and equals and not is_hydra_flag:
         raise ConfigError("starts with dashes", f"write {argument.lstrip('-')}", key, text)
@@ -164,6 +165,11 @@ def remedy_for_unknown(key: str, base: DictConfig, list_options: Callable[[str],
         return f"add it to {target} with +{key}=..."
     if rest and rest[0] in list_options(first) and not has_key(base, f"{first}.{rest[0]}"):
         return f"add {first}={rest[0]} first"
+    if may_be_added(key, base):
+        names = get_close_matches(rest[0], map(str, base.get(first) or {}))
+        similar = (".".join([first, name, *rest[1:]]) for name in names)
+        known = "".join(f"try {other}, or " for other in similar if has_key(base, other))
+        return f"{known}add it as +{key}"
     keys = list(dotted_keys(OmegaConf.to_container(base)))
     siblings = [other for other in keys if parent and other.rpartition(".")[0] == parent]
     candidates = [
@@ -177,6 +183,16 @@ def remedy_for_unknown(key: str, base: DictConfig, list_options: Callable[[str],
     parents = {name for name in candidates if any(other.startswith(f"{name}.") for other in candidates)}
     near = [name for name in dict.fromkeys(candidates) if name not in parents][:4]
     return f"try {', '.join(near)}" if near else "list all settings with --help"
+
+
+def may_be_added(key: str, base: DictConfig) -> bool:
+    """Whether an unknown key is one that an entry of `stages`, `games` or `borrows` may have."""
+    setting, *rest = key.split(".")
+    if not (setting in NAMED_ENTRIES and setting in base and rest):
+        return False
+    inner, place = ".".join(rest[1:]), key.rpartition(".")[0]
+    is_known = len(rest) == 2 or has_key(base, inner) or OmegaConf.select(base, place) is None
+    return not inner or (rest[1] in NAMED_ENTRIES[setting] and is_known)
 
 
 def dotted_keys(node: Any, prefix: str = "") -> Iterator[str]:

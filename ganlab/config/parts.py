@@ -1,40 +1,46 @@
 """The games that are played as one, from the settings `games` and `bridge` of a config."""
 
-from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.overrides import has_key
-from ganlab.config.setting_types import validated_settings
+from ganlab.config.setting_types import NAMED_ENTRIES, STAGE_TYPES, to_plain, validated_settings
 from ganlab.core.errors import prefixing_all_keys, renaming_keys, require
 
-# The settings in which a part may differ from the rest of the config.
-PART_KEYS = ("data", "objective", "model", "initial", "optimizer", "trick", "clip")
+# Groups of which an option can be put into a stage or a part: +trick@stages.low.trick=ema.
+OPTION_GROUPS = ("objective", "optimizer", "play", "trick")
 
 
-def named_configs(
-    cfg: DictConfig, setting: str, keys: Sequence[str], further_types: Mapping[str, Any] = {}
-) -> dict[str, DictConfig]:
-    """The mappings in the setting `games` or `stages`, by name, after a check of names, keys and types.
-
-    `keys` are those that each mapping may have; `further_types` are the types of those that no run has.
-    """
+def named_configs(cfg: DictConfig, setting: str) -> dict[str, DictConfig]:
+    """The mappings in the setting `games` or `stages`, by name, after a check of names, keys and types."""
     from torch.nn import ModuleDict  # takes seconds
 
+    keys, needed = NAMED_ENTRIES[setting], "{steps: 1000}" if setting == "stages" else "{}"
     configs: Any = cfg.get(setting) or {}
-    require(isinstance(configs, dict | DictConfig), "must be a mapping", "", setting, configs)
+    require(
+        isinstance(configs, dict | DictConfig),
+        "must be a mapping",
+        f"give {setting}={{a: {needed}}}",
+        setting,
+        configs,
+    )
     for name, node in configs.items():
         key = f"{setting}.{name}"
         is_name = isinstance(name, str) and name.isidentifier() and name not in dir(ModuleDict())
         reason = "is not a name, or is one of torch's own"
         require(is_name, reason, "choose another of letters, digits and _", key)
-        require(isinstance(node, DictConfig), "must be a mapping", f"give {key}={{}}", key, node)
+        remedy = f"give {setting}={{{name}: {needed}}}"
+        require(isinstance(node, DictConfig), "must be a mapping", remedy, key, node)
         unknown = sorted({*map(str, node)} - {*keys})
         require(not unknown, f"has {', '.join(unknown)}", f"give only {', '.join(keys)}", key)
+        for group in filter(node.__contains__, OPTION_GROUPS):
+            remedy = f"choose an option with +{group}@{key}.{group}=<name>"
+            is_mapping, value = isinstance(node[group], DictConfig), to_plain(node[group])
+            require(is_mapping, "must be a mapping", remedy, f"{key}.{group}", value)
         with prefixing_all_keys(key, separator="."):
-            validated_settings(node, further_types=further_types)
+            validated_settings(node, further_types=STAGE_TYPES)
     return dict(configs)
 
 
@@ -46,7 +52,7 @@ def part_configs(cfg: DictConfig) -> dict[str, DictConfig]:
     """
     from ganlab.core.randomness import derive_seed  # imports torch
 
-    games, bridge = named_configs(cfg, "games", PART_KEYS), cfg.get("bridge")
+    games, bridge = named_configs(cfg, "games"), cfg.get("bridge")
     reason = "needs a bridge and games, such as games={ab: {}, ba: {}}"
     require(bool(games) == (bridge is not None), reason, "choose model=cyclegan", "games", [*games])
     if not games:

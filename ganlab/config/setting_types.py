@@ -54,6 +54,21 @@ TYPE_TABLE: tuple[tuple[str, Any], ...] = (
     ("columns", Annotated[int, "[2, 1000]"]),
 )
 SETTING_TYPES = {key: annotation for keys, annotation in TYPE_TABLE for key in keys.split()}
+# The settings that a stage inherits from the run and may change. `trick` names all tricks of the stage; of
+# the others, a part suffices, and a node with another `_target_` replaces that of the run.
+INHERITED = ("objective", "model", "initial", "optimizer", "play", "trick", "clip")
+# The settings that a stage does not inherit, with their defaults. `code_of` names an earlier stage or a
+# borrowed run, in whose codes the game is played; `space` is another space. `pretrained` lists earlier
+# stages, shallow autoencoders, whose layers are copied into this stage's autoencoder before it is trained.
+OWN: dict[str, Any] = {"space": None, "code_of": None, "pretrained": []}
+STAGE_TYPES = {"batch_size": Count, "space": dict[str, Any] | None, "pretrained": list[str]}
+# Mappings whose entries the user names, and the keys that an entry may have. An entry of `games` has those
+# settings in which it may differ from the rest of the config.
+NAMED_ENTRIES: dict[str, tuple[str, ...]] = {
+    "stages": ("steps", "batch_size", *OWN, *INHERITED),
+    "games": ("data", "objective", "model", "initial", "optimizer", "trick", "clip"),
+    "borrows": (),
+}
 
 
 def validated_settings(

@@ -12,22 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from ganlab.config.compose import num_processes
 from ganlab.config.parts import named_configs
 from ganlab.config.run_directory import RunDirectory
-from ganlab.config.setting_types import to_plain
+from ganlab.config.setting_types import INHERITED, OWN, to_plain
 from ganlab.core.errors import completing_relative_keys, prefixing_all_keys, require
-from ganlab.core.validation import Count
 
 if TYPE_CHECKING:
     from ganlab.data.base import Data
-
-# The settings that a stage inherits from the run and may change. `trick` names all tricks of the stage; of
-# the others, a part suffices, and a node with another `_target_` replaces that of the run.
-INHERITED = ("objective", "model", "initial", "optimizer", "play", "trick", "clip")
-# The settings that a stage does not inherit, with their defaults. `code_of` names an earlier stage or a
-# borrowed run, in whose codes the game is played; `space` is another space. `pretrained` lists earlier
-# stages, shallow autoencoders, whose layers are copied into this stage's autoencoder before it is trained.
-OWN: dict[str, Any] = {"space": None, "code_of": None, "pretrained": []}
-STAGE_KEYS = ("steps", "batch_size", *OWN, *INHERITED)
-STAGE_TYPES = {"batch_size": Count, "space": dict[str, Any] | None, "pretrained": list[str]}
 
 
 class Timetable:
@@ -175,11 +164,11 @@ def borrowed_runs(cfg: DictConfig) -> dict[str, RunDirectory]:
 
 
 def check_stages(cfg: DictConfig) -> None:
-    """Raises `ConfigError` if stages have other settings than `STAGE_KEYS`, or unsuitable references."""
-    stages = named_configs(cfg, "stages", STAGE_KEYS, STAGE_TYPES)
+    """Raises `ConfigError` if stages have unknown settings, or unsuitable references."""
+    stages = named_configs(cfg, "stages")
     lenders = [*borrowed_runs(cfg)]  # those of the games so far
     for name, stage in stages.items():
-        require("steps" in stage, "lacks steps", f"give stages.{name}.steps", f"stages.{name}")
+        require("steps" in stage, "lacks steps", f"add +stages.{name}.steps=<number>", f"stages.{name}")
         require(name not in lenders, "is the name of a borrowed run too", "rename one", f"stages.{name}")
         spaces = [stage.get("space"), stage.get("code_of")]
         require(None in spaces, "gives a second space next to code_of", "remove one", f"stages.{name}.space")

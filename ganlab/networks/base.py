@@ -28,12 +28,12 @@ class Conditioned(nn.Module):
     """Base class of layers that receive the condition, (x, condition) -> output. Others receive only x."""
 
 
-class Branching(Conditioned, ABC):
-    """Base class of modules that give their input to several branches, such as residual blocks."""
+class Branching(nn.Module, ABC):
+    """Base class of modules that say which of their modules receive their input, such as residual blocks."""
 
     @abstractmethod
     def branches(self) -> Sequence[nn.Module]:
-        """The branches. Each receives the input of the module."""
+        """The modules that receive the input, without those that follow them."""
 
 
 class InputTransform(nn.Module):
@@ -189,12 +189,16 @@ def input_layers(root: nn.Module) -> list[nn.Module]:
     """The layers with weights that receive the input of a network: one, or one for each of its branches.
 
     A branch without weights, such as a shortcut that is the identity, stands for itself. The list is empty if
-    the network has no weights.
+    the network has no weights. Raises `ConfigError` if a module does not say which of its layers come first.
     """
     if isinstance(root, WEIGHT_LAYERS):
         return [root]
     if isinstance(root, Branching):
         return [layer for branch in root.branches() for layer in input_layers(branch) or [branch]]
+    has_weights = any(isinstance(layer, WEIGHT_LAYERS) for layer in root.modules())
+    reason = f"needs the first layers of the network, but {type(root).__name__} does not say which they are"
+    remedy = "make it an nn.Sequential, or a ganlab.networks.base.Branching with the method branches"
+    require(isinstance(root, nn.Sequential) or not has_weights, reason, remedy)
     return next(filter(None, map(input_layers, root.children())), [])
 
 

@@ -7,18 +7,31 @@ from math import prod
 from torch import Tensor, nn
 
 from ganlab.core.validation import Count, NonEmpty, Rate, TwoOrMore, ValueRange, Whole, Widths
-from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer, relu
+from ganlab.networks.base import (
+    Branching,
+    ConditionalSequential,
+    Discriminator,
+    Generator,
+    output_layer,
+    relu,
+)
 from ganlab.networks.hidden_activations import Activation
 from ganlab.networks.priors import Prior
 
 
-class Maxout(Activation):
-    """A layer each of whose outputs is the maximum of `pieces` linear maps (Goodfellow et al. 2013)."""
+class Maxout(Activation, Branching):
+    """A layer each of whose outputs is the maximum of `pieces` linear maps (Goodfellow et al. 2013).
+
+    [B, num_inputs] -> [B, num_outputs].
+    """
 
     def __init__(self, num_inputs: int, num_outputs: int, pieces: int):
         super().__init__()
         self.linear = nn.Linear(num_inputs, num_outputs * pieces)
         self.pieces = pieces
+
+    def branches(self) -> Sequence[nn.Module]:
+        return [self.linear]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x).unflatten(1, (-1, self.pieces)).amax(2)

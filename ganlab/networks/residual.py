@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ganlab.networks.base import Branching, ConditionalSequential
+from ganlab.networks.base import Branching, ConditionalSequential, Conditioned
 
 
-class ResidualBlock(Branching):
+class ResidualBlock(Branching, Conditioned):
     """The sum of a path of layers and a shortcut: [B, ...] -> [B, ...].
 
     Args:

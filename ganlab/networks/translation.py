@@ -13,6 +13,7 @@ from ganlab.core.errors import require
 from ganlab.core.validation import Count, NonEmpty, ValueRange, Whole
 from ganlab.networks.base import (
     AppendCondition,
+    Branching,
     ConditionalSequential,
     Conditioned,
     Discriminator,
@@ -25,7 +26,7 @@ from ganlab.networks.priors import Prior
 SLOPE = 0.2  # of leaky ReLU
 
 
-class UNet(Conditioned):
+class UNet(Branching, Conditioned):
     """A latent [B, latent_dim] and an image [B, C, H, W] -> an image, through skip connections at each size.
 
     Args:
@@ -36,6 +37,9 @@ class UNet(Conditioned):
     def __init__(self, down: Sequence[nn.Module], up: Sequence[nn.Module]):
         super().__init__()
         self.down, self.up = nn.ModuleList(down), nn.ModuleList(up)
+
+    def branches(self) -> Sequence[nn.Module]:
+        return [self.down[0]]
 
     def forward(self, latent: Tensor, image: Tensor) -> Tensor:
         maps = [image]

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -6,7 +8,7 @@ from ganlab.core.errors import require
 from ganlab.core.players import Networks
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.validation import TwoOrMore
-from ganlab.networks.base import Conditioned, InputTransform, replace_modules
+from ganlab.networks.base import Branching, Conditioned, InputTransform, replace_modules
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
 from ganlab.tricks.base import Order, Trick
 
@@ -54,12 +56,15 @@ class PrependReference(InputTransform):
         return torch.cat([self.latent.to(latent.dtype), latent]), condition
 
 
-class DropReference(Conditioned):
+class DropReference(Branching, Conditioned):
     """A generator's body without the output of the reference batch: [size + B, ...] -> [B, *shape]."""
 
     def __init__(self, body: nn.Module, size: int):
         super().__init__()
         self.body, self.size = body, size
+
+    def branches(self) -> Sequence[nn.Module]:
+        return [self.body]
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
         return self.body(x, condition)[self.size :]

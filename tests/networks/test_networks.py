@@ -11,6 +11,7 @@ from torch import nn
 from ganlab.core.randomness import RandomStreams
 from ganlab.networks import dcgan, mlp, priors, translation
 from ganlab.networks.base import (
+    Branching,
     add_inputs,
     add_network_inputs,
     input_layers,
@@ -162,6 +163,50 @@ def test_inputs_are_added_to_every_branch_of_a_first_residual_block() -> None:
         assert not torch.allclose(body(torch.cat([x, added], 1)), alone)
     with refuses(reason="must begin with linear or convolutional layers"):
         add_network_inputs(ResidualBlock([nn.Conv2d(3, 3, 1)]), 2)
+
+
+class Backwards(nn.Module):
+    """Two layers that are registered from the last to the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out, self.first = nn.Linear(5, 2), nn.Linear(3, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(self.first(x))
+
+
+class Parallel(nn.Module):
+    """Two layers that both receive the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Linear(3, 2), nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.left(x) + self.right(x)
+
+
+class DeclaredParallel(Parallel, Branching):
+    def branches(self) -> list[nn.Module]:
+        return [self.left, self.right]
+
+
+@pytest.mark.parametrize("module", [Backwards, Parallel])
+def test_the_first_layers_are_not_guessed_from_the_order_of_attributes(module: type[nn.Module]) -> None:
+    body = nn.Sequential(nn.Flatten(), module(), nn.Linear(2, 1))
+    for change in (lambda: add_network_inputs(body, 2), lambda: insert_between_layers(body, nn.Dropout)):
+        with refuses("", reason=f"{module.__name__} does not say which they are", remedy="Branching"):
+            change()
+    first = nn.Linear(3, 3)
+    assert input_layers(nn.Sequential(first, module())) == [first]  # what follows need not be declared
+
+
+def test_a_module_declares_its_first_layers() -> None:
+    body = nn.Sequential(DeclaredParallel())
+    add_network_inputs(body, 2)
+    assert body(torch.randn(4, 5)).shape == (4, 2)
+    assert input_layers(body) == [body[0].left, body[0].right]
 
 
 def test_layers_are_inserted_between_the_layers_of_a_residual_network() -> None:
