@@ -15,8 +15,6 @@ OPTION_GROUPS = ("objective", "optimizer", "play", "trick")
 
 def named_configs(cfg: DictConfig, setting: str) -> dict[str, DictConfig]:
     """The mappings in the setting `games` or `stages`, by name, after a check of names, keys and types."""
-    from torch.nn import ModuleDict  # takes seconds
-
     keys, needed = NAMED_ENTRIES[setting], "{steps: 1000}" if setting == "stages" else "{}"
     configs: Any = cfg.get(setting) or {}
     require(
@@ -27,6 +25,8 @@ def named_configs(cfg: DictConfig, setting: str) -> dict[str, DictConfig]:
         configs,
     )
     for name, node in configs.items():
+        from torch.nn import ModuleDict  # takes seconds
+
         key = f"{setting}.{name}"
         is_name = isinstance(name, str) and name.isidentifier() and name not in dir(ModuleDict())
         reason = "is not a name, or is one of torch's own"
