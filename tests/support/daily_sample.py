@@ -1,8 +1,8 @@
 """A daily sample of thousands of similar test cases.
 
-`make test` leaves out most pairs of tricks that share no hook, most pairs and objectives on the DCGAN, half of
-the other objectives with each trick, and all plays of a case but one. It draws another sample each day, so that every case runs sooner or later.
-`make test-all` runs every case.
+`make test` leaves out most pairs of tricks that share no hook, most pairs and objectives on the DCGAN, half
+of the other objectives with each trick, and all plays of a case but one. It draws another sample each day,
+so that every case runs sooner or later. `make test-all` runs every case.
 """
 
 from __future__ import annotations
