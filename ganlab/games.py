@@ -125,8 +125,8 @@ class CycleConsistency(Bridge):
 
     The first game translates conditions into samples, and the second one samples into conditions. With the
     translations F and G the generators minimise `cycle` times |G(F(a)) - a| + |F(G(b)) - b|, and `identity`
-    times |F(b) - b| + |G(a) - a| (section 5.2), which are mean absolute differences. Samples
-    and conditions must have one shape, and not belong to each other.
+    times |F(b) - b| + |G(a) - a| (section 5.2), which are mean absolute differences. There must be two games,
+    whose samples and conditions have one shape and do not belong to each other.
     """
 
     def __init__(self, cycle: NotNegative, identity: NotNegative):

@@ -165,12 +165,10 @@ def remedy_for_unknown(key: str, base: DictConfig, list_options: Callable[[str],
         return f"add it to {target} with +{key}=..."
     if rest and rest[0] in list_options(first) and not has_key(base, f"{first}.{rest[0]}"):
         return f"add {first}={rest[0]} first"
-    if may_be_added(key, base):
-        names = get_close_matches(rest[0], map(str, base.get(first) or {}))
-        similar = (".".join([first, name, *rest[1:]]) for name in names)
-        known = "".join(f"try {other}, or " for other in similar if has_key(base, other))
-        return f"{known}add it as +{key}"
     keys = list(dotted_keys(OmegaConf.to_container(base)))
+    if rest and first in base and first in NAMED_ENTRIES and {*rest[1:2]} <= {*NAMED_ENTRIES[first]}:
+        similar = "".join(f"try {other}, or " for other in get_close_matches(key, keys, n=1, cutoff=0.93))
+        return f"{similar}add it as +{key}"
     siblings = [other for other in keys if parent and other.rpartition(".")[0] == parent]
     candidates = [
         *(other for other in SYNONYMS.get(last, ()) if other in keys),
@@ -183,16 +181,6 @@ def remedy_for_unknown(key: str, base: DictConfig, list_options: Callable[[str],
     parents = {name for name in candidates if any(other.startswith(f"{name}.") for other in candidates)}
     near = [name for name in dict.fromkeys(candidates) if name not in parents][:4]
     return f"try {', '.join(near)}" if near else "list all settings with --help"
-
-
-def may_be_added(key: str, base: DictConfig) -> bool:
-    """Whether an unknown key is one that an entry of `stages`, `games` or `borrows` may have."""
-    setting, *rest = key.split(".")
-    if not (setting in NAMED_ENTRIES and setting in base and rest):
-        return False
-    inner, place = ".".join(rest[1:]), key.rpartition(".")[0]
-    is_known = len(rest) == 2 or has_key(base, inner) or OmegaConf.select(base, place) is None
-    return not inner or (rest[1] in NAMED_ENTRIES[setting] and is_known)
 
 
 def dotted_keys(node: Any, prefix: str = "") -> Iterator[str]:

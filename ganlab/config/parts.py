@@ -9,21 +9,13 @@ from ganlab.config.overrides import has_key
 from ganlab.config.setting_types import NAMED_ENTRIES, STAGE_TYPES, to_plain, validated_settings
 from ganlab.core.errors import prefixing_all_keys, renaming_keys, require
 
-# Groups of which an option can be put into a stage or a part: +trick@stages.low.trick=ema.
-OPTION_GROUPS = ("objective", "optimizer", "play", "trick")
-
 
 def named_configs(cfg: DictConfig, setting: str) -> dict[str, DictConfig]:
     """The mappings in the setting `games` or `stages`, by name, after a check of names, keys and types."""
     keys, needed = NAMED_ENTRIES[setting], "{steps: 1000}" if setting == "stages" else "{}"
     configs: Any = cfg.get(setting) or {}
-    require(
-        isinstance(configs, dict | DictConfig),
-        "must be a mapping",
-        f"give {setting}={{a: {needed}}}",
-        setting,
-        configs,
-    )
+    remedy = f"give {setting}={{a: {needed}}}"
+    require(isinstance(configs, dict | DictConfig), "must be a mapping", remedy, setting, configs)
     for name, node in configs.items():
         from torch.nn import ModuleDict  # takes seconds
 
@@ -35,7 +27,7 @@ def named_configs(cfg: DictConfig, setting: str) -> dict[str, DictConfig]:
         require(isinstance(node, DictConfig), "must be a mapping", remedy, key, node)
         unknown = sorted({*map(str, node)} - {*keys})
         require(not unknown, f"has {', '.join(unknown)}", f"give only {', '.join(keys)}", key)
-        for group in filter(node.__contains__, OPTION_GROUPS):
+        for group in filter(node.__contains__, ("objective", "optimizer", "play", "trick")):
             remedy = f"choose an option with +{group}@{key}.{group}=<name>"
             is_mapping, value = isinstance(node[group], DictConfig), to_plain(node[group])
             require(is_mapping, "must be a mapping", remedy, f"{key}.{group}", value)

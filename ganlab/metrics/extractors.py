@@ -27,7 +27,7 @@ INCEPTION_REMEDY = "give torch-fidelity's file, or choose another extractor, suc
 class Classifier(nn.Module):
     """Three convolutions, a layer of features and a linear head, for images of at least 8 x 8 pixels.
 
-    Inception's features are not meaningful for small grey
+    It implements `ganlab.metrics.features.Extractor`. Inception's features are not meaningful for small grey
     images. A classifier trained on the data set itself is the usual replacement. The names of the metrics'
     values contain the name of the classifier, as in fid/mnist_train_10k.
 
@@ -146,7 +146,7 @@ class ClassifierFeatures(nn.Module):
 class Inception:
     """torch-fidelity's Inception v3 with the weights of TensorFlow, 2015-12-05 (Heusel et al. 2017).
 
-    Images of any size are resized to 299 x 299 as
+    It implements `ganlab.metrics.features.Extractor`. Images of any size are resized to 299 x 299 as
     TensorFlow 1 did. The channel of a grey image is repeated three times. The weights, 96 MB, are loaded at
     the first use.
 

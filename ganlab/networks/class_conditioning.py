@@ -72,7 +72,7 @@ class AppendVector(EmbeddingTransform):
 
 
 class ConditionalNorm(Conditioned):
-    """A normalisation with a gain and a bias for each class (Dumoulin et al. 2017), [B, C, ...].
+    """A normalisation with a gain and a bias for each class (Dumoulin et al. 2017), [B, C, ...] -> the same.
 
     Args:
         norm: the normalisation; its own gain and bias are removed.

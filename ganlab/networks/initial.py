@@ -51,8 +51,8 @@ class Normal(LayerInitialiser):
 class FanIn(LayerInitialiser):
     """Draws weights from N(0, `scale` / n), where n is the number of inputs of each output.
 
-    The last version of the code of Li, Swersky & Zemel (2015) uses `scale` = 0.1.
-    Networks with transposed convolutions are refused.
+    The last version of the code of Li, Swersky & Zemel (2015) uses `scale` = 0.1. Networks with transposed
+    convolutions are refused.
     """
 
     def __init__(self, scale: Positive):

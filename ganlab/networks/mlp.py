@@ -20,10 +20,7 @@ from ganlab.networks.priors import Prior
 
 
 class Maxout(Activation, Branching):
-    """A layer each of whose outputs is the maximum of `pieces` linear maps (Goodfellow et al. 2013).
-
-    [B, num_inputs] -> [B, num_outputs].
-    """
+    """The maximum of `pieces` linear maps (Goodfellow et al. 2013), [B, num_inputs] -> [B, num_outputs]."""
 
     def __init__(self, num_inputs: int, num_outputs: int, pieces: int):
         super().__init__()

@@ -158,7 +158,7 @@ class VirtualNorm(nn.Module):
         return (rows * scale.unsqueeze(2) + shift.unsqueeze(2)).to(x.dtype).view_as(x)
 
     def _include_reference(self, moment: Tensor) -> Tensor:
-        """Averages a moment, such as the mean, over the rows by which each row is normalised, [R + B, C]."""
+        """Averages a moment [R + B, C], such as the mean, over the rows by which each row is normalised."""
         reference = moment[: self.size].mean(0)  # [C]
         with_reference = (self.size * reference + moment[self.size :]) / (self.size + 1)  # [B, C]
         return torch.cat([reference.expand(self.size, -1), with_reference])

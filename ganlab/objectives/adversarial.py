@@ -148,7 +148,10 @@ class LeastSquares(Adversarial):
 
 
 class Hinge(Adversarial):
-    """The loss max(0, 1 - l(x)) + max(0, 1 + l(G(z))); the generator minimises -l(G(z)) (Lim & Ye 2017)."""
+    """The hinge loss max(0, 1 - l(x)) + max(0, 1 + l(G(z))); the generator minimises -l(G(z)).
+
+    See Lim & Ye (2017) and Miyato et al. (2018, equations 16 and 17).
+    """
 
     provides = Adversarial.provides | {Capability.BOUNDARY_AT_ZERO}
 

@@ -23,7 +23,7 @@ class Objective(nn.Module, ABC):
     terms, so the names of further adversarial terms start with this word, as in "adversarial_one_sided".
 
     Args:
-        weight: for each player, the factor of all its terms: a positive number or a schedule.
+        weight: for each of `players`, the factor of all its terms: a positive number or a schedule.
     """
 
     players: ClassVar[Players] = TWO_PLAYERS

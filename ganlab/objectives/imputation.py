@@ -27,7 +27,7 @@ class GAIN(Objective):
     of 0, and only hidden pixels have a loss (equations 4 and 6).
 
     Args:
-        adversarial: an adversarial objective with targets.
+        adversarial: an adversarial objective with targets; others are refused, as are data without a mask.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ from ganlab.objectives.spaces import Space
 
 
 class Matching(Objective):
-    """Base class of objectives that are a distance between generated and real samples of the global batch."""
+    """Base class of distances between generated and real samples of the global batch, both in `space`."""
 
     players: ClassVar[Players] = {"generator": ("generator",)}
     provides = frozenset()
@@ -48,8 +48,8 @@ class MMD(Matching):
     Args:
         root: whether the root is taken, which needs the biased estimator.
         median: whether all vectors are divided by the median distance between two real vectors of the global
-            batch. No gradient flows through the median. The division makes the widths of the kernel multiples
-            of the median distance, or multiples of its square for a kernel whose widths are variances.
+            batch. No gradient flows through the median. The division makes the widths of the kernel, which it
+            must have, multiples of the median distance, or of its square if the widths are variances.
     """
 
     def __init__(
@@ -81,7 +81,8 @@ class Moments(Matching):
     Args:
         orders: the orders of the moments that are compared in each element of the vectors. Order 1 is the
             mean; moments of higher order are central moments.
-        covariance: whether the squared difference of the covariance matrices [D, D] is added.
+        covariance: whether the squared difference of the covariance matrices [D, D] is added; needed
+            without orders.
     """
 
     def __init__(self, orders: Sequence[Count], *, covariance: bool, space: Space, weight: LossWeights):
@@ -101,7 +102,7 @@ class SlicedWasserstein(Matching):
     """The sliced Wasserstein distance (Deshpande et al. 2018).
 
     The distance is the mean of W_p^p, the p-th power of the Wasserstein-p distance, over projections of the
-    vectors onto random lines, which are drawn in each turn.
+    vectors onto as many random lines as `projections`, which are drawn in each turn.
     """
 
     def __init__(self, projections: Count, p: Literal[1, 2], space: Space, weight: LossWeights):

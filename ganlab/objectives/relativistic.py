@@ -49,7 +49,7 @@ class RelativisticAverage(Adversarial):
 
 
 def relativistic_average_loss(high: Tensor, low: Tensor) -> Tensor:
-    """-log sigmoid(high - E low) - log sigmoid(E high - low), in the shape of the logits."""
+    """-log sigmoid(high - E low) - log sigmoid(E high - low), in the shape of the logits `high` and `low`."""
     high, low = at_least_float32(high), at_least_float32(low)
     mean_high, mean_low = all_gather_with_grad(high).mean(), all_gather_with_grad(low).mean()
     return softplus(mean_low - high) + softplus(low - mean_high)

@@ -30,7 +30,7 @@ class RandomFeatures(nn.Module):
     With the initialisation of He et al. (2015) the features have the scale of the samples.
 
     Args:
-        widths: the number of features, or of channels, of each layer.
+        widths: the number of features, or of channels, of each layer; too many to halve images are refused.
         seed: the seed of the weights; equal seeds give equal spaces in all runs.
     """
 

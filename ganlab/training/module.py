@@ -36,7 +36,7 @@ class Phase:
         seed: the seed of the run.
         name: the name of the stage, which precedes the names of its scalars; empty for the main game.
         steps: the number of steps; not used for the main game, which ends with the run.
-        initialise: copies weights of earlier stages into the game before its first step; None: no stage's.
+        initialise: copies weights of earlier stages into the game before its first step; None: nothing does.
     """
 
     # The number of this process, counted from 0, and the number of processes that share each batch.

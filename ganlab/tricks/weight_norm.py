@@ -30,7 +30,7 @@ class WeightNorm(PlayerTrick):
 
 
 class WeightNormParametrization(nn.Module):
-    """The weight g v / |v|, where the norm |v| is over all dimensions except `dim`.
+    """The weight g v / |v|, where the norm |v| is over all dimensions except `dim`, that of the outputs.
 
     The direction v has the shape of the weight, and g has size 1 in all dimensions except `dim`. torch's
     weight_norm cannot be used, because its second derivative, which gradients through unrolled steps need,
