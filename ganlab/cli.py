@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -30,7 +31,7 @@ TRACEBACK_VARIABLE = "HYDRA_FULL_ERROR"  # the environment variable by which use
 MAX_NAME = 200  # the largest number of characters in the name of a job; file systems allow 255
 OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC)
 # Errors that are printed in one line. Any other exception is a bug, and its traceback is printed.
-ONE_LINE_ERRORS = (*OWN_ERRORS, HydraException, OmegaConfBaseException)
+ONE_LINE_ERRORS = (*OWN_ERRORS, HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 
 def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> None:
@@ -75,6 +76,7 @@ class Command:
             is_sweep = bool({"-m", "--multirun"} & {*self.arguments})
             words = [quote_override(word, is_sweep=is_sweep) for word in self.arguments[1:]]
             self.overrides_for_saved_config = pop_overrides_for_saved_config(words)
+            words.sort(key=is_override)  # options first: argparse accepts none between overrides
             overrides = list(filter(is_override, words))
             sys.argv = [self.arguments[0], *words]
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.name)(self.job)()

@@ -140,11 +140,11 @@ class Game(nn.Module):
         return self.space.leave(self.objective.presented(made, condition))
 
     @torch.no_grad()
-    def encode(self, x: Tensor) -> Tensor:
-        """The codes of samples, [N, *shape] -> [N, latent_dim], which `generate_in_eval_mode` decodes."""
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The codes of samples (and what they are told), [N, *shape] -> [N, latent_dim]."""
         with evaluating(self.presented("encoder")) as encoder:
             # A variational encoder returns the means of the codes first, and then their log-variances.
-            return encoder(self._to_network_input(encoder, x))[:, : self.generator.latent_dim]
+            return encoder(self._to_network_input(encoder, x), condition)[:, : self.generator.latent_dim]
 
     def generate_in_eval_mode(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """The same as `generate`, with the network in evaluation mode."""

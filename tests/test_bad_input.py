@@ -162,6 +162,8 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "trainer=ddp trick=replay_buffer": ("trick", "needs a single process"),
     "trainer=ddp data.batch_size=63": ("data.batch_size", "cannot be divided among 2 processes"),
     "objective=mmd clip.discriminator=1": ("clip.discriminator", "no discriminator"),
+    "clip.encoder=1": ("clip.encoder", "no such setting", "add it as .clip.encoder"),
+    "--config-dir=nowhere experiment=mine": ("--config-dir", "is not a folder"),
     "+clip.generatr=null": ("clip.generatr", "no generatr"),
     "+initial.generatr=[]": ("initial.generatr", "no generatr"),
     f"objective=mmd initial.discriminator=[{UNIFORM},bound:1}}]": (
@@ -254,6 +256,31 @@ def test_a_misspelt_key_is_named_next_to_configs_of_the_user(tmp_path: Path, cap
     _, error = refused(line, tmp_path, capsys, monkeypatch)
     with refuses("data.bach_size", "3", "no such setting", "data.batch_size"):
         raise error
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("defualt_steps: 5", "defualt_steps: is read by nothing. Write default_steps, or remove it"),
+        ("evaluation: {nn: 5}", "evaluation.nn: is read by nothing"),
+        ("steps: 1\nsteps: 2", "found duplicate key steps in .*mine.yaml., line 3"),
+    ],
+)
+def test_a_mistake_in_a_config_of_the_user_is_refused_in_one_line(
+    text: str, message: str, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{text}\n")
+    printed, _ = refused(f"experiment=mine --config-dir={tmp_path}", tmp_path, capsys, monkeypatch)
+    assert re.search(message, printed), printed
+
+
+def test_a_config_of_the_user_may_have_keys_that_others_refer_to(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\nwidth: 7\nmodel: {generator: {latent_dim: '${width}'}}\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    cfg = compose(f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine")
+    assert cfg.model.generator.latent_dim == 7
 
 
 def test_no_traceback_reaches_the_shell(tmp_path: Path) -> None:

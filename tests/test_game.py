@@ -166,3 +166,11 @@ def test_a_part_that_no_network_has_is_refused_with_the_players() -> None:
 def test_tricks_on_labels_refuse_data_of_one_class(data: list[str], trick: str) -> None:
     with refuses("trick", trick, "no labels, or only one class", "choose labelled data"):
         build_game(compose(*data, f"trick={trick}"))
+
+
+def test_an_encoder_is_told_what_goes_with_its_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = game("vae").game
+    told = torch.tensor([3, 5])
+    encoder = played.networks["encoder"]
+    monkeypatch.setattr(encoder, "forward", lambda x, condition: condition[:, None].expand(-1, 4))
+    assert played.encode(torch.zeros(2, 1, 8, 8), told).tolist() == [[3] * 4, [5] * 4]

@@ -5,6 +5,7 @@ import re
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from difflib import get_close_matches
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.overrides import quote_override, unknown_key_error, unreadable_override_error
-from ganlab.config.setting_types import validated_settings
+from ganlab.config.setting_types import NAMED_ENTRIES, validated_settings
 from ganlab.core.errors import ConfigError, Diverged, ProcessLost, UnfinishedRuns, require, terminal_text
 
 # Inside the package in a wheel, next to it in a checkout.
@@ -67,7 +68,21 @@ def validated_composition(cfg: DictConfig, config_name: str, overrides: Sequence
     has_additions = any(override.startswith("+") for override in overrides)
     if has_additions and (error := unknown_override_error(config_name, overrides)):
         raise error
+    refuse_unread_keys(cfg, config_name)
     return validated_settings(cfg, overrides)
+
+
+def refuse_unread_keys(cfg: DictConfig, config_name: str) -> None:
+    """Refuses settings of the user's config files that neither ganlab nor any `${...}` of a setting reads."""
+    plain: Any = OmegaConf.load(CONF / f"{config_name}.yaml")
+    known = {*plain, *NAMED_ENTRIES, "bridge", *(path.name for path in CONF.iterdir())}
+    text = str(OmegaConf.to_container(cfg, resolve=False))
+    evaluation = cfg.get("evaluation") or {}
+    for prefix, node, of_ganlab in (("", cfg, known), ("evaluation.", evaluation, plain.get("evaluation"))):
+        for key in sorted(f"{prefix}{name!s}" for name in node if name not in of_ganlab):
+            nearest = get_close_matches(key, [f"{prefix}{name}" for name in of_ganlab], n=1)
+            remedy = f"write {nearest[0]}, or remove it" if nearest else "remove it"
+            require(f"${{{key}" in text, "is read by nothing", remedy, key)
 
 
 def explain_error(
@@ -95,6 +110,8 @@ def unknown_override_error(
         loader: Any = GlobalHydra.instance().config_loader()
         list_options = loader.get_group_options
         if folder := parser.parse_known_args(arguments)[0].config_dir:
+            if not os.path.isdir(folder):
+                return ConfigError("is not a folder", "check the path", "--config-dir", folder)
             search_path = loader.get_search_path()
             search_path.prepend("command-line", f"file://{os.path.abspath(folder)}")
             loader.repository.initialize_sources(search_path)

@@ -166,7 +166,9 @@ def remedy_for_unknown(key: str, base: DictConfig, list_options: Callable[[str],
     if rest and rest[0] in list_options(first) and not has_key(base, f"{first}.{rest[0]}"):
         return f"add {first}={rest[0]} first"
     keys = list(dotted_keys(OmegaConf.to_container(base)))
-    if rest and first in base and first in NAMED_ENTRIES and {*rest[1:2]} <= {*NAMED_ENTRIES[first]}:
+    is_entry = first in NAMED_ENTRIES and {*rest[1:2]} <= {*NAMED_ENTRIES[first]}
+    is_entry |= first in ("clip", "initial") and len(rest) == 1  # of a player or network of one's own
+    if rest and first in base and is_entry:
         similar = "".join(f"try {other}, or " for other in get_close_matches(key, keys, n=1, cutoff=0.93))
         return f"{similar}add it as +{key}"
     siblings = [other for other in keys if parent and other.rpartition(".")[0] == parent]

@@ -99,8 +99,8 @@ def reconstructions_view(options: Any, run: RunDirectory, game: Game, data: Data
     refuse_without_encoder(game)
     data = data or build_data_of_run(run, run.config(), options.root)
     x, condition = next(iter(data.split("test", next(game.parameters()).device, batch_size=options.n)))
-    asked = None if game.generator.condition is None else condition
-    reconstructed = game.generate_in_batches(game.encode(x), asked).to(x.dtype)
+    asked = None if game.generator.condition is None else game.asked(len(x), condition)
+    reconstructed = game.generate_in_batches(game.encode(x, asked), asked).to(x.dtype)
     caption = f"{len(x)} test images above their reconstructions at step {game.run_step}"
     caption += f" (mean squared error {float((x - reconstructed).square().mean()):.3f})"
     columns = min(options.columns, len(x))
