@@ -225,7 +225,7 @@ def test_clouds_are_translated_and_a_cycle_ties_the_translations_together() -> N
 def test_games_that_are_no_mappings_are_refused() -> None:
     cfg = compose("experiment=cyclegan_digits", "logger=csv")
     cfg.games.ba = 5
-    with refuses("games.ba", 5, "must be a mapping", "give games.ba={}"):
+    with refuses("games.ba", 5, "must be a mapping", "give games={ba: {}}"):
         part_configs(cfg)
     cfg.games = 5
     with refuses("games", 5, "must be a mapping"):

@@ -71,8 +71,9 @@ def refuse_unused_networks(used: set[str], overrides: Sequence[str], place: str)
     for key, _, value in (override.lstrip("+").partition("=") for override in overrides):
         group, *names = key.removeprefix(place).split(".")
         if key.startswith(place) and names and group in ("model", "initial", "optimizer", "clip"):
-            kind = "player " if f"model.{names[0]}" in used else ""
-            reason = f"has no effect: the objective has no {kind}{names[0]}"
+            is_network, of_players = f"model.{names[0]}" in used, group in ("optimizer", "clip")
+            lacks = ("has no player" if of_players else "trains no") if is_network else "has no"
+            reason = f"has no effect: the objective {lacks} {names[0]}"
             require(f"{group}.{names[0]}" in used, reason, "remove it", key.removeprefix(place), value)
 
 
