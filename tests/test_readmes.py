@@ -12,10 +12,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 import yaml
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
-from support.commands import QUICK, play
+from omegaconf import DictConfig
+from support.commands import QUICK, finish, play, start_cold
+from support.refusals import refuses
 from support.small_games import ROOT, options
 
 from ganlab.compare import compare
@@ -268,31 +270,111 @@ def test_the_trick_of_the_guide_trains(tmp_path: Path, monkeypatch: pytest.Monke
     assert key in (tmp_path / "run" / "config.yaml").read_text()
 
 
-def test_the_objective_of_the_guide_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def objective_of_the_guide(monkeypatch: pytest.MonkeyPatch, adversarial: str) -> DictConfig:
+    """A config with the objective of the guide on top of another objective."""
     guide = page_text("ganlab").partition("## A game of your own")[2]
-    (code,), (settings,) = code_blocks(guide, "python"), code_blocks(guide, "yaml")
+    (code,), (settings, _) = code_blocks(guide, "python"), code_blocks(guide, "yaml")
     node = yaml.safe_load(settings)
-    (adversarial,) = node.pop("defaults")
-    module = ModuleType(node.pop("_target_").rpartition(".")[0])
+    assert node.pop("defaults") == [{"/objective@adversarial": "non_saturating"}]
+    assert node.pop("_target_") == "infogan.InfoGAN"
+    module = ModuleType("infogan")
     exec(code, vars(module))  # noqa: S102
     monkeypatch.setitem(sys.modules, module.__name__, module)
     cfg = compose(*QUICK, "play=simultaneous")
-    cfg.objective = node | {
-        "_target_": "infogan.InfoGAN",
-        "adversarial": OmegaConf.load(CONF / "objective" / f"{adversarial['/objective@adversarial']}.yaml"),
-    }
-    cfg.run_dir, cfg.steps = str(tmp_path / "run"), 2
+    inner = compose(f"objective={adversarial}").objective
+    cfg.objective = node | {"_target_": "infogan.InfoGAN", "adversarial": inner}
+    cfg.steps = 2
+    return cfg
+
+
+def test_the_objective_of_the_guide_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cfg = objective_of_the_guide(monkeypatch, "non_saturating")
+    cfg.run_dir = str(tmp_path / "run")
     run(cfg, [])
     assert "generator/information" in (tmp_path / "run" / "metrics.csv").read_text()
 
 
+def test_the_objective_of_the_guide_needs_an_adversarial_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = objective_of_the_guide(monkeypatch, "mmd")
+    cfg.run_dir = str(tmp_path / "run")
+    with refuses("objective.adversarial", "MMD", "no adversarial objective", "non_saturating"):
+        run(cfg, [])
+
+
+MY_GAME = """
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from ganlab.core.distributed import all_gather_with_grad
+from ganlab.networks.class_conditioning import condition_generator
+from ganlab.objectives.base import Objective
+
+
+class Classifier(nn.Sequential):
+    def __init__(self, num_classes, shape):
+        super().__init__(nn.Flatten(), nn.Linear(shape[1] * shape[2], num_classes))
+
+
+class MyGame(Objective):
+    players = {name: (name,) for name in ("discriminator", "generator", "encoder", "classifier")}
+    outputs_per_latent = 2
+    provides = frozenset()
+
+    def check_networks(self, networks):
+        assert condition_generator(networks, "concat") == networks.num_classes == 10
+
+    def terms(self, turn):
+        B = len(turn.real.x)
+        assert turn.posterior.shape == (B, 12) and turn.code.shape == (B, 6)
+        assert turn.random.normal("name", B, 5).shape == turn.random.uniform("name", B, 5).shape == (B, 5)
+        assert turn.real.condition.shape == turn.asked.shape == turn.fake.condition.shape == (B,)
+        if turn.player == "classifier":
+            logits = turn.networks["classifier"](turn.real.x)
+            return {"classification": cross_entropy(logits, turn.real.condition, reduction="none")}
+        assert turn.generated.code.shape == (B, 6) and turn.generated.x is turn.fake.x
+        assert turn.on_real.logits.shape == turn.targets.fake.shape == (B,)
+        gap = all_gather_with_grad(turn.on_real.features).mean(0) - turn.on_fake.features.mean(0)
+        decoded = turn.judge(turn.decoded).logits + turn.judge(turn.decode(turn.latent)).logits
+        again = turn.replace(fake=turn.decoded)
+        assert again.on_fake is turn.judge(turn.decoded)
+        return {"adversarial": decoded, "matching": gap.square().sum()}
+"""
+
+
+def test_the_model_file_of_the_guide_adds_a_network(tmp_path: Path) -> None:
+    """The objective of the test uses everything that the page says of a turn."""
+    guide = page_text("ganlab").partition("## A game of your own")[2]
+    for group in ("objective", "model"):
+        (tmp_path / "settings" / group).mkdir(parents=True)
+    (tmp_path / "settings" / "model" / "my_game.yaml").write_text(code_blocks(guide, "yaml")[1])
+    weight = "weight: {discriminator: 1.0, generator: 1.0, encoder: 1.0, classifier: 1.0}\n"
+    objective = tmp_path / "settings" / "objective" / "my_game.yaml"
+    objective.write_text(f"_target_: my_game.MyGame\n{weight}")
+    (tmp_path / "my_game.py").write_text(MY_GAME)
+    overrides = [word for word in QUICK if "batch_norm" not in word]
+    process = start_cold(
+        "--config-dir=settings", "model=my_game", *overrides, "steps=2", "run_dir=run", cwd=tmp_path
+    )
+    code, _, err = finish(process)
+    assert code == 0, err
+    assert "classifier/classification" in (tmp_path / "run" / "metrics.csv").read_text()
+
+
 def test_the_notebook_of_the_guide_samples(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=2")
-    code = code_blocks(page_text("ganlab").partition("## In a notebook")[2], "python")[0]
+    play(tmp_path / "conditional", "trick=label_conditioning", "steps=2")
+    one, two = code_blocks(page_text("ganlab").partition("## In a notebook")[2], "python")[:2]
     found: dict = {}
-    exec(code.replace("outputs/gan/...", str(tmp_path / "run")), found)  # noqa: S102
+    exec(one.replace("outputs/gan/...", str(tmp_path / "run")), found)  # noqa: S102
     assert list(found["images"].shape) == [64, 1, 8, 8]
     assert found["images"].abs().max() <= 1
+    assert torch.equal(found["images"], found["game"].sample(64, seed=0))
+    assert found["latents"].grad.any()
+    of_classes = two.partition("parts =")[0].replace("outputs/conditional/...", str(tmp_path / "conditional"))
+    exec(of_classes, found)  # noqa: S102
+    assert {len(found[name]) for name in ("threes", "evens", "random")} == {64}
 
 
 def test_the_suite_of_the_guide_is_valid(tmp_path: Path) -> None:
