@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from lightning_utilities import apply_to_collection
+from support.daily_sample import daily_play
 from support.small_games import HOMES, compatible_objective, game, options, real_batch
 from support.trick_effects import STEPS_UNTIL_EFFECT
 
@@ -33,8 +34,9 @@ EPS = [f"+optimizer.{player}.eps=1e-2" for player in ("discriminator", "generato
 
 @cache
 def two_process_cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]]]:
-    """(objective, tricks, play, overrides): every objective and trick in every play, every kernel and space,
-    every home, which `home=<name>` among the overrides names, and one large set of compatible tricks.
+    """(objective, tricks, play, overrides): every objective and trick in the first play and in one other play
+    (in `make test-all` in all others), every kernel and space, every home, which `home=<name>` among the
+    overrides names, and one large set of compatible tricks.
 
     The games of the first play have a batch norm over both processes, the others have none where possible.
     """
@@ -67,6 +69,7 @@ def two_process_cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]
             (*case, play, without_batch_norm(*case, play))
             for play in others
             for case in objectives_with_tricks_in(play)
+            if play in daily_play(others, "two processes", *map(str, case))
         ),
         ("non_saturating", tuple(accepted), first, slow),
         *((objective, tricks, "shared", overrides) for objective, tricks, overrides in in_one_play),
