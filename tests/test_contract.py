@@ -16,7 +16,14 @@ import pytest
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from support.commands import bitwise_equal
-from support.daily_sample import daily_cases, daily_draw, daily_play, one_of_each_family, one_play_each
+from support.daily_sample import (
+    daily_cases,
+    daily_draw,
+    daily_play,
+    daily_share,
+    one_of_each_family,
+    one_play_each,
+)
 from support.small_games import (
     HOMES,
     SMALL,
@@ -203,7 +210,10 @@ def gaussian_overrides(objective: str, steps: int) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("objective", [o for o in OBJECTIVES if o not in ("gain", "f_anogan")])
+ON_GAUSSIANS = [(objective,) for objective in OBJECTIVES if objective not in ("gain", "f_anogan")]
+
+
+@pytest.mark.parametrize("objective", daily_share(ON_GAUSSIANS, 0.5))
 def test_an_objective_moves_a_gaussian_onto_the_data(objective: str) -> None:
     steps = 800 if objective == "vae" else 400  # a VAE's codes match its prior only late in training
     module = build(compose(*gaussian_overrides(objective, steps)))
