@@ -33,7 +33,7 @@ class Branching(nn.Module, ABC):
 
     @abstractmethod
     def branches(self) -> Sequence[nn.Module]:
-        """The modules that receive the input, without those that follow them."""
+        """The modules that receive the input, the main one first, without those that follow them."""
 
 
 class InputTransform(nn.Module):
@@ -200,6 +200,17 @@ def input_layers(root: nn.Module) -> list[nn.Module]:
     remedy = "make it an nn.Sequential, or a ganlab.networks.base.Branching with the method branches"
     require(isinstance(root, nn.Sequential) or not has_weights, reason, remedy)
     return next(filter(None, map(input_layers, root.children())), [])
+
+
+def last_layer(root: nn.Module) -> nn.Module:
+    """The last layer with weights, on the first of the branches; raises `ConfigError` if there is none."""
+    if isinstance(root, Branching):
+        return last_layer(root.branches()[0])
+    if isinstance(root, nn.Sequential):
+        children = [child for child in root if input_layers(child)]
+        require(children, "needs a network with a hidden layer", "add one, or choose another network")
+        return last_layer(children[-1])
+    return root
 
 
 def add_network_inputs(body: nn.Module, num_inputs: int) -> None:

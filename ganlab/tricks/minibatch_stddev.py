@@ -5,7 +5,7 @@ from ganlab.core.batch import at_least_float32
 from ganlab.core.capability import Capability
 from ganlab.core.players import Networks
 from ganlab.core.validation import TwoOrMore, require_whole_groups
-from ganlab.networks.base import add_inputs
+from ganlab.networks.base import add_network_inputs, last_layer
 from ganlab.tricks.base import Trick
 
 
@@ -26,9 +26,9 @@ class MinibatchStddev(Trick):
 
     def networks(self, networks: Networks) -> None:
         body = networks.discriminator.body
-        layers = [pair for pair in body.named_modules() if isinstance(pair[1], nn.Linear | nn.Conv2d)]
-        name, last = layers[-1]
-        add_inputs(last, num_inputs=1)
+        last = last_layer(body)
+        add_network_inputs(last, num_inputs=1)
+        name = next(name for name, layer in body.named_modules() if layer is last)
         body.set_submodule(name, nn.Sequential(MinibatchStddevLayer(self.group_size), last))
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
+from ganlab.networks.base import Branching, last_layer
 from ganlab.tricks.minibatch_stddev import MinibatchStddevLayer
 
 
@@ -50,6 +51,19 @@ def test_it_precedes_the_last_layer_of_the_body() -> None:
     assert isinstance(last, nn.Conv2d)
     assert last.in_channels == 5
     assert not any(isinstance(layer, nn.Conv2d) for layer in body[place + 1 :])
+
+
+def test_the_last_layer_is_on_the_path_and_not_on_a_shortcut_that_was_registered_after_it() -> None:
+    class Late(Branching):
+        def __init__(self) -> None:
+            super().__init__()
+            self.path, self.shortcut = nn.Sequential(nn.Linear(3, 4), nn.ReLU()), nn.Linear(3, 4)
+
+        def branches(self) -> list[nn.Module]:
+            return [self.path, self.shortcut]
+
+    body = nn.Sequential(nn.Linear(2, 3), Late(), nn.ReLU())
+    assert last_layer(body) is body[1].path[0]
 
 
 def test_a_batch_that_is_not_a_multiple_of_the_group_size_is_refused() -> None:
