@@ -32,6 +32,7 @@ from support.commands import (
     start,
     summary,
 )
+from support.daily_sample import daily_cases, daily_choice
 from support.refusals import refuses
 from support.small_games import needs_pairs, options
 from support.trick_effects import compatible_tricks
@@ -89,18 +90,20 @@ def test_every_trick_is_in_a_killed_run() -> None:
 KILL, INTERRUPT, TERMINATE = signal.SIGKILL, signal.SIGINT, signal.SIGTERM
 
 
+LARGE_SETS = [
+    ("alternating", 0, "non_saturating", (KILL, INTERRUPT, KILL)),
+    ("simultaneous", 1, "non_saturating", (KILL, TERMINATE, KILL)),
+]
+SMALL_SETS = [("alternating", 2, "hinge", (KILL,)), ("shared", 3, "minimax", (KILL,))]
+
+
 @pytest.mark.parametrize(
     ("play", "number", "objective", "signals"),
-    [
-        ("alternating", 0, "non_saturating", [KILL, INTERRUPT, KILL]),
-        ("simultaneous", 1, "non_saturating", [KILL, TERMINATE, KILL]),
-        ("alternating", 2, "hinge", [KILL]),
-        ("shared", 3, "minimax", [KILL]),
-    ],
+    daily_cases(map(daily_choice, (LARGE_SETS, SMALL_SETS)), [*LARGE_SETS, *SMALL_SETS]),
     ids=["alternating", "simultaneous", *FEW],
 )
 def test_a_killed_run_equals_an_uninterrupted_one(
-    play: str, number: int, objective: str, signals: list[int], tmp_path: Path
+    play: str, number: int, objective: str, signals: tuple[int, ...], tmp_path: Path
 ) -> None:
     tricks = killed_sets()[number]
     moments = random.Random(play)

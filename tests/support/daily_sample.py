@@ -1,8 +1,9 @@
 """A daily sample of thousands of similar test cases.
 
 `make test` leaves out most pairs of tricks that share no hook and half of the others, most pairs and
-objectives on the DCGAN, half of the other objectives with each trick, half of the trainings on Gaussians, and
-all plays of a case but one. It draws another sample each day, so that every case runs sooner or later.
+objectives on the DCGAN, half of the other objectives with each trick, half of the tricks in each home and of
+the trainings on Gaussians, half of the killed runs, and all plays of a case but one. It draws another sample
+each day, so that every case runs sooner or later.
 `make test-all` runs every case.
 """
 
@@ -52,6 +53,11 @@ def daily_pairs(every: list[tuple[str, str]]) -> list[Any]:
     on_dcgan = [pair for pair in pairs if draw.random() < SHARE_ON_DCGAN]
     today = [(*pair, "mlp") for pair in pairs] + [(*pair, "dcgan") for pair in on_dcgan]
     return daily_cases(today, [(*pair, model) for model in ("mlp", "dcgan") for pair in every])
+
+
+def daily_choice(cases: list[tuple]) -> tuple:
+    """One of several cases, another one each day."""
+    return random.Random(DAY).choice(cases)
 
 
 def daily_draw(every: Iterable[tuple], share: float) -> list[tuple]:
