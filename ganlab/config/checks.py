@@ -30,6 +30,8 @@ def check_config(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     Raises:
         ConfigError: a value has the wrong type or is out of its range, or two settings contradict each other.
     """
+    groups = {"model", "initial", "optimizer", "clip"}
+    named = [text for text in overrides if groups & {*text.lstrip("+").partition("=")[0].split(".")}]
     for stage, game_cfg in stage_configs(validated_settings(cfg)):
         place = None if stage is None else f"stages.{stage}"
         with prefixing_all_keys(place, separator="."):
@@ -40,10 +42,10 @@ def check_config(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
                 with naming_part(game_cfg, part):
                     check_arguments(part_cfg)
                     check_game_config(part_cfg)
-                    own = used_keys(part_cfg)
-                    refuse_unused_networks(own, overrides, f"games.{part}.")
+                    own = used_keys(part_cfg) if named else set()  # which builds the objective
+                    refuse_unused_networks(own, named, f"games.{part}.")
                     used |= own
-            refuse_unused_networks(used, overrides, f"{place}." if place else "")
+            refuse_unused_networks(used, named, f"{place}." if place else "")
     if not cfg.resume:
         if "data.labelled" in typed_values(overrides) and cfg.data.labelled:
             refuse_unused_labelled(cfg)

@@ -6,6 +6,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from difflib import get_close_matches
+from functools import cache
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -74,15 +75,20 @@ def validated_composition(cfg: DictConfig, config_name: str, overrides: Sequence
 
 def refuse_unread_keys(cfg: DictConfig, config_name: str) -> None:
     """Refuses settings of the user's config files that neither ganlab nor any `${...}` of a setting reads."""
-    plain: Any = OmegaConf.load(CONF / f"{config_name}.yaml")
-    known = {*plain, *NAMED_ENTRIES, "bridge", *(path.name for path in CONF.iterdir())}
     text = str(OmegaConf.to_container(cfg, resolve=False))
-    evaluation = cfg.get("evaluation") or {}
-    for prefix, node, of_ganlab in (("", cfg, known), ("evaluation.", evaluation, plain.get("evaluation"))):
-        for key in sorted(f"{prefix}{name!s}" for name in node if name not in of_ganlab):
-            nearest = get_close_matches(key, [f"{prefix}{name}" for name in of_ganlab], n=1)
-            remedy = f"write {nearest[0]}, or remove it" if nearest else "remove it"
-            require(f"${{{key}" in text, "is read by nothing", remedy, key)
+    keys = {*map(str, cfg), *(f"evaluation.{key}" for key in cfg.get("evaluation") or ())}
+    for key in sorted(keys.difference(known_keys(config_name))):
+        nearest = get_close_matches(key, known_keys(config_name), n=1)
+        remedy = f"write {nearest[0]}, or remove it" if nearest else "remove it"
+        require(f"${{{key}" in text, "is read by nothing", remedy, key)
+
+
+@cache
+def known_keys(config_name: str) -> tuple[str, ...]:
+    """The settings of a command that ganlab reads: those of its config, of `evaluation`, and the groups."""
+    plain: Any = OmegaConf.load(CONF / f"{config_name}.yaml")
+    measured = (f"evaluation.{key}" for key in plain.get("evaluation") or ())
+    return (*plain, *NAMED_ENTRIES, "bridge", *(path.name for path in CONF.iterdir()), *measured)
 
 
 def explain_error(

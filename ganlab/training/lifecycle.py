@@ -26,7 +26,9 @@ def play(session: Session) -> dict[str, float]:
     Returns:
         The metrics after the last step, by name; empty if a signal stopped the run.
     """
-    logger_status = "failed"  # also "success" if a signal ended training cleanly, and the run is "stopped"
+    # What the loggers get: "failed", "stopped" or "success". A signal that ends training cleanly is a success
+    # for them, although the status of the run is then "stopped".
+    logger_status = "failed"
     try:
         if session.is_main:
             cfg, directory = session.cfg, session.directory
