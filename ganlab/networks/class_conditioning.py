@@ -22,7 +22,7 @@ from ganlab.networks.base import (
     input_layers,
     replace_modules,
 )
-from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
+from ganlab.networks.norms import NORMS, Norm
 
 GeneratorMode = Literal["concat", "embedding", "norm"]
 DiscriminatorMode = Literal["concat", "embedding", "projection"]
@@ -75,14 +75,13 @@ class ConditionalNorm(Conditioned):
     """A normalisation with a gain and a bias for each class (Dumoulin et al. 2017), [B, C, ...] -> the same.
 
     Args:
-        norm: the normalisation; its own gain and bias are removed.
+        norm: one of `NORMS`; its own gain and bias are removed.
     """
 
-    def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d | VirtualNorm | nn.GroupNorm, num_classes: int):
+    def __init__(self, norm: nn.BatchNorm2d | nn.InstanceNorm2d | nn.GroupNorm | Norm, num_classes: int):
         super().__init__()
-        assert norm.weight is not None
-        channels = len(norm.weight)
-        norm.weight = norm.bias = None  # type: ignore[assignment]
+        channels = norm.num_channels if isinstance(norm, nn.GroupNorm) else norm.num_features
+        norm.weight = norm.bias = None
         self.norm = norm
         self.gain = nn.Embedding(num_classes, channels)
         self.bias = nn.Embedding(num_classes, channels)
@@ -130,7 +129,7 @@ def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
 
     Args:
         mode: "concat" appends a one-hot vector to the latent, "embedding" multiplies the latent by a learned
-            vector, and "norm" gives each batch norm, or its replacement, gains and biases for each class.
+            vector, and "norm" gives each norm gains and biases for each class.
     """
     generator, num_classes = networks.generator, networks.num_classes
     assert num_classes is not None
@@ -140,8 +139,7 @@ def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
     elif mode == "embedding":
         generator.latent_transforms.append(MultiplyByVector(num_classes, generator.latent_dim))
     else:
-        norms = (*BATCH_NORMS, VirtualNorm, nn.GroupNorm)
-        replaced = replace_modules(generator.body, norms, lambda norm: ConditionalNorm(norm, num_classes))
+        replaced = replace_modules(generator.body, NORMS, lambda norm: ConditionalNorm(norm, num_classes))
         remedy = "choose concat or embedding, or use batch norm and drop trick.normalisation.kind=none"
         require(replaced, "needs a generator with batch norm", remedy, ".generator", mode)
     generator.condition = networks.condition

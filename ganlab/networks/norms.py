@@ -1,6 +1,6 @@
 """Normalisation layers that replace batch norm, and functions that change the batch norms of a network."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -12,24 +12,71 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ganlab.core.batch import at_least_float32
 from ganlab.core.distributed import is_distributed, mean_over_processes
-from ganlab.networks.base import WEIGHT_LAYERS, evaluating, replace_modules
+from ganlab.networks.base import WEIGHT_LAYERS, evaluating
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+class Norm(nn.Module):
+    """Base class of normalisations that torch.nn lacks, [B, C, ...] -> the same.
+
+    A network that has one may be told the class by gains and biases of each class, which follow it. A batch
+    norm of one's own is a subclass of torch's instead, which tricks replace.
+
+    Args:
+        num_features: the number C of channels.
+    """
+
+    def __init__(self, num_features: int):
+        super().__init__()
+        self.num_features = num_features
+        self.weight: Tensor | None = None  # the gain [C]; None: there is none
+        self.bias: Tensor | None = None  # [C]; None: there is none
+
+
+# The norms after which each class may have a gain and a bias of its own.
+NORMS = (*BATCH_NORMS, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.GroupNorm, Norm)
+
+
+class Bias(nn.Module):
+    """Adds a bias to each channel, [B, C, ...] -> the same. It is 0 at first."""
+
+    def __init__(self, num_features: int):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(num_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.bias.view(-1, *[1] * (x.ndim - 2))
 
 
 def remove_batch_norm(root: nn.Module) -> int:
     """Removes every batch norm below `root`, and returns their number.
 
-    The layer before a removed batch norm gets a bias if it has none, to replace the bias of the batch norm.
+    Its bias remains: as that of the layer with weights before it, if a sequence says which that is, or as a
+    layer.
     """
-    last = None  # the last layer with weights so far
-    for layer in root.modules():
-        if isinstance(layer, BATCH_NORMS) and last is not None and last.bias is None:
-            num_outputs = last.out_features if isinstance(last, nn.Linear) else last.out_channels
-            last.bias = nn.Parameter(last.weight.new_zeros(num_outputs))
-        elif isinstance(layer, WEIGHT_LAYERS):
-            last = layer
-    return replace_modules(root, BATCH_NORMS, lambda _: nn.Identity())
+    num_removed = 0
+    for parent in list(root.modules()):
+        last = None  # the last layer with weights so far
+        for owner, name, layer in _layers_in_order(parent):
+            if isinstance(layer, BATCH_NORMS):
+                num_removed += 1
+                setattr(owner, name, Bias(layer.num_features) if last is None else nn.Identity())
+                if last is not None and last.bias is None:
+                    num_outputs = last.out_features if isinstance(last, nn.Linear) else last.out_channels
+                    last.bias = nn.Parameter(last.weight.new_zeros(num_outputs))
+            elif isinstance(parent, nn.Sequential) and isinstance(layer, WEIGHT_LAYERS):
+                last = layer
+    return num_removed
+
+
+def _layers_in_order(parent: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
+    """The children of a module with their parents and names; sequences in a sequence are part of it."""
+    for name, child in list(parent.named_children()):
+        if isinstance(parent, nn.Sequential) and isinstance(child, nn.Sequential):
+            yield from _layers_in_order(child)
+        else:
+            yield parent, name, child
 
 
 @torch.no_grad()
@@ -131,7 +178,7 @@ class DifferentiableBatchNorm(_BatchNorm):
 SynchronisedNorm = partial(DifferentiableBatchNorm, synchronised=True)  # used like DifferentiableBatchNorm
 
 
-class VirtualNorm(nn.Module):
+class VirtualNorm(Norm):
     """Virtual batch norm (Salimans et al. 2016, section 3.5), [R + B, C, ...] -> [R + B, C, ...].
 
     The first R rows are a reference batch, which is normalised by its own statistics. Each of the other rows
@@ -143,7 +190,7 @@ class VirtualNorm(nn.Module):
     """
 
     def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d, size: int):
-        super().__init__()
+        super().__init__(norm.num_features)
         self.weight, self.bias, self.eps, self.size = norm.weight, norm.bias, norm.eps, size
 
     def forward(self, x: Tensor) -> Tensor:

@@ -6,15 +6,21 @@ from torch import nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
+from ganlab.core.batch import ConditionSpec
 from ganlab.core.errors import ConfigError
+from ganlab.core.players import Networks
 from ganlab.game import Game
+from ganlab.networks.base import ConditionalSequential, Generator
 from ganlab.networks.class_conditioning import (
     AppendPlanes,
     AppendVector,
     ConditionalNorm,
     MultiplyByVector,
     Projection,
+    condition_generator,
 )
+from ganlab.networks.norms import Norm
+from ganlab.networks.priors import Normal
 
 
 def conditional(*overrides: str) -> Game:
@@ -135,6 +141,24 @@ def test_a_conditional_norm_scales_and_shifts_by_class() -> None:
     for b, c in enumerate(classes):
         expected = plain[b] * norm.gain.weight[c].view(2, 1, 1) + norm.bias.weight[c].view(2, 1, 1)
         assert torch.allclose(norm(x, classes)[b], expected, atol=1e-6)
+
+
+class PixelNorm(Norm):
+    """The normalisation of Karras et al. (2018), which torch.nn lacks."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x / (x.square().mean(1, keepdim=True) + 1e-8).sqrt()
+
+
+@pytest.mark.parametrize("norm", [PixelNorm(4), nn.InstanceNorm2d(4), nn.GroupNorm(2, 4)])
+def test_each_class_has_a_gain_and_a_bias_after_a_norm_that_is_declared(norm: nn.Module) -> None:
+    x, classes = torch.randn(3, 4, 2, 2), torch.tensor([0, 1, 2])
+    plain = norm(x)
+    body = ConditionalSequential(norm)
+    generator = Generator(body, latent_dim=4, shape=(4, 2, 2), prior=Normal())
+    condition_generator(Networks({"generator": generator}, ConditionSpec("class", num_classes=3)), "norm")
+    nn.init.constant_(body[0].gain.weight, 2)
+    assert torch.allclose(generator.body(x, classes), 2 * plain, atol=1e-6)
 
 
 @pytest.mark.parametrize("player", ["generator", "discriminator"])

@@ -8,7 +8,8 @@ from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.game import Game
-from ganlab.networks.norms import BATCH_NORMS
+from ganlab.networks.norms import BATCH_NORMS, remove_batch_norm
+from ganlab.networks.residual import ResidualBlock
 
 
 def built(base: tuple[str, ...], *overrides: str, tricks: str = "normalisation") -> Game:
@@ -80,6 +81,23 @@ def test_a_layer_whose_batch_norm_is_removed_gets_a_bias() -> None:
             outputs = layer.weight.shape[isinstance(layer, nn.ConvTranspose2d)]
             assert layer.bias.shape == (outputs,)
             assert not layer.bias.any()
+
+
+def test_a_bias_remains_where_no_sequence_says_which_layer_is_before_a_removed_norm() -> None:
+    def conv() -> nn.Conv2d:
+        return nn.Conv2d(2, 2, 1, bias=False)
+
+    # The shortcut is registered before the path, but it is not before the norm.
+    block = ResidualBlock([nn.BatchNorm2d(2), conv(), nn.BatchNorm2d(2)], [conv()])
+    assert remove_batch_norm(block) == 2
+    assert block.shortcut[0].bias is None
+    nn.init.constant_(block.path[0].bias, 3)
+    nn.init.constant_(block.path[1].bias, 5)
+    x = torch.randn(4, 2, 3, 3)
+    assert torch.allclose(block.path(x), block.path[1](x + 3))
+    nested = nn.Sequential(nn.Sequential(conv()), nn.Sequential(nn.BatchNorm2d(2)))
+    assert remove_batch_norm(nested) == 1
+    assert nested[0][0].bias.tolist() == [0, 0]
 
 
 def test_norm_conditioning_is_accepted_and_virtual_batch_norm_is_refused() -> None:
