@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ganlab.config.build import as_config_errors, build_data, build_evaluations, instantiate
 from ganlab.config.checks import check_config, refuse_unused_borrows
@@ -25,7 +25,7 @@ class PreparedRun:
     """What the config of a run describes.
 
     Attributes:
-        record: the config as config.yaml and the loggers get it, which is completed when the run starts.
+        record: the config as config.yaml and the loggers get it, which `write_record` completes.
         names: what the run consists of, to be printed.
         borrowed: the runs from which this run borrows. They hold checkpoints, and are dropped at the start.
         views: the options of the views after the last step.
@@ -49,6 +49,27 @@ class PreparedRun:
     make_trainer: Any
     make_loggers: Mapping[str, Any]
     directory: RunDirectory
+
+    def loggers(self) -> list[Any]:
+        """The loggers, which begin to write."""
+        return [make(directory=self.directory, cfg=self.record) for make in self.make_loggers.values()]
+
+    def write_record(self, *, copy_borrowed: bool) -> None:
+        """Writes config.yaml, which says that the run has begun, and what the run needs of others."""
+        for name, run in self.borrowed.items() if copy_borrowed else ():
+            run.write_copy(self.directory.borrowed / name)
+            self.record.borrows[name] = str(self.directory.borrowed / name)
+        with open_dict(self.record):
+            self.record.run_dir = str(self.directory.path)
+            self.record.class_names = self.data.class_names and list(self.data.class_names)
+        self.directory.write_config(self.record)
+
+    def text_for_processes(self) -> str:
+        """The config from which the other processes of the run are started.
+
+        Each of them reads the names of the classes from the data: thousands do not fit into a variable.
+        """
+        return OmegaConf.to_yaml(OmegaConf.merge(self.record, {"class_names": None}), resolve=True)
 
 
 def prepare(

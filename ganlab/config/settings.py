@@ -19,6 +19,7 @@ class RunSettings:
         steps: the number of steps of the main game.
         devices: the number of processes on each of the `num_nodes` machines.
         precision: 32-true, bf16-mixed or 64-true.
+        class_names: the names of the classes of a run that is resumed; None: a new run, or they have none.
     """
 
     seed: int
@@ -34,6 +35,7 @@ class RunSettings:
     devices: int
     num_nodes: int
     precision: str
+    class_names: Sequence[str] | None
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def run_settings(cfg: DictConfig) -> RunSettings:
     names = {field.name for field in fields(RunSettings)}
     plain: dict[str, Any] = {str(key): to_plain(cfg[key]) for key in names.intersection(cfg)}
     trainer = {key: cfg.trainer.get(key, 1) for key in ("devices", "num_nodes", "precision")}
-    return RunSettings(**plain, **trainer)
+    return RunSettings(**{"class_names": None} | plain | trainer)
 
 
 def run_names(cfg: DictConfig) -> RunNames:

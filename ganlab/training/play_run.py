@@ -22,9 +22,7 @@ def play_run(run: Run) -> Result:
     logger_status = "failed"
     try:
         if run.is_main:
-            directory, record = run.prepared.directory, run.prepared.record
-            makers = run.prepared.make_loggers.values()
-            run.trainer.loggers = [make(directory=directory, cfg=record) for make in makers]
+            run.trainer.loggers = run.prepared.loggers()
             print_header(run)
         fit(run)
         result = result_of(run)

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from ganlab.config.load import load_players, load_weights
 from ganlab.config.prepare import PreparedRun, prepare
 from ganlab.config.run_directory import RunDirectory
+from ganlab.config.settings import RunSettings
 from ganlab.core.errors import ProcessLost, escape_unprintable, require
 from ganlab.data.base import Data
 from ganlab.training.build import build_module, warn_of_batch_norm
@@ -103,18 +104,14 @@ def begin(run: Run) -> None:
     if settings.init_from and run.checkpoint is None:
         _, content = RunDirectory(settings.init_from).checkpoint()
         load_players(run.module, content)
-    with open_dict(prepared.record):
-        prepared.record.run_dir = str(directory.path)
-        prepared.record.class_names = prepared.data.class_names and list(prepared.data.class_names)
     if run.is_main:
         directory.make_folders()
-        for name, lent in prepared.borrowed.items() if not settings.resume else ():
-            lent.write_copy(directory.borrowed / name)
-            prepared.record.borrows[name] = str(directory.borrowed / name)
-        directory.write_config(prepared.record)  # says that the run has begun
+        prepared.write_record(copy_borrowed=not settings.resume)
     prepared.borrowed.clear()
     run.summary.write("running", reason=None)
-    run.processes.start(prepared.record, lambda lost: run.summary.write_failure(ProcessLost(lost)))
+    run.processes.start(
+        prepared.text_for_processes, lambda lost: run.summary.write_failure(ProcessLost(lost))
+    )
 
 
 def resume(run: Run) -> None:
@@ -123,8 +120,7 @@ def resume(run: Run) -> None:
     settings, saved = prepared.settings, directory.summary()
     history = saved.get("before")  # the key of the hardware history in summary.json
     summary.hardware_history = history if isinstance(history, list) else []
-    classes = prepared.record.get("class_names")
-    refuse_other_data(settings.resume, classes, saved, prepared.data, summary.data_sha256)
+    refuse_other_data(settings, saved, prepared.data, summary.data_sha256)
     if not directory.has_checkpoint:
         return
     run.checkpoint, content = directory.checkpoint()
@@ -143,19 +139,15 @@ def resume(run: Run) -> None:
 
 
 def refuse_other_data(
-    resumed: str | None,
-    classes: Sequence[str] | None,
-    summary: Mapping[str, Any],
-    data: Data,
-    sha256: str | None,
+    settings: RunSettings, summary: Mapping[str, Any], data: Data, sha256: str | None
 ) -> None:
     """Refuses data that differ from those of a run's summary; compares fingerprints if `sha256` is given."""
     samples, old_hash = summary.get("training_samples"), summary.get("data_sha256")
-    new_classes = list(data.class_names or ())
+    classes, new_classes = settings.class_names, list(data.class_names or ())
     remedy = "restore the data, or start a new run with init_from"
     for old, new, reason in (
         (samples, len(data), f"was trained on {samples} samples, but there are {len(data)} now"),
         (classes, new_classes, f"was trained on the classes {classes}, but they are {new_classes} now"),
         (old_hash, sha256, f"was trained on data of SHA-256 {old_hash!s:.12}, but it is {sha256!s:.12} now"),
     ):
-        require(old in (None, new) or new is None, reason, remedy, "resume", resumed)
+        require(old in (None, new) or new is None, reason, remedy, "resume", settings.resume)
