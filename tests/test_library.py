@@ -18,15 +18,7 @@ from ganlab.config.build import build_data
 from ganlab.config.load import build_run
 from ganlab.core.errors import Diverged
 
-HEAVY = (
-    "pytorch_lightning",
-    "torchmetrics",
-    "torchvision",
-    "matplotlib",
-    "sklearn",
-    "scipy",
-    "torch._dynamo",
-)
+HEAVY = {"pytorch_lightning", "torchmetrics", "torchvision", "matplotlib", "sklearn", "torch._dynamo"}
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 NOWHERE = "data.root=/there/is/no/such/folder"
 

@@ -1,5 +1,6 @@
 """The start of a run: everything is built, then its directory is created, or restored to be continued."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,22 +8,25 @@ from typing import Any
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig
+from pytorch_lightning.utilities import rank_zero_only
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ganlab.config.load import load_players, load_weights
-from ganlab.config.prepare import PreparedRun, prepare
+from ganlab.config.prepare import PreparedRun
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.settings import RunSettings
 from ganlab.core.errors import ProcessLost, escape_unprintable, require
 from ganlab.data.base import Data
-from ganlab.training.build import build_module, warn_of_batch_norm
+from ganlab.game import Game
 from ganlab.training.callbacks.weights_and_biases import check_wandb_mode
-from ganlab.training.module import GameModule
+from ganlab.training.module import GameModule, Phase
 from ganlab.training.play import Play
 from ganlab.training.process_settings import keep_memory, silence_lightning
 from ganlab.training.processes import LocalProcesses
 from ganlab.training.provenance import command_line
 from ganlab.training.summary import Summary
 from ganlab.training.trainer import RunCallbacks, build_trainer
+from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
 
 @dataclass
@@ -63,11 +67,11 @@ def start_run(
     silence_lightning()
     keep_memory()  # makes malloc keep freed memory, which speeds up steps on the CPU
     check_wandb_mode(config)
-    prepared = prepare(config, overrides, directory, Play, pl.Trainer)
+    prepared = PreparedRun(config, overrides, directory, Phase, Play, pl.Trainer)
     for phase in prepared.phases:
         for part in phase.game.parts.values():
             warn_of_batch_norm(part)
-    module = build_module(prepared.phases)
+    module = GameModule(prepared.phases)
     callbacks = RunCallbacks(prepared)
     settings, directory = prepared.settings, prepared.directory
     processes = LocalProcesses(settings.devices, settings.num_nodes)
@@ -151,3 +155,13 @@ def refuse_other_data(
         (old_hash, sha256, f"was trained on data of SHA-256 {old_hash!s:.12}, but it is {sha256!s:.12} now"),
     ):
         require(old in (None, new) or new is None, reason, remedy, "resume", settings.resume)
+
+
+@rank_zero_only
+def warn_of_batch_norm(game: Game) -> None:
+    """Warns if a trick penalises the gradient at each sample, but batch norm couples the samples."""
+    names = [name for name, trick in game.tricks.items() if isinstance(trick, GradientRegulariser)]
+    layers = () if game.discriminator is None else game.discriminator.modules()
+    if names and any(isinstance(layer, _BatchNorm) for layer in layers):
+        reason = "the discriminator has batch norm, so the gradient at a sample depends on its whole batch"
+        print(f"{', '.join(names)}: {reason}; trick=normalisation removes it", file=sys.stderr)
