@@ -60,6 +60,17 @@ assert load("run").sample(2).shape == (2, 1, 8, 8)
     assert not loaded(program, tmp_path) & (HEAVY | {"ganlab.training.module"})
 
 
+def test_training_imports_little_beside_lightning(tmp_path: Path) -> None:
+    program = """
+import pytorch_lightning, sys
+before = {*sys.modules}
+from ganlab.training import play_run
+new = {name.partition(".")[0] for name in {*sys.modules} - before} - sys.stdlib_module_names
+assert new <= {"PIL", "antlr4", "attr", "ganlab", "hydra", "matplotlib", "omegaconf", "rich", "safetensors"}, new
+"""
+    assert "pytorch_lightning" in loaded(program, tmp_path)
+
+
 def test_a_game_is_built_as_a_run_begins_with_it() -> None:
     config = ganlab.compose(*SMALL, "trick=ema")
     begun, built = build_run(config, build_data(config)).game, ganlab.build(config)
