@@ -32,8 +32,8 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         # the writing to a file elsewhere, and a pipe could block it.
         run.refuse_special_files()
     from ganlab.config.build import as_config_errors, build_data
+    from ganlab.config.load import load
     from ganlab.data.conditions import given_conditions
-    from ganlab.training.build import load
     from ganlab.visualize.views import VIEWS
 
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust, part=cfg.part)

@@ -28,6 +28,7 @@ from support.commands import (
     resume,
     start,
 )
+from support.modules import build
 from support.refusals import refuses
 from support.small_games import SMALL, batch, game, options, play_step, play_steps
 from support.trick_effects import modules_differ, observables
@@ -36,12 +37,12 @@ from test_trust import ATTACKS, OWN, REASONS, sampled
 
 from ganlab.config.checks import check_config, refuse_unused_borrows
 from ganlab.config.compose import compose
+from ganlab.config.load import LoadedRun, build_run, load
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
 from ganlab.evaluate import evaluate
 from ganlab.game import Game
 from ganlab.run import run
-from ganlab.training.build import LoadedRun, build, load
 from ganlab.training.module import GameModule
 from ganlab.training.session import Session
 
@@ -202,8 +203,8 @@ def test_a_game_is_played_on_the_codes_of_a_borrowed_run(tmp_path: Path) -> None
 
 def test_each_part_of_a_run_of_several_games_can_be_borrowed(tmp_path: Path) -> None:
     two = OmegaConf.create({**compose(*SMALL), "games": {"a": {}, "b": {}}, "bridge": BRIDGE})
-    finished = {"game": LoadedRun(RunDirectory(tmp_path), two, {}, build(two), {})}
-    parts = finished["game"].module.parts
+    finished = {"game": LoadedRun(RunDirectory(tmp_path), two, {}, build_run(two), {})}
+    parts = finished["game"].games.parts
 
     def lender_of(borrowed: str) -> Game:
         names = ("generator", "discriminator")

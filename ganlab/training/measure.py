@@ -17,6 +17,7 @@ from ganlab.config.build import (
 )
 from ganlab.config.checks import refuse_unused_weights
 from ganlab.config.compose import CONF, compose
+from ganlab.config.load import load_parts
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.batch import ConditionSource
 from ganlab.core.errors import ConfigError, require
@@ -26,7 +27,6 @@ from ganlab.data.folder import EvaluationFolder
 from ganlab.game import Game
 from ganlab.metrics.evaluation import Evaluation, records_of_parts
 from ganlab.metrics.protocols import MetricRecords
-from ganlab.training.build import load_parts
 from ganlab.training.callbacks.progress import progress_bar
 from ganlab.visualize.options import class_number
 

@@ -11,18 +11,21 @@ from omegaconf import DictConfig, open_dict
 
 from ganlab.config.build import as_config_errors, build_data, build_evaluations, instantiate
 from ganlab.config.checks import check_config, refuse_unused_borrows
+from ganlab.config.load import LoadedRun, build_run, load_borrowed, load_players, load_weights
+from ganlab.config.phases import phase_settings
 from ganlab.config.run_directory import RunDirectory, new_run_path
 from ganlab.config.stages import Timetable, complete_stages
 from ganlab.core.errors import ProcessLost, escape_unprintable, final_status, require
 from ganlab.data.base import Data
 from ganlab.metrics.evaluation import monitored_value
-from ganlab.training.build import LoadedRun, build, load_borrowed, load_players, load_weights
+from ganlab.training.build import build_module
 from ganlab.training.callbacks.pictures import FinalViews, SamplePictures
 from ganlab.training.callbacks.profile import CallbackProfiler, Profile
 from ganlab.training.callbacks.progress import ProgressBar, progress_bar
 from ganlab.training.callbacks.record import AtomicIO, Checkpoint, Evaluate, LogScalars
 from ganlab.training.callbacks.stop import Stop
 from ganlab.training.callbacks.weights_and_biases import check_wandb_mode
+from ganlab.training.play import Play
 from ganlab.training.process_settings import keep_memory, silence_lightning
 from ganlab.training.processes import LocalProcesses, cluster_environment
 from ganlab.training.provenance import command_line, git_commit, versions
@@ -52,7 +55,7 @@ class Session:
         self.timetable = Timetable(cfg)
         self.timetable.check_batches(self.data)
         borrowed = load_borrowed(cfg)  # not kept, because it holds checkpoints
-        self.module = build(cfg, self.data, borrowed)
+        self.module = build_module(phase_settings(cfg, build_run(cfg, self.data, borrowed), Play))
         refuse_unused_borrows(cfg)  # after what is wrong with the borrowed runs themselves
         self.evaluations = build_evaluations(cfg, self.data, self.module.parts, progress_bar)
         self.directory = directory or RunDirectory(cfg.resume or new_run_path(cfg))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from support.commands import play, resume, summary
 
+from ganlab.config.load import load
 from ganlab.data.sources import TensorSource
-from ganlab.training.build import load
 from ganlab.training.callbacks.pictures import SamplePictures
 from ganlab.training.callbacks.record import player_of_loss
 
