@@ -17,6 +17,7 @@ from ganlab.core.players import path
 from ganlab.core.validation import format_number
 from ganlab.metrics.protocols import floor_note
 from ganlab.training.processes import exit_after_parent, has_parent, is_lost_connection
+from ganlab.training.provenance import hyperparameters
 from ganlab.training.session import Session
 
 
@@ -33,7 +34,9 @@ def play(session: Session) -> dict[str, float]:
         if session.is_main:
             cfg, directory = session.cfg, session.directory
             partials = map(instantiate, cfg.logger.values())
-            session.trainer.loggers = [make(directory=directory, cfg=cfg) for make in partials]
+            session.trainer.loggers = [make(directory=directory) for make in partials]
+            for logger in session.trainer.loggers:
+                logger.log_hyperparams(hyperparameters(cfg))
             print_header(session)
         fit(session)
         signal_name = session.stop.signal

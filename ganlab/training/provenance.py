@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from subprocess import DEVNULL, CalledProcessError, check_output
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from ganlab.training.resume import leaves
 
 # `git_commit` removes these variables, because within a git hook they name a different checkout.
 GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
@@ -24,6 +28,16 @@ def config_dirs() -> list[str]:
     """The options `--config-dir=...` of the present command, which it passes on to runs that it starts."""
     sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
     return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
+
+
+def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
+    """The settings of a run under flat keys, such as "optimizer.generator.lr", for the tables of loggers.
+
+    Lists are texts, because a table cannot group by lists. `trick` and `metric` name what is selected.
+    """
+    flat = {key: str(value) if isinstance(value, list) else value for key, value in leaves(cfg, "")}
+    selected = {group: ", ".join(map(str, sorted(cfg[group]))) for group in ("trick", "metric")}
+    return {**flat, **selected, "commit": git_commit()}
 
 
 def git_commit() -> str | None:

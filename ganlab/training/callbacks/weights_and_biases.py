@@ -36,7 +36,7 @@ class Wandb(WandbLogger):
     Args:
         mode: the mode of W&B. "auto" is the mode that WANDB_MODE names. If that is not set, it is online if
             there is a key and the server answers, and otherwise offline.
-        artifacts: whether the checkpoints and the pictures become artifacts when the run ends without an error.
+        artifacts: whether checkpoints and pictures become artifacts when the run ends without an error.
         directory: the directory of the run.
         arguments: further arguments of `wandb.init`, such as project, entity, tags and notes. A value that is
             null or empty is that of the variable of W&B, or W&B's default.
@@ -50,8 +50,12 @@ class Wandb(WandbLogger):
     """
 
     def __init__(
-        self, mode: Literal["auto", "online", "offline"], artifacts: bool, directory: RunDirectory, **arguments: Any
-    ):  # fmt: skip
+        self,
+        mode: Literal["auto", "online", "offline"],
+        artifacts: bool,
+        directory: RunDirectory,
+        **arguments: Any,
+    ):
         refuse_foreign_settings(directory)
         # In a sweep of W&B, its agent gives the run an id, and wandb.init silently ignores any other id.
         sweep_run_id = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
