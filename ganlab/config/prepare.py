@@ -60,7 +60,7 @@ class PreparedRun:
 
     def loggers(self) -> list[Any]:
         """The loggers, which begin to write."""
-        return [make(directory=self.directory, cfg=self.record) for make in self.make_loggers.values()]
+        return [make(directory=self.directory) for make in self.make_loggers.values()]
 
     def write_record(self, *, copy_borrowed: bool) -> None:
         """Writes config.yaml, which says that the run has begun, and what the run needs of others."""

@@ -8,8 +8,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ganlab.config.overrides import shell_override
+from ganlab.config.settings import hyperparameters
 from ganlab.core.errors import ConfigError, Diverged, ProcessLost, error_message
 from ganlab.training.processes import exit_after_parent, has_parent, is_lost_connection
+from ganlab.training.provenance import git_commit
 from ganlab.training.report import print_header, print_summary
 from ganlab.training.start import Run, start_run
 from ganlab.training.train import Result
@@ -23,6 +25,9 @@ def play_run(run: Run) -> Result:
     try:
         if run.is_main:
             run.trainer.loggers = run.prepared.loggers()
+            shown = {**hyperparameters(run.prepared.record), "commit": git_commit()}
+            for logger in run.trainer.loggers:
+                logger.log_hyperparams(shown)
             print_header(run)
         fit(run)
         result = result_of(run)

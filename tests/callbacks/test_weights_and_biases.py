@@ -77,7 +77,6 @@ def logged(run_dir: Path) -> tuple[set[str], list[dict]]:
             record.ParseFromString(data)
             if record.WhichOneof("record_type") == "run":
                 ids.add(record.run.run_id)
-                assert {"seed", "model", "commit"} <= {item.key for item in record.run.config.update}
             elif record.WhichOneof("record_type") == "history":
                 items = {i.key or "/".join(i.nested_key): i.value_json for i in record.history.item}
                 history.append({name: json.loads(value) for name, value in items.items()})
@@ -240,6 +239,72 @@ def test_environment_variables_apply_or_are_reported(tmp_path: Path, monkeypatch
     assert (
         out.count(f"wandb     offline; wandb sync {tmp_path / 'run'}/wandb/offline-run-*") == 1
     )  # at the start
+
+
+def test_settings_pass_through_and_files_become_artifacts(tmp_path: Path, monkeypatch) -> None:
+    from wandb.proto import wandb_internal_pb2 as messages
+
+    monkeypatch.setenv("WANDB_NOTES", "from the variable")
+    added = (
+        "+trick=r1",
+        "logger.wandb.tags=[a,b]",
+        "logger.wandb.name=mine",
+        "+logger.wandb.save_code=false",
+    )
+    play(tmp_path / "run", "logger=wandb", *added, "logger.wandb.artifacts=true", "steps=1", "metric=none")
+    (run,) = parts(tmp_path / "run")
+    assert (run.display_name, list(run.tags), run.notes) == ("mine", ["a", "b"], "from the variable")
+    config, files = {}, {}
+    (file,) = (tmp_path / "run").glob("wandb/offline-run-*/*.wandb")
+    for data in records(file):
+        record = messages.Record()
+        record.ParseFromString(data)
+        config |= {item.key: json.loads(item.value_json) for item in record.config.update}
+        artifact = record.request.log_artifact.artifact
+        artifact = artifact if artifact.name else record.artifact
+        if artifact.name:
+            files[artifact.type] = {entry.path for entry in artifact.manifest.contents}
+    assert config["optimizer.generator.lr"] > 0
+    assert config["trick"] == "r1"
+    assert config["model.generator.hidden"].startswith("[")
+    assert {"seed", "data.batch_size", "commit"} <= config.keys()
+    assert files["samples"] == {"0000001.png"}
+    assert "last.ckpt" in files["model"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason", "remedy"),
+    [
+        ("+logger.wandb.tagz=[a]", "is no argument of wandb.init", "write tags"),
+        ("+logger.wandb.dir=/tmp", "is set by ganlab", "choose from|write"),
+    ],
+)
+def test_settings_that_wandb_lacks_or_ganlab_sets_are_refused(
+    setting: str, reason: str, remedy: str, tmp_path: Path
+) -> None:
+    key = setting.lstrip("+").partition("=")[0]
+    with refuses(key, reason=reason, remedy=remedy):
+        play(tmp_path / "run", "logger=wandb", setting, "steps=1", "metric=none")
+    assert not (tmp_path / "run").exists()
+
+
+def test_tensorboard_compares_the_settings_of_runs(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    play(tmp_path / "run", "logger=tensorboard", "steps=2", "log_every=1")
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"), size_guidance={"images": 0})
+    events.Reload()
+    metric = next(name for name in summary(tmp_path / "run")["metrics"])
+    assert events.Scalars(metric)[-1].value == pytest.approx(
+        summary(tmp_path / "run")["metrics"][metric]["value"]
+    )
+    assert events.Images("samples")
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    started = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
+    assert started.hparams["optimizer.generator.lr"].number_value > 0
+    assert started.hparams["data.batch_size"].number_value > 0
 
 
 def test_a_name_that_wandb_rejects_is_refused_with_its_message(tmp_path: Path, monkeypatch) -> None:

@@ -5,7 +5,6 @@ import threading
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
 from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 
@@ -33,14 +32,28 @@ class TensorBoard(TensorBoardLogger):
         ConfigError: tensorboard is not installed.
     """
 
-    def __init__(self, directory: RunDirectory, cfg: DictConfig):
+    def __init__(self, directory: RunDirectory):
+        self.directory = directory
         self.view_command = f"tensorboard --logdir {shlex.quote(str(directory.path))}"
         threading.excepthook = report_unless_writer
         try:
-            super().__init__(save_dir=str(directory.path), name="tensorboard", version="")
+            super().__init__(
+                save_dir=str(directory.path), name="tensorboard", version="", default_hp_metric=False
+            )
         except ModuleNotFoundError as error:
             remedy = "run pip install tensorboard, or set logger=csv"
             raise ConfigError("needs the package tensorboard", remedy, "logger", "tensorboard") from error
+
+    def finalize(self, status: str) -> None:
+        """Writes the settings with the last metrics, which the tab HPARAMS of TensorBoard compares."""
+        summary = self.directory.summary()
+        if summary.get("status") == "running":  # Lightning calls this method before the run has its metrics
+            return
+        metrics = {name: record["value"] for name, record in summary.get("metrics", {}).items()}
+        self.log_hyperparams(
+            self.hparams, metrics or {"steps": summary.get("steps", 0)}, summary.get("steps")
+        )
+        super().finalize(status)
 
     def log_image(self, key: str, images: list[Image.Image], step: int) -> None:
         """Logs images. The method has the signature of Lightning's W&B logger."""

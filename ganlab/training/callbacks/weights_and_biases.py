@@ -5,14 +5,18 @@ import os
 import secrets
 import shlex
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
+from difflib import get_close_matches
 from http.client import HTTPException
+from inspect import signature
+from pathlib import Path
 from typing import Any, Literal
 from urllib.error import HTTPError
 from urllib.parse import urlparse
 from urllib.request import urlopen
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning.loggers import WandbLogger
 
 from ganlab.config.run_directory import RunDirectory
@@ -23,7 +27,7 @@ MODES = (None, "online", "offline", "disabled", "shared", "dryrun", "run")
 PATIENCE = 3.0  # how many seconds the server is given to answer; by default wandb waits for 100 s
 UPLOAD_TIME = 300.0  # how many seconds the upload at the end may take; by default wandb waits without limit
 # Variables without effect: the run directory decides where W&B writes and which W&B run a resume continues.
-IGNORED_VARIABLES = ("WANDB_DIR", "WANDB_RUN_ID", "WANDB_RESUME")
+IGNORED_VARIABLES = ("WANDB_DIR", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SILENT", "WANDB_CONSOLE")
 
 
 class Wandb(WandbLogger):
@@ -32,46 +36,44 @@ class Wandb(WandbLogger):
     Args:
         mode: the mode of W&B. "auto" is the mode that WANDB_MODE names. If that is not set, it is online if
             there is a key and the server answers, and otherwise offline.
-        project, entity, group, job_type: settings of the W&B run; W&B's defaults if null or empty.
+        artifacts: whether checkpoints and pictures become artifacts when the run ends without an error.
         directory: the directory of the run.
-        cfg: the config of the run, which W&B shows.
+        arguments: further arguments of `wandb.init`, such as project, entity, tags and notes. A value that is
+            null or empty is that of the variable of W&B, or W&B's default.
 
     Attributes:
         view_command: the address of the W&B run, or the command that uploads it; "disabled" if
             W&B is disabled.
 
     Raises:
-        ConfigError: W&B rejects the run.
+        ConfigError: W&B rejects the run, or an argument is unknown or set by ganlab.
     """
 
     def __init__(
-        self, mode: Literal["auto", "online", "offline"], project: str, entity: str | None,
-        group: str | None, job_type: str | None, directory: RunDirectory, cfg: DictConfig,
-    ):  # fmt: skip
+        self,
+        mode: Literal["auto", "online", "offline"],
+        artifacts: bool,
+        directory: RunDirectory,
+        **arguments: Any,
+    ):
         refuse_foreign_settings(directory)
         # In a sweep of W&B, its agent gives the run an id, and wandb.init silently ignores any other id.
         sweep_run_id = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
-        ignored = [name for name in IGNORED_VARIABLES if os.environ.get(name)]
-        if ignored and sweep_run_id is None:
+        overruled = IGNORED_VARIABLES if sweep_run_id is None else IGNORED_VARIABLES[3:]
+        if ignored := [name for name in overruled if os.environ.get(name)]:
             print(f"{', '.join(ignored)} have no effect: the W&B run belongs to {directory.path}")
         run_id = sweep_run_id or directory.summary().get("wandb_run_id") or secrets.token_hex(4)
         directory.write_summary(wandb_run_id=run_id)
-        # Where the run appears in W&B; without a value, W&B uses its default.
-        place = {"project": project, "entity": entity, "group": group, "job_type": job_type}
+        name = arguments.pop("name", None) or os.environ.get("WANDB_NAME") or directory.path.name
         timeouts = {"init_timeout": 3 * PATIENCE, "finish_timeout": UPLOAD_TIME}
-        settings: Any = OmegaConf.to_container(cfg, resolve=True)
-        run = init_run(
-            may_fall_back_to_offline=mode == "auto",
-            **{name: value or None for name, value in place.items()},
-            name=os.environ.get("WANDB_NAME") or directory.path.name,
-            dir=directory.path,
-            id=run_id,
-            resume="allow",
-            mode=resolve_mode(mode),
-            config={**settings, "commit": directory.summary().get("commit")},
-            allow_val_change=True,
-            settings={"silent": True, "console": "off", **timeouts},
-        )
+        self.directory, self.artifacts = directory, artifacts
+        own = {
+            "name": name, "dir": directory.path, "id": run_id, "resume": "allow", "mode": resolve_mode(mode),
+            "allow_val_change": True, "settings": {"silent": True, "console": "off", **timeouts},
+        }  # fmt: skip
+        refuse_unknown_arguments(arguments, own)
+        given = {argument: value or None for argument, value in arguments.items()}
+        run = init_run(may_fall_back_to_offline=mode == "auto", **given, **own)
         run.define_metric("*", step_metric="step")
         # One command for all parts of a resumed run, which wandb uploads in order.
         sync = f"offline; wandb sync {shlex.quote(str(directory.path))}/wandb/offline-run-*"
@@ -84,7 +86,32 @@ class Wandb(WandbLogger):
 
     def finalize(self, status: str) -> None:
         """Ends the W&B run, so that the next job of a sweep starts a new one."""
+        if self.artifacts and status == "success":
+            self._log_artifact("model", self.directory.checkpoints)
+            self._log_artifact("samples", self.directory.samples)
         self.experiment.finish(exit_code=0 if status == "success" else 1)
+
+    def _log_artifact(self, kind: str, folder: Path) -> None:
+        """Logs the files of a folder as the next version of the run's artifact of this kind."""
+        import wandb
+
+        artifact = wandb.Artifact(f"{kind}-{self.experiment.id}", type=kind)
+        for file in sorted(folder.iterdir()):
+            if file.is_file() and not file.is_symlink():  # a link may lead out of somebody else's run
+                artifact.add_file(str(file))
+        self.experiment.log_artifact(artifact)
+
+
+def refuse_unknown_arguments(given: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Refuses settings that `wandb.init` does not know, or that are `own`: those that ganlab sets."""
+    import wandb
+
+    known = sorted({*signature(wandb.init).parameters}.difference(own, ("config",)))
+    for name, value in given.items():
+        nearest = get_close_matches(name, known, n=1)
+        remedy = f"write {nearest[0]}" if nearest else f"choose from {', '.join(known)}"
+        reason = "is set by ganlab" if name in (*own, "config") else "is no argument of wandb.init"
+        require(name in known, reason, remedy, f"logger.wandb.{name}", value)
 
 
 def refuse_foreign_settings(directory: RunDirectory) -> None:
