@@ -1,9 +1,49 @@
-"""Generative adversarial and matching networks: composed by config, exact to the bit."""
+"""Generative adversarial and matching networks: composed by config, exact to the bit.
+
+`compose` makes a config, `build` its untrained game and `train` a run of it; `load` reads the game of a
+finished run. They are imported when they are first used, since the import of torch takes more than a second.
+"""
 
 import os
 import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ganlab.config.compose import compose
+    from ganlab.config.load import build, load
+    from ganlab.core.errors import ConfigError
+    from ganlab.game import Game
+    from ganlab.training.train import Result, train
+
+    __version__: str
 
 # `python -m ganlab.run` searches the working directory first. Files in it, perhaps in the run of another
 # user, could be imported as optional modules of libraries. `import_object` searches it later, and last.
 if sys.argv[:1] == ["-m"] and sys.path[:1] == [os.getcwd()]:
     del sys.path[0]
+
+__all__ = ["ConfigError", "Game", "Result", "__version__", "build", "compose", "load", "train"]
+MODULES = {
+    "ConfigError": "ganlab.core.errors",
+    "Game": "ganlab.game",
+    "Result": "ganlab.training.train",
+    "build": "ganlab.config.load",
+    "compose": "ganlab.config.compose",
+    "load": "ganlab.config.load",
+    "train": "ganlab.training.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # takes a tenth of a second
+
+        return version("torch-ganlab")
+    if name not in MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

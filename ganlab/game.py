@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ganlab.core.batch import Batch, ConditionSource, Sample, at_least_float32
 from ganlab.core.capability import BASE_CAPABILITIES
+from ganlab.core.compilation import uncompiled
 from ganlab.core.distributed import broadcast_, make_in_parallel
 from ganlab.core.errors import ConfigError, completing_relative_keys, require
 from ganlab.core.players import Networks, Player, network_names
@@ -160,7 +161,7 @@ class Game(nn.Module):
         return self.presented("discriminator")
 
     @torch.no_grad()
-    @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
+    @uncompiled
     def classify(self, x: Tensor) -> Tensor:
         """Class logits of samples, [N, *shape] -> [N, K], with the network in evaluation mode."""
         with evaluating(self.classifier) as classifier:
@@ -208,7 +209,7 @@ class Game(nn.Module):
         return self.generate_in_batches(latents[rows], given, batch_size, torch.arange(n)[rows])
 
     # Not compiled, since evaluation mode and each new shape would need a compilation.
-    @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
+    @uncompiled
     @torch.no_grad()
     def generate_in_batches(
         self, latents: Tensor, given: Tensor | None, batch_size: int = 250, rows: Tensor | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -118,6 +118,36 @@ def find_part(parts: Mapping[str, Game], name: str | None) -> Game:
 def further_parts(game: Playable) -> nn.ModuleDict:
     """The other parts of a composite of games, by name; of a game alone, none."""
     return nn.ModuleDict({name: part for name, part in game.parts.items() if part is not main_part(game)})
+
+
+class RunGames(nn.Module):
+    """The games of a run, under the names that checkpoints have.
+
+    `game` is the main game, or the first part of a composite; `beside.<part>` are its further parts. Those of
+    the stages are `before.<stage>.game` and `before.<stage>.beside.<part>`.
+
+    Args:
+        playables: the games in the order in which they are played, by the names of the stages; the last one
+            is the main game.
+        initialisers: for some of them, a function that copies weights of earlier stages into the game. It is
+            to be called before the game's first step.
+    """
+
+    def __init__(
+        self, playables: Mapping[str, Playable], initialisers: Mapping[str, Callable[[], None]] | None = None
+    ):
+        super().__init__()
+        self.playables, self.initialisers = playables, initialisers or {}
+        *stages, (_, main) = playables.items()
+        self.game, self.beside = main_part(main), further_parts(main)
+        self.before = nn.ModuleDict()
+        for name, game in stages:
+            self.before[name] = nn.ModuleDict({"game": main_part(game), "beside": further_parts(game)})
+
+    @property
+    def parts(self) -> Mapping[str, Game]:
+        """The main game, or its parts by name if it is a composite of games; the first is `game`."""
+        return [*self.playables.values()][-1].parts
 
 
 class CycleConsistency(Bridge):

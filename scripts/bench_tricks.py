@@ -21,11 +21,14 @@ import torch
 from docs import COSTS, common_objective, option_names, trick_class
 
 from ganlab.config.compose import compose
+from ganlab.config.load import build_run
+from ganlab.config.phases import phase_settings
 from ganlab.core.batch import Batch, Sample
 from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError
-from ganlab.training.build import build
+from ganlab.training.build import build_module
 from ganlab.training.module import GameModule
+from ganlab.training.play import Play
 from ganlab.training.process_settings import keep_memory, silence_lightning
 
 STEPS = 16  # the number of steps in a block
@@ -44,9 +47,10 @@ WORKLOADS = {
 }
 
 
-def build_module(*overrides: str) -> GameModule:
+def playing(*overrides: str) -> GameModule:
     """The module of a game with play=shared, in training mode."""
-    return build(compose(*overrides, "logger=csv", "play=shared", f"data.batch_size={BATCH}")).train()
+    cfg = compose(*overrides, "logger=csv", "play=shared", f"data.batch_size={BATCH}")
+    return build_module(phase_settings(cfg, build_run(cfg), Play)).train()
 
 
 def random_batch(module: GameModule, generator: torch.Generator) -> Sample:
@@ -79,7 +83,7 @@ def cost(trick: str, workload: str) -> float:
     if Capability.LABELLED_BATCH in trick_class(trick).needs:
         settings.append("data.labelled=64")
         num_batches = 2
-    with_trick, without = build_module(*settings, f"trick={trick}"), build_module(*settings)
+    with_trick, without = playing(*settings, f"trick={trick}"), playing(*settings)
     ratios = [
         time_block(with_trick, num_batches) / time_block(without, num_batches) for _ in range(1 + BLOCKS)
     ]

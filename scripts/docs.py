@@ -20,11 +20,13 @@ from ganhacks import GANHACKS
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.config.build import build_game, instantiate
+from ganlab.config.build import instantiate
+from ganlab.config.build_game import build_game
 from ganlab.config.compose import CONF, compose
+from ganlab.config.load import build_run
+from ganlab.config.phases import phase_settings
 from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError
-from ganlab.training.build import build
 from ganlab.tricks.base import Trick
 
 ROOT = Path(__file__).parent.parent
@@ -124,7 +126,7 @@ def is_refused_in(cfg: DictConfig, *tricks: str) -> bool:
         if cfg.borrows:
             build_game(cfg, lenders=dict.fromkeys(cfg.borrows, build_game(compose_small())))
         else:
-            build(cfg)
+            list(phase_settings(cfg, build_run(cfg)))
     except ConfigError:
         return True
     return False

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from ganlab.config.build import build_data, instantiate
 from ganlab.config.compose import compose
+from ganlab.config.load import load
 from ganlab.data.base import Data, Split
 from ganlab.metrics.parzen import Parzen
-from ganlab.training.build import load
 
 
 def all_images(data: Data, split: Split) -> Tensor:

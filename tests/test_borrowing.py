@@ -28,6 +28,7 @@ from support.commands import (
     resume,
     start,
 )
+from support.modules import build
 from support.refusals import refuses
 from support.small_games import SMALL, batch, game, options, play_step, play_steps
 from support.trick_effects import modules_differ, observables
@@ -36,14 +37,14 @@ from test_trust import ATTACKS, OWN, REASONS, sampled
 
 from ganlab.config.checks import check_config, refuse_unused_borrows
 from ganlab.config.compose import compose
+from ganlab.config.load import LoadedRun, build_run, load
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
 from ganlab.evaluate import evaluate
 from ganlab.game import Game
 from ganlab.run import run
-from ganlab.training.build import LoadedRun, build, load
 from ganlab.training.module import GameModule
-from ganlab.training.session import Session
+from ganlab.training.start import start_run
 
 BRIDGE = {"_target_": "ganlab.games.Bridge"}
 NORMAL = "{_target_: ganlab.networks.initial.Normal, std: 1}"
@@ -202,8 +203,8 @@ def test_a_game_is_played_on_the_codes_of_a_borrowed_run(tmp_path: Path) -> None
 
 def test_each_part_of_a_run_of_several_games_can_be_borrowed(tmp_path: Path) -> None:
     two = OmegaConf.create({**compose(*SMALL), "games": {"a": {}, "b": {}}, "bridge": BRIDGE})
-    finished = {"game": LoadedRun(RunDirectory(tmp_path), two, {}, build(two), {})}
-    parts = finished["game"].module.parts
+    finished = {"game": LoadedRun(RunDirectory(tmp_path), two, {}, build_run(two), {})}
+    parts = finished["game"].games.parts
 
     def lender_of(borrowed: str) -> Game:
         names = ("generator", "discriminator")
@@ -224,8 +225,8 @@ def test_a_process_beside_the_first_one_keeps_no_checkpoint_of_what_is_borrowed(
     for name, value in (environment | {"TORCHELASTIC_RUN_ID": "none"}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(rank_zero_only, "rank", 1)
-    session = Session(compose(*ENCODER, f"borrows.game={lender}", "trainer=ddp", "trainer.devices=2"))
-    assert not session.is_main
+    run = start_run(compose(*ENCODER, f"borrows.game={lender}", "trainer=ddp", "trainer.devices=2"))
+    assert not run.is_main
     gc.collect()
     assert not [thing for thing in gc.get_objects() if type(thing) is LoadedRun]
 

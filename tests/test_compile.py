@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch._dynamo
+from support.modules import build
 from support.refusals import refuses
 from support.small_games import game, options, play_steps, resolved_config
-
-from ganlab.training.build import build
 
 
 @pytest.fixture

@@ -12,12 +12,14 @@ import pytest
 import torch
 from PIL import Image
 from support.commands import assert_same_run, checkpoint, finish, rows, start, summary
+from support.modules import build
 from support.refusals import refuses
 from support.small_games import CYCLEGAN
 
 from ganlab.config.build import build_data
 from ganlab.config.checks import check_config
 from ganlab.config.compose import compose
+from ganlab.config.load import load
 from ganlab.core.batch import ConditionSpec
 from ganlab.data.base import Data
 from ganlab.data.sources import TensorSource
@@ -25,7 +27,6 @@ from ganlab.data.unpaired import Unpaired
 from ganlab.evaluate import evaluate
 from ganlab.run import run
 from ganlab.sample import sample
-from ganlab.training.build import build, load
 
 RUN = [*CYCLEGAN, "evaluation.n=60", "evaluation.n_real=60", "evaluate_every=100", "log_every=2"]
 OF_ONE_PART = ["+games.ba.optimizer.generator.lr=0.1", "+games.ba.clip.generator=1"]

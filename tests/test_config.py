@@ -8,15 +8,16 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from support.commands import play
+from support.modules import build
 from support.refusals import refuses
 from support.small_games import SMALL, play_step
 from torch import nn
 
-from ganlab.config.build import build_game
+from ganlab.config.build_game import build_game
 from ganlab.config.compose import compose, num_steps
+from ganlab.config.load import load
 from ganlab.core.players import Networks
 from ganlab.core.schedules import Linear
-from ganlab.training.build import build, load
 from ganlab.tricks.base import Order, Trick
 from ganlab.tricks.composition import Tricks
 from ganlab.tricks.noise_layers import NoiseLayers

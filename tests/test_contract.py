@@ -24,6 +24,7 @@ from support.daily_sample import (
     one_of_each_family,
     one_play_each,
 )
+from support.modules import build
 from support.small_games import (
     HOMES,
     SMALL,
@@ -53,10 +54,10 @@ from support.trick_effects import (
 )
 
 from ganlab.config.compose import CONF, compose
+from ganlab.config.load import load_players
 from ganlab.config.setting_types import constructor_parameters, target_nodes
 from ganlab.core.batch import Batch, Sample
 from ganlab.core.randomness import RandomStreams
-from ganlab.training.build import build, load_players
 from ganlab.training.module import GameModule
 
 TRICKS, OBJECTIVES = options("trick"), options("objective")

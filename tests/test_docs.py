@@ -9,10 +9,10 @@ import docs
 import pytest
 import torch
 from ganhacks import GANHACKS
+from support.modules import build
 from torch import nn
 
 from ganlab.config.compose import compose
-from ganlab.training.build import build
 
 
 def test_the_page_of_tricks_is_up_to_date() -> None:

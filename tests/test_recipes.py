@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import OmegaConf
+from support.modules import build
 from torch import Tensor
 from torch.nn import BatchNorm2d, Linear
 from torch.nn.functional import binary_cross_entropy as cross_entropy
@@ -23,7 +24,6 @@ from ganlab.core.players import Player
 from ganlab.core.randomness import reseed
 from ganlab.data.base import Data
 from ganlab.data.sources import TensorSource
-from ganlab.training.build import build
 from ganlab.training.module import GameModule
 from ganlab.training.play import Simultaneous
 

@@ -15,11 +15,11 @@ from support.refusals import refuses
 
 from ganlab.config.build import build_data
 from ganlab.config.compose import compose
+from ganlab.config.load import load
 from ganlab.core.errors import ConfigError
 from ganlab.metrics.extractors import Classifier
 from ganlab.metrics.features import round_to_256_levels
 from ganlab.sample import sample
-from ganlab.training.build import load
 from ganlab.visualize.images import BACKGROUND, grid, to_images
 from ganlab.visualize.views import slerp
 

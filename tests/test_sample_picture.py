@@ -15,9 +15,9 @@ from support.commands import play
 from support.small_games import game, home_data, resolved_config
 
 from ganlab.config.build import build_data
+from ganlab.config.load import load
 from ganlab.data.base import Data
 from ganlab.data.sources import TensorSource
-from ganlab.training.build import load
 from ganlab.visualize.images import BACKGROUND, GAP, REAL_COLOUR, grid, new_figure, stack_rows, to_images
 from ganlab.visualize.sample_picture import grid_layout, reference_images, sample_picture
 

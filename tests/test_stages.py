@@ -25,6 +25,7 @@ from support.commands import (
     start_two_ranks,
     summary,
 )
+from support.modules import build
 from support.refusals import refuses
 from support.small_games import batch, play_step
 from torch.nn.functional import avg_pool2d
@@ -32,6 +33,7 @@ from torch.nn.functional import avg_pool2d
 from ganlab.config.build import build_data
 from ganlab.config.checks import check_config
 from ganlab.config.compose import compose
+from ganlab.config.load import load
 from ganlab.config.stages import Timetable, complete_stages, stage_configs
 from ganlab.core.batch import Batch, Sample
 from ganlab.core.errors import ConfigError
@@ -40,10 +42,8 @@ from ganlab.data.vision import Digits
 from ganlab.networks.autoencoder import linear_layers
 from ganlab.run import run
 from ganlab.sample import sample
-from ganlab.training.build import build, load
-from ganlab.training.lifecycle import play as play_session
 from ganlab.training.module import GameModule
-from ganlab.training.session import Session
+from ganlab.training.train import train
 
 R1 = "{_target_: ganlab.tricks.r1.R1, gamma: 1, every: 1}"
 POOLED = "{_target_: ganlab.core.space.Pooled, factor: 2, enlargement: nearest, shape: '${data.shape}'}"
@@ -252,7 +252,7 @@ def test_a_pretrained_run_resumes_exactly(every: int, tmp_path: Path) -> None:
     for name in ("whole", "again"):
         cfg = pretrained(steps=2)
         cfg.checkpoint_every, cfg.run_dir, cfg.steps = every, str(tmp_path / name), every - 1
-        play_session(Session(cfg))
+        train(cfg)
     resume(tmp_path / "again" / "checkpoints" / "previous.ckpt")
     assert_same_run(tmp_path / "whole", tmp_path / "again")
 

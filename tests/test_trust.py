@@ -30,8 +30,9 @@ from ganlab.compare import compare
 from ganlab.config import allowlist as trust
 from ganlab.config import run_directory
 from ganlab.config.allowlist import allowed_targets, check_trust, signature
-from ganlab.config.build import build_game
+from ganlab.config.build_game import build_game
 from ganlab.config.compose import compose
+from ganlab.config.load import load
 from ganlab.config.run_directory import CHECKPOINT_ENTRIES, RunDirectory
 from ganlab.config.setting_types import import_object, target_nodes
 from ganlab.core.errors import ConfigError
@@ -42,7 +43,6 @@ from ganlab.metrics.base import SampleMetric
 from ganlab.objectives.base import Objective
 from ganlab.run import run
 from ganlab.sample import sample
-from ganlab.training.build import load
 from ganlab.tricks.base import Trick
 
 # The whole list except the tricks, which tests find by their files.

@@ -12,6 +12,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from support.commands import QUICK, environment, play
+from support.modules import build
 from support.refusals import refuses
 from support.small_games import SMALL
 from torch import nn
@@ -23,7 +24,6 @@ from ganlab.config.run_directory import RunDirectory
 from ganlab.config.setting_types import check_arguments, constructor_parameters
 from ganlab.core.errors import UNSET, ConfigError
 from ganlab.sample import sample
-from ganlab.training.build import build
 
 HOME = os.path.expanduser("~")
 

@@ -24,8 +24,15 @@ TRAINER_SETTINGS = {
 }  # fmt: skip
 
 
-def check_config(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
+# The groups of what is around the games of a run. To check their settings imports Lightning and torchvision.
+AROUND_GAMES = ("trainer", "logger", "metric", "extractor", "views")
+
+
+def check_config(cfg: DictConfig, overrides: Sequence[str] = (), unchecked: Sequence[str] = ()) -> None:
     """Checks the config of a run, and of each of its games, and refuses overrides that they would ignore.
+
+    Args:
+        unchecked: the groups whose objects are not compared with their constructors.
 
     Raises:
         ConfigError: a value has the wrong type or is out of its range, or two settings contradict each other.
@@ -35,12 +42,12 @@ def check_config(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     for stage, game_cfg in stage_configs(validated_settings(cfg)):
         place = None if stage is None else f"stages.{stage}"
         with prefixing_all_keys(place, separator="."):
-            check_arguments(validated_settings(game_cfg))
+            check_arguments(validated_settings(game_cfg), unchecked)
             check_game_config(game_cfg)
             used: set[str] = set()
             for part, part_cfg in part_configs(game_cfg).items():
                 with naming_part(game_cfg, part):
-                    check_arguments(part_cfg)
+                    check_arguments(part_cfg, unchecked)
                     check_game_config(part_cfg)
                     own = used_keys(part_cfg) if named else set()  # which builds the objective
                     refuse_unused_networks(own, named, f"games.{part}.")

@@ -6,7 +6,7 @@ import inspect
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
@@ -97,14 +97,19 @@ def validated_settings(
     return cfg
 
 
-def check_arguments(node: Any) -> None:
+def check_arguments(node: Any, unchecked: Sequence[str] = ()) -> None:
     """Checks the settings of every object in a part of a config against the annotations of its constructor.
+
+    Args:
+        unchecked: the keys of a whole config that are left out.
 
     Raises:
         ConfigError: a constructor lacks a parameter, or a value has the wrong type or is out of its range.
     """
     node_key = node._get_full_key(None) if OmegaConf.is_config(node) else ""
     for parent, entries in target_nodes(node, node_key):
+        if parent.partition(".")[0] in unchecked:
+            continue
         parameters = constructor_parameters(str(entries["_target_"]))
         for name, value in entries.items():
             key = f"{parent}.{name}".lstrip(".")

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ganlab.core.batch import at_least_float32
 from ganlab.core.capability import Capability
+from ganlab.core.compilation import uncompiled
 from ganlab.core.distributed import all_gather_with_grad, make_in_parallel
 from ganlab.core.errors import require
 from ganlab.core.players import Networks, Players
@@ -83,7 +84,7 @@ class IMLE(Objective):
             self.selected_in[new_rows] = period
         return self.latents[rows]
 
-    @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
+    @uncompiled
     def _draw_candidates(self, turn: Turn) -> None:
         # The same latents on all processes, each of which generates a part of the candidates.
         random = RandomStreams(*turn.random.key, "candidates", device=turn.random.device)

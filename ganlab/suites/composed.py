@@ -11,13 +11,16 @@ from omegaconf.errors import OmegaConfBaseException
 from ganlab.config.build import build_data, build_evaluations
 from ganlab.config.checks import check_config
 from ganlab.config.compose import compose, user_message
+from ganlab.config.load import build_run
 from ganlab.config.overrides import quote
+from ganlab.config.phases import phase_settings
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import ConfigError, prefixing_all_keys
 from ganlab.data.base import Data
 from ganlab.metrics.evaluation import monitored_value
 from ganlab.suites import identity
-from ganlab.training.build import build
+from ganlab.training.build import build_module
+from ganlab.training.play import Play
 
 # What is decided for each run, so that nobody else's word on it would count.
 OWN = ("seed", "run_dir", "resume", "job")
@@ -99,7 +102,8 @@ class Composed:
                 cfg.data.num_classes = data.num_classes_of_all
             check_config(cfg, self.overrides)
             Timetable(cfg).check_batches(data)
-            evaluations = build_evaluations(cfg, data, build(cfg, data).parts)
+            module = build_module(phase_settings(cfg, build_run(cfg, data), Play))
+            evaluations = build_evaluations(cfg, data, module.parts)
             monitored_value(evaluations, cfg.monitor)
         try:
             found = [monitored_value(evaluations, metric) for metric in metrics]

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from ganlab.core.batch import Batch, Sample
@@ -18,7 +18,7 @@ from ganlab.core.players import Player, path
 from ganlab.core.profiling import profile_range
 from ganlab.core.randomness import RandomStreams, reseed
 from ganlab.game import Game
-from ganlab.games import Playable, further_parts, main_part
+from ganlab.games import Playable, RunGames, main_part
 from ganlab.training.play import LossTerms, Play, Weights
 from ganlab.training.player_optimizer import PlayerOptimizer
 
@@ -182,13 +182,8 @@ class GameModule(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.phases = phases
-        *stages, main = phases
-        # Checkpoints contain the weights of the games of stages under the names before.<stage>.game.<weight>,
-        # and those of the further parts of a composite of games under beside.<part>.<weight>.
-        self.game, self.beside = main_part(main.game), further_parts(main.game)
-        self.before = nn.ModuleDict()
-        for name, game in ((stage.name, stage.game) for stage in stages):
-            self.before[name] = nn.ModuleDict({"game": main_part(game), "beside": further_parts(game)})
+        games = RunGames({phase.name: phase.game for phase in phases})
+        self.game, self.beside, self.before = games.game, games.beside, games.before
         self.scalars: dict[str, Tensor] = {}
         self.metrics: dict[str, float] = {}
         first_step = 0

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from support.modules import build
 from support.refusals import refuses
 from support.small_games import SMALL
 from torch import nn
@@ -15,7 +16,6 @@ from ganlab.config.compose import compose
 from ganlab.networks import dcgan, initial, mlp, priors
 from ganlab.networks.autoencoder import linear_layers
 from ganlab.networks.base import Generator
-from ganlab.training.build import build
 
 MEAN = torch.tensor([0.0, 0.2, 0.5, 1.0], dtype=torch.float64).view(1, 2, 2)
 

@@ -4,14 +4,14 @@ import copy
 
 import pytest
 import torch
+from support.modules import build
 from support.refusals import refuses
 from torch import nn
 
-from ganlab.config.build import build_game
+from ganlab.config.build_game import build_game
 from ganlab.config.compose import compose
 from ganlab.core.batch import Batch, Sample
 from ganlab.networks.salimans2016 import GaussianNoise, NormalisedLinear
-from ganlab.training.build import build
 
 SMALLER = ("logger=csv", "model=improved", "model.generator.latent_dim=5", "model.generator.hidden=[7]")
 RECIPE = (*SMALLER, "model.discriminator.hidden=[9,8]", "trick=semi_supervised", "data.labelled=10")

@@ -9,20 +9,20 @@ from itertools import product
 import pytest
 import torch
 from support.daily_sample import daily_cases, one_play_each
+from support.modules import build
 from support.refusals import refuses
 from support.small_games import SMALL, WITH_ENCODER, game, options, play_step, play_steps, real_batch
 from support.trick_effects import modules_differ
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ganlab.config.build import build_game
+from ganlab.config.build_game import build_game
 from ganlab.config.compose import compose
 from ganlab.core.batch import Batch, Sample
 from ganlab.core.gradients import input_gradients, interpolate_samples
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Turn
 from ganlab.game import Game
-from ganlab.training.build import build
 
 NO_BATCH_NORM = "model.generator.batch_norm=false"
 

@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from support.modules import build
 from support.refusals import refuses
 from support.small_games import SMALL, game, play_step, play_steps
 from torch import Tensor, nn
@@ -18,7 +19,6 @@ from ganlab.core.randomness import RandomStreams
 from ganlab.game import Game
 from ganlab.networks.base import Generator
 from ganlab.objectives.implicit import IMLE
-from ganlab.training.build import build
 from ganlab.training.module import GameModule
 
 RING = ("logger=csv", "experiment=imle_ring", "model.generator.hidden=[16]", "objective.candidates=50")

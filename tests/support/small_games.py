@@ -15,16 +15,17 @@ import torch
 from hydra.utils import instantiate
 from lightning_utilities import apply_to_collection
 from omegaconf import DictConfig, OmegaConf
+from support.modules import build
 
 from ganlab.config.build import build_data
 from ganlab.config.compose import CONF, compose
+from ganlab.config.load import LoadedRun, build_run
 from ganlab.config.run_directory import CHECKPOINT_ENTRIES, RunDirectory
 from ganlab.config.setting_types import import_object
 from ganlab.core.batch import Batch, Sample
 from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
-from ganlab.training.build import LoadedRun, build
 from ganlab.training.module import GameModule
 
 ROOT = Path(__file__).parent.parent.parent
@@ -126,10 +127,10 @@ def untrained_run() -> Path:
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     cfg = compose(*SMALL, "model.generator.batch_norm=false")
     with in_float32():
-        module = build(cfg)
+        games = build_run(cfg)
     content = {name: kind() for name, kind in CHECKPOINT_ENTRIES.items()}
-    content["state_dict"] = module.state_dict()
-    LoadedRun(RunDirectory(path), cfg, content, module, {}).write_copy(path / "run")
+    content["state_dict"] = games.state_dict()
+    LoadedRun(RunDirectory(path), cfg, content, games, {}).write_copy(path / "run")
     return path / "run"
 
 

@@ -7,10 +7,10 @@ import torch
 from support.refusals import refuses
 from support.small_games import game, play_step, play_steps
 
+from ganlab.config.load import load_players
 from ganlab.core.batch import ConditionSpec
 from ganlab.core.schedules import Constant, HalfLife, Linear, Schedule, WarmUp, as_schedule
 from ganlab.networks.norms import set_standing_statistics
-from ganlab.training.build import load_players
 from ganlab.tricks.ema import EMA, latent_batches
 
 DECAY = 0.999

@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support.modules import build
 from support.refusals import refuses
 from support.small_games import DCGAN, SMALL, game, real_batch, resolved_config
 from torch import Tensor, nn
 
-from ganlab.config.build import build_game
+from ganlab.config.build_game import build_game
 from ganlab.config.compose import compose
 from ganlab.core.batch import Batch, Sample, Verdict
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Turn
 from ganlab.game import Game
-from ganlab.training.build import build
 from ganlab.tricks.composition import Tricks
 from ganlab.tricks.packing import Packing
 from ganlab.tricks.r1 import R1

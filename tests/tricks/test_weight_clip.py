@@ -2,8 +2,8 @@ import pytest
 from support.refusals import refuses
 from support.small_games import game, play_step
 
+from ganlab.config.load import load_players
 from ganlab.core.schedules import Linear
-from ganlab.training.build import load_players
 from ganlab.tricks.weight_clip import WeightClip
 
 
