@@ -2,7 +2,7 @@
 # make test      runs the tests, with a daily sample of similar cases; ARGS="tests/tricks -k ema" is passed to pytest
 # make test-all  runs all of these cases: every pair of tricks, every objective on the DCGAN, every play
 # make lint      checks format, lint and types
-# make docs      writes ganlab/tricks/README.md from the code
+# make docs      writes ganlab/tricks/README.md from the code, and builds the site in build/site
 # make clean     removes the virtual environment and all outputs
 
 PYTHON ?= python3
@@ -33,6 +33,7 @@ $(READY): pyproject.toml constraints.txt
 
 docs: $(READY)
 	$(BIN)/python scripts/docs.py
+	$(BIN)/mkdocs build --strict --quiet -f scripts/mkdocs.yml
 
 clean:
 	rm -rf $(VENV) outputs

@@ -1,6 +1,8 @@
 """The page of tricks is generated from the code: if these tests fail, run `make docs`."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import docs
@@ -88,3 +90,23 @@ def test_every_trick_has_a_cost() -> None:
         assert docs.cost_cell(row) or row["machine"] == "", row
     measured = {row["trick"] for row in docs.read_costs()}
     assert measured == set(docs.option_names("trick")), "run scripts/bench_tricks.py"
+
+
+@pytest.mark.for_test_all
+def test_the_site_is_built_and_every_link_leads_somewhere(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--quiet",
+        "-f",
+        "scripts/mkdocs.yml",
+        "-d",
+        tmp_path,
+    ]
+    result = subprocess.run(command, cwd=docs.ROOT, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "One player's view of a step" in (tmp_path / "reference" / "core.turn.html").read_text()
+    assert (tmp_path / "experiments" / "digits.png").is_file()
