@@ -39,10 +39,5 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
     return play(Session(cfg, overrides, directory))
 
 
-def main() -> None:
-    """The command `ganlab` of the installed package."""
-    launch("run", run)
-
-
 if __name__ == "__main__":
-    main()
+    launch("run", run)

@@ -18,12 +18,13 @@ from statistics import median
 from time import process_time
 
 import torch
-from docs import COSTS, common_objective, option_names, trick_class
+from docs import common_objective, option_names, trick_class
 
 from ganlab.config.compose import compose
 from ganlab.core.batch import Batch, Sample
 from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError
+from ganlab.listings import COSTS
 from ganlab.training.build import build
 from ganlab.training.module import GameModule
 from ganlab.training.process_settings import keep_memory, silence_lightning

@@ -1,0 +1,66 @@
+"""`ganlab`, which is also `python -m ganlab`: runs the other commands, lists them, and completes them in a shell.
+
+`ganlab run key=value` does what `python -m ganlab.run key=value` does.
+"""
+
+import os
+import re
+import runpy
+import sys
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import version
+
+from ganlab import help
+from ganlab.cli import launch, standard_output
+from ganlab.core.errors import ConfigError, require
+
+
+def main() -> None:
+    """Runs the command that the first argument names."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in help.LISTINGS:
+        del sys.argv[1]
+        launch(name, getattr(import_module("ganlab.listings"), name))
+    elif name in help.commands():
+        del sys.argv[1]
+        runpy.run_module(f"ganlab.{name}", run_name="__main__", alter_sys=True)
+    else:
+        try:
+            with standard_output():
+                answer(name)
+        except ConfigError as error:
+            print(f"ganlab: {error}", file=sys.stderr)
+            sys.exit(2)
+
+
+def answer(word: str) -> None:
+    """Does what a first argument asks for that is no command."""
+    if word == "-sc":  # Hydra's name of its option
+        complete()
+    elif word in ("-h", "--help"):
+        print(help.overview())
+    elif word == "--version":
+        print(f"ganlab {version('torch-ganlab')}")
+    else:
+        require("=" not in word, "is a setting, and no command", f"write ganlab run {word}", word)
+        near = get_close_matches(word, help.commands(), n=1)
+        remedy = f"try ganlab {near[0]}" if near else "list the commands with ganlab --help"
+        raise ConfigError("there is no such command", remedy, word)
+
+
+def complete() -> None:
+    """Runs Hydra's completion, whose scripts call `ganlab -sc query=<shell>` with the line in COMP_LINE."""
+    name, typed = "run", re.fullmatch(r"\s*\S+\s+(\S+)(\s.*)", os.environ.get("COMP_LINE", ""))
+    if not any(word.startswith("query=") for word in sys.argv):
+        sys.argv[0] = "ganlab"  # for which Hydra installs the completion
+    elif typed and typed[1] in help.commands():
+        # Hydra expects the name of one program in front of the settings.
+        name, os.environ["COMP_LINE"] = typed[1], f"ganlab{typed[2]}"
+    else:
+        return print(*help.commands())
+    launch(name, lambda cfg, overrides: None)  # not called
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Help pages, made of the comments in conf/ and of docstrings. Code is read and not imported, to be fast.
+
+The comment on top of a config file, or else the docstring of what the file builds, says what an option is.
+Indented lines in the comment of a command, or in the docstring of a listing, are its examples.
+"""
+
+import ast
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+from itertools import takewhile
+from pathlib import Path
+from textwrap import wrap
+
+import yaml
+
+from ganlab.config.compose import CONF, MULTIPLE_CHOICE, own_config_folder
+
+LISTINGS = ("tricks", "objectives")  # commands without a config of their own: they take the settings of `run`
+FIRST = ("run", "sample", "evaluate", "compare")  # the order of the overview; other commands follow
+WIDTH, COLUMN = 100, 30  # the largest width of a page, and the column of explanations
+PAPER = re.compile(r"\(([^()]*\b(?:19|20)\d\d[^()]*)\)")  # brackets that contain a year
+OPTIONS = {
+    "-m": "runs all combinations of lists, one after the other: seed=0,1,2",
+    "--config-dir=FOLDER": "adds your own config files, such as FOLDER/experiment/mine.yaml",
+    "--cfg job": "prints the config with all settings of the choices, and runs nothing",
+}
+OVERVIEW = """ganlab {version} trains, samples, measures and compares generative adversarial networks.
+
+Usage: ganlab <command> key=value ...
+
+Commands:"""
+END_OF_OVERVIEW = """
+ganlab <command> --help   shows the examples, the choices and the settings of a command
+ganlab --version          shows the version
+eval "$(ganlab -sc install=bash)" completes commands, choices and keys in bash
+"""
+MORE = """
+The choices have settings of their own, such as optimizer.generator.lr: --cfg job prints them all, and
+their files in the folder below explain them. Read on in its README.md: syntax, schedules, own files.
+{conf}"""
+
+
+def commands() -> dict[str, str]:
+    """The commands and what each does, in the order of the overview."""
+    names = [path.stem for path in CONF.glob("*.yaml") if Path(__file__).with_name(f"{path.stem}.py").exists()]
+    names.sort(key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
+    return {name: summary(explanation(name))[0] for name in (*names, *LISTINGS)}
+
+
+def overview() -> str:
+    """The page of all commands."""
+    lines = [line for name, text in commands().items() for line in entry(name, text, column=14)]
+    return "\n".join([OVERVIEW.format(version=version("torch-ganlab")), *lines, END_OF_OVERVIEW])
+
+
+def page(command: str, arguments: Sequence[str]) -> str:
+    """The page of a command, with the choices in the user's own folder if `arguments` have a --config-dir."""
+    lines = explanation(command).splitlines()
+    text = " ".join(line for line in lines if not line.startswith(" "))
+    examples = [line for line in lines if line.startswith(" ")]
+    shown = [*wrap(f"ganlab {command}: {text}", page_width()), ""]
+    shown += [f"Usage: ganlab {command} [options] key=value ...", "", "Examples:", *examples, "", "Options:"]
+    shown += [line for name, meaning in OPTIONS.items() for line in entry(name, meaning)]
+    if command in LISTINGS:
+        return "\n".join([*shown, "", "All settings of ganlab run can be given: ganlab run --help.\n"])
+    shown += [*choices(command, own_config_folder(arguments)), "", "Settings, with their default values:"]
+    for setting, comment in settings(CONF / f"{command}.yaml"):
+        shown += entry(setting, comment)
+    conf = CONF.relative_to(Path.cwd()) if CONF.is_relative_to(Path.cwd()) else CONF
+    return "\n".join([*shown, MORE.format(conf=conf) if groups(command) else "", ""])
+
+
+def choices(command: str, own: str | None) -> Iterator[str]:
+    """The groups of a command, and an entry for each choice. A star marks the default."""
+    for group, defaults in groups(command).items():
+        several = f"  (several: '{group}=[...]')" if group in MULTIPLE_CHOICE else ""
+        yield from ("", f"{group}={several}")
+        paths = options(group, own)
+        for name, path in paths.items():
+            star = "* " if name in defaults else "  "
+            yield from entry(star + name, option_text(path), column=6 + max(map(len, paths)))
+
+
+def options(group: str, own: str | None) -> dict[str, Path]:
+    """The choices of a group and their config files; those in the user's own folder come last."""
+    folders = [Path(folder) / group for folder in (CONF, own) if folder]
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
+
+
+def groups(command: str) -> dict[str, Sequence[str]]:
+    """The groups from which a command selects, and the default choices of each."""
+    found: dict[str, Sequence[str]] = {}
+    for default in yaml.safe_load((CONF / f"{command}.yaml").read_text())["defaults"]:
+        for group, chosen in default.items() if isinstance(default, dict) else ():
+            if not group.startswith("override "):
+                found[group] = chosen if isinstance(chosen, list) else [chosen]
+                parts = sorted(path.name for path in (CONF / group).iterdir() if path.is_dir())
+                found |= {f"{group}/{part}": () for part in parts}
+    return found
+
+
+def settings(path: Path) -> Iterator[tuple[str, str]]:
+    """The settings of a config file as key=value, and their comments. Nested keys are joined by dots."""
+    text = path.read_text()
+
+    def walk(node: yaml.MappingNode, prefix: str = "") -> Iterator[tuple[str, str]]:
+        for key, value in node.value:
+            name, is_mapping = prefix + key.value, isinstance(value, yaml.MappingNode)
+            if name in ("defaults", "hydra") or key.value == "_target_":
+                continue
+            if is_mapping and value.value and (not value.flow_style or len(value.value) == 1):
+                yield from walk(value, f"{name}.")
+            elif not (is_mapping and name in MULTIPLE_CHOICE):  # those are empty, and filled by choices
+                typed = text[value.start_mark.index : value.end_mark.index]
+                comment = text.splitlines()[key.start_mark.line].partition("  # ")[2]
+                yield f"{name}={typed if len(typed) < WIDTH / 2 else '...'}", comment
+
+    yield from walk(yaml.compose(text))
+
+
+def explanation(command: str) -> str:
+    """What a command does, in whole lines; those of its examples are indented."""
+    if command in LISTINGS:
+        return docstring(f"ganlab.listings.{command}")
+    return top_comment(CONF / f"{command}.yaml")
+
+
+def option_text(path: Path) -> str:
+    """The first sentence on what a config file selects, without the paper that it cites."""
+    target = re.search(r"_target_: ([\w.]+)", path.read_text())
+    return summary(top_comment(path) or (docstring(target[1]) if target else ""))[0]
+
+
+def top_comment(path: Path) -> str:
+    """The comment on top of a config file, without the line that tells Hydra the package."""
+    lines = takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
+    return "\n".join(line[2:] for line in lines if not line.startswith("# @"))
+
+
+def docstring(target: str) -> str:
+    """The docstring of a class or function in a package, which is not imported; empty if there is none."""
+    package, *modules, name = target.split(".")
+    spec = find_spec(package)
+    for folder in (spec and spec.submodule_search_locations) or ():
+        file = Path(folder, *modules).with_suffix(".py")
+        for node in ast.parse(file.read_text()).body if modules and file.is_file() else ():
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
+                return ast.get_docstring(node) or ""
+    return ""
+
+
+def summary(text: str) -> tuple[str, str]:
+    """The first sentence of a text without the paper that it cites, and the paper that the text cites first."""
+    paper = PAPER.search(text)
+    first = re.sub(r"\s*" + PAPER.pattern, "", " ".join(text.split("\n\n")[0].split()))
+    # A sentence ends at a mark after a word, but not at that of an initial, of "al." or of an ellipsis.
+    sentence = re.split(r"(?<=[a-z0-9)\]`])(?<!\bal)[.;](?: |$)", first)[0].strip()
+    return sentence, " ".join(paper[1].split()) if paper else ""
+
+
+def entry(name: str, text: str, indent: int = 2, column: int = COLUMN) -> list[str]:
+    """The lines of a name and its explanation, which begins in a column, below the name if that is long."""
+    head, lines = " " * indent + name, wrap(text, page_width() - column)
+    if len(head.rstrip()) + 2 <= column and lines:
+        head = head.ljust(column) + lines.pop(0)
+    return [head.rstrip(), *(" " * column + line for line in lines)]
+
+
+def page_width() -> int:
+    """The width of the terminal, but not so large that lines are hard to read."""
+    return max(60, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
