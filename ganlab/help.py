@@ -129,9 +129,10 @@ def explanation(command: str) -> str:
 
 
 def option_text(path: Path) -> str:
-    """The first sentence on what a config file selects, without the paper that it cites."""
+    """The first sentence on what a config file selects, to its first colon if it fills more than a line."""
     target = re.search(r"_target_: ([\w.]+)", path.read_text())
-    return summary(top_comment(path) or (docstring(target[1]) if target else ""))[0]
+    sentence, _ = summary(top_comment(path) or (docstring(target[1]) if target else ""))
+    return sentence if len(sentence) <= WIDTH - COLUMN else sentence.partition(": ")[0]
 
 
 def top_comment(path: Path) -> str:
@@ -157,7 +158,7 @@ def summary(text: str) -> tuple[str, str]:
     paper = PAPER.search(text)
     first = re.sub(r"\s*" + PAPER.pattern, "", " ".join(text.split("\n\n")[0].split()))
     # A sentence ends at a mark after a word, but not at that of an initial, of "al." or of an ellipsis.
-    sentence = re.split(r"(?<=[a-z0-9)\]`])(?<!\bal)[.;](?: |$)", first)[0].strip()
+    sentence = re.split(r"(?<=[a-z0-9)\]`])(?<!\bal)[.;](?: |$)", first)[0].strip().removesuffix(".")
     return sentence, " ".join(paper[1].split()) if paper else ""
 
 
