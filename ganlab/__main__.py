@@ -1,4 +1,4 @@
-"""`ganlab`, which is also `python -m ganlab`: runs the other commands, lists them, and completes them in a shell.
+"""`ganlab`, which is also `python -m ganlab`: runs the other commands, lists them and completes them.
 
 `ganlab run key=value` does what `python -m ganlab.run key=value` does.
 """
@@ -13,6 +13,7 @@ from importlib.metadata import version
 
 from ganlab import help
 from ganlab.cli import launch, standard_output
+from ganlab.config.compose import own_config_folder
 from ganlab.core.errors import ConfigError, require
 
 
@@ -51,15 +52,18 @@ def answer(word: str) -> None:
 
 def complete() -> None:
     """Runs Hydra's completion, whose scripts call `ganlab -sc query=<shell>` with the line in COMP_LINE."""
-    name, typed = "run", re.fullmatch(r"\s*\S+\s+(\S+)(\s.*)", os.environ.get("COMP_LINE", ""))
+    typed = re.fullmatch(r"\s*\S+\s+(\S+)(\s.*)", os.environ.get("COMP_LINE", ""))
     if not any(word.startswith("query=") for word in sys.argv):
         sys.argv[0] = "ganlab"  # for which Hydra installs the completion
+        launch("run", lambda cfg, overrides: None)  # a task that Hydra does not call
     elif typed and typed[1] in help.commands():
-        # Hydra expects the name of one program in front of the settings.
-        name, os.environ["COMP_LINE"] = typed[1], f"ganlab{typed[2]}"
+        # Hydra expects the name of one program in front of the settings, and its own options in sys.argv.
+        os.environ["COMP_LINE"] = f"ganlab{typed[2]}"
+        if folder := own_config_folder(typed[2].split()):
+            sys.argv.insert(1, f"--config-dir={folder}")
+        launch(typed[1], lambda cfg, overrides: None)
     else:
-        return print(*help.commands())
-    launch(name, lambda cfg, overrides: None)  # not called
+        print(*help.commands())
 
 
 if __name__ == "__main__":

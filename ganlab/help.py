@@ -45,7 +45,9 @@ their files in the folder below explain them. Read on in its README.md: syntax, 
 
 def commands() -> dict[str, str]:
     """The commands and what each does, in the order of the overview."""
-    names = [path.stem for path in CONF.glob("*.yaml") if Path(__file__).with_name(f"{path.stem}.py").exists()]
+    names = [
+        path.stem for path in CONF.glob("*.yaml") if Path(__file__).with_name(f"{path.stem}.py").exists()
+    ]
     names.sort(key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
     return {name: summary(explanation(name))[0] for name in (*names, *LISTINGS)}
 
@@ -154,7 +156,7 @@ def docstring(target: str) -> str:
 
 
 def summary(text: str) -> tuple[str, str]:
-    """The first sentence of a text without the paper that it cites, and the paper that the text cites first."""
+    """The first sentence of a text without the paper that it cites, and the first paper of the text."""
     paper = PAPER.search(text)
     first = re.sub(r"\s*" + PAPER.pattern, "", " ".join(text.split("\n\n")[0].split()))
     # A sentence ends at a mark after a word, but not at that of an initial, of "al." or of an ellipsis.

@@ -1,4 +1,4 @@
-"""`ganlab tricks` and `ganlab objectives`: what can be chosen, what it needs and costs, and whether it fits."""
+"""`ganlab tricks` and `ganlab objectives`: what can be chosen, what it needs and costs, and what fits."""
 
 import csv
 import sys
@@ -20,10 +20,12 @@ COST = (
     "low as -5 are measured for tricks that only add work, so differences of five points mean nothing. "
     "Measured on {machines}."
 )
+
+
 def tricks(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Lists the tricks: what each does, needs, takes and costs, and which of them a run accepts.
     A trick needs properties of the objective, the networks or the data. What it takes, no other trick may
-    need. Given settings of ganlab run, the list has the tricks that can be added to this run, and then the
+    need. Given settings of ganlab run, the list has the tricks that can be added to this run, and then all
     others, each with the reason why not.
 
       ganlab tricks
@@ -32,22 +34,21 @@ def tricks(cfg: DictConfig, overrides: Sequence[str]) -> None:
       ganlab tricks model=dcgan data.labelled=100
       ganlab tricks experiment=pix2pix_digits
     """
-    paths = help.options("trick", own_config_folder(sys.argv[1:]))
-    nodes = compose(*without("trick", overrides), f"trick=[{','.join(paths)}]").trick
+    costs = {row["trick"]: cost_cell(row) for row in read_costs()}
+    listing = Listing("trick", bool(overrides), {"needs": "needs", "claims": "takes"}, costs)
+    nodes = compose(*without("trick", overrides), f"trick=[{','.join(listing.paths)}]").trick
     for node in (cfg, nodes):  # once, and not in each variant
         OmegaConf.resolve(node)
-    costs = {row["trick"]: cost_cell(row) for row in read_costs()}
 
     def variant(name: str) -> tuple[DictConfig, Any]:
-        require(name in nodes, f"{paths[name]} has no entry {name}", key="trick", value=name)
+        require(name in nodes, f"{listing.paths[name]} has no entry {name}", key="trick", value=name)
         changed = cfg.copy()
         changed.trick = OmegaConf.merge({}, cfg.trick, {name: nodes[name]})
         return changed, nodes[name]
 
     if overrides:
         accepts(cfg)  # what is wrong without any of the tricks is no reason against one of them
-    listing = Listing(bool(overrides), ("needs", "claims"), {name: costs.get(name, "") for name in paths})
-    listing.show("trick", paths, variant)
+    listing.show(variant)
     print(f"\n{fill(cost_note(read_costs()), help.page_width())}")
 
 
@@ -68,8 +69,8 @@ def objectives(cfg: DictConfig, overrides: Sequence[str]) -> None:
         changed = compose(*others, f"objective={name}")
         return changed, changed.objective
 
-    paths = help.options("objective", own_config_folder(sys.argv[1:]))
-    Listing(bool(overrides), ("players", "needs", "provides")).show("objective", paths, variant)
+    traits = {"players": "trains", "needs": "needs", "provides": "provides"}
+    Listing("objective", bool(overrides), traits, {}).show(variant)
 
 
 def without(group: str, overrides: Sequence[str]) -> list[str]:
@@ -91,50 +92,48 @@ class Listing:
     """A table of the options of a group.
 
     Args:
+        group: "trick" or "objective".
         is_filtered: whether options that a run refuses are listed apart.
-        traits: the attributes of an option's object that are shown: names of players, or capabilities.
-        costs: the cost of each option in per cent; no option has one by default.
+        traits: the attributes of an option's object that are shown, and what they are called for users.
+        costs: the cost of each option in per cent; empty if costs are not shown.
     """
 
-    WORDS = {"claims": "takes", "players": "trains"}  # what an attribute is called for users
+    def __init__(self, group: str, is_filtered: bool, traits: Mapping[str, str], costs: Mapping[str, str]):
+        self.group, self.is_filtered, self.traits, self.costs = group, is_filtered, traits, costs
+        self.paths = help.options(group, own_config_folder(sys.argv[1:]))
+        self.column = 4 + max(map(len, self.paths))
 
-    def __init__(self, is_filtered: bool, traits: Sequence[str], costs: Mapping[str, str] = {}):
-        self.is_filtered, self.traits, self.costs = is_filtered, traits, costs
-
-    def show(self, group: str, paths: Mapping[str, Path], variant: Callable[[str], tuple[DictConfig, Any]]) -> None:
-        """Prints the options, first those that a run accepts.
+    def show(self, variant: Callable[[str], tuple[DictConfig, Any]]) -> None:
+        """Prints the options, and then those that the run refuses, with reasons.
 
         Args:
-            paths: the config file of each option.
             variant: from an option to the config of the run that has it, and to the node of its object.
         """
         from ganlab.config.build import instantiate  # imports torch
 
-        lines, refused = [], ["", "Refused with these settings:"]
-        column = 4 + max(map(len, paths))
-        if self.costs:
-            lines = help.entry("", "cost, %", column=column)
-        for name, path in paths.items():
+        lines, refused = help.entry("", "cost, %", column=self.column) if self.costs else [], list[str]()
+        for name in self.paths:
             try:
                 cfg, node = variant(name)
                 built = instantiate(node)
                 if self.is_filtered:
                     accepts(cfg)
-                lines += self.rows(name, help.option_text(path), built, column)
+                lines += self.rows(name, built)
             except ConfigError as error:
-                own = error.key in ("", group, f"{group}.{name}")
-                reason = error.reason if own else f"{error.key}: {error.reason}"
-                refused += help.entry(name, terminal_text(reason), column=column)
-        print("\n".join([*lines, *(refused if len(refused) > 2 else [])]))
+                own = error.key in ("", self.group, f"{self.group}.{name}")
+                reason = terminal_text(error.reason if own else f"{error.key}: {error.reason}")
+                refused += help.entry(name, reason, column=self.column)
+        print("\n".join([*lines, *(["", "Refused with these settings:"] if refused else []), *refused]))
 
-    def rows(self, name: str, text: str, built: Any, column: int) -> list[str]:
+    def rows(self, name: str, built: Any) -> list[str]:
         """The lines of an option: its name, its cost and what it is, and then a line for each trait."""
+        column, text = self.column, help.option_text(self.paths[name])
         if self.costs:
-            name, column = f"{name:<{column - 2}}{self.costs[name]:<9}", column + 9
+            name, column = f"{name:<{column - 2}}{self.costs.get(name, ''):<9}", column + 9
         lines = help.entry(name, text, column=column)
-        for trait in self.traits:
-            values = ", ".join(sorted(map(str, getattr(built, trait))))
-            lines += help.entry("", f"{self.WORDS.get(trait, trait)}: {values}", column=column) if values else []
+        for attribute, word in self.traits.items():
+            if values := ", ".join(sorted(map(str, getattr(built, attribute)))):
+                lines += help.entry("", f"{word}: {values}", column=column)
         return lines
 
 
