@@ -37,10 +37,11 @@ ganlab <command> --help   shows the examples, the choices and the settings of a 
 ganlab --version          shows the version
 eval "$(ganlab -sc install=bash)" completes commands, choices and keys in bash
 """
-MORE = """
-The choices have settings of their own, such as optimizer.generator.lr: --cfg job prints them all, and
-their files in the folder below explain them. Read on in its README.md: syntax, schedules, own files.
-{conf}"""
+MORE = (
+    "The choices have settings of their own, such as optimizer.generator.lr. --cfg job prints them all, and "
+    "the files of the choices in {conf} explain them. Read on in {conf}/README.md: the syntax, schedules, "
+    "and config files of your own."
+)
 
 
 def commands() -> dict[str, str]:
@@ -72,7 +73,8 @@ def page(command: str, arguments: Sequence[str]) -> str:
     for setting, comment in settings(CONF / f"{command}.yaml"):
         shown += entry(setting, comment)
     conf = CONF.relative_to(Path.cwd()) if CONF.is_relative_to(Path.cwd()) else CONF
-    return "\n".join([*shown, MORE.format(conf=conf) if groups(command) else "", ""])
+    more = ["", *wrap(MORE.format(conf=conf), page_width(), break_on_hyphens=False)]
+    return "\n".join([*shown, *(more if groups(command) else []), ""])
 
 
 def choices(command: str, own: str | None) -> Iterator[str]:
@@ -134,7 +136,8 @@ def option_text(path: Path) -> str:
     """The first sentence on what a config file selects, to its first colon if it fills more than a line."""
     target = re.search(r"_target_: ([\w.]+)", path.read_text())
     sentence, _ = summary(top_comment(path) or (docstring(target[1]) if target else ""))
-    return sentence if len(sentence) <= WIDTH - COLUMN else sentence.partition(": ")[0]
+    short = sentence.partition(": ")[0]
+    return short if len(sentence) > WIDTH - COLUMN and len(short) > COLUMN / 2 else sentence
 
 
 def top_comment(path: Path) -> str:

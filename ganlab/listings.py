@@ -129,7 +129,7 @@ class Listing:
         """The lines of an option: its name, its cost and what it is, and then a line for each trait."""
         column, text = self.column, help.option_text(self.paths[name])
         if self.costs:
-            name, column = f"{name:<{column - 2}}{self.costs.get(name, ''):<9}", column + 9
+            name, column = f"{name:<{column - 2}}{self.costs.get(name, ''):<11}", column + 11
         lines = help.entry(name, text, column=column)
         for attribute, word in self.traits.items():
             if values := ", ".join(sorted(map(str, getattr(built, attribute)))):
