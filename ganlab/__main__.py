@@ -1,6 +1,13 @@
-"""`ganlab`, which is also `python -m ganlab`: runs the other commands, lists them and completes them.
+"""ganlab {version} trains, samples, measures and compares generative adversarial networks.
 
-`ganlab run key=value` does what `python -m ganlab.run key=value` does.
+Usage: ganlab <command> key=value ...    (or python -m ganlab.<command> key=value ...)
+
+Commands:
+{commands}
+
+ganlab <command> --help   shows the examples, the choices and the settings of a command
+ganlab --version          shows the version
+eval "$(ganlab -sc install=bash)" completes commands, choices and keys in bash
 """
 
 import os
@@ -18,7 +25,7 @@ from ganlab.core.errors import ConfigError, require
 
 
 def main() -> None:
-    """Runs the command that the first argument names."""
+    """Runs the command that the first argument names. `python -m ganlab` does the same."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in help.LISTINGS:
         del sys.argv[1]
@@ -26,28 +33,29 @@ def main() -> None:
     elif name in help.commands():
         del sys.argv[1]
         runpy.run_module(f"ganlab.{name}", run_name="__main__", alter_sys=True)
+    elif name == "-sc":  # Hydra's name of its option
+        complete()
     else:
         try:
             with standard_output():
-                answer(name)
+                print(answer(name))
         except ConfigError as error:
             print(f"ganlab: {error}", file=sys.stderr)
             sys.exit(2)
 
 
-def answer(word: str) -> None:
-    """Does what a first argument asks for that is no command."""
-    if word == "-sc":  # Hydra's name of its option
-        complete()
-    elif word in ("-h", "--help"):
-        print(help.overview())
-    elif word == "--version":
-        print(f"ganlab {version('torch-ganlab')}")
-    else:
-        require("=" not in word, "is a setting, and no command", f"write ganlab run {word}", word)
-        near = get_close_matches(word, help.commands(), n=1)
-        remedy = f"try ganlab {near[0]}" if near else "list the commands with ganlab --help"
-        raise ConfigError("there is no such command", remedy, word)
+def answer(word: str) -> str:
+    """What is printed for a first argument that is no command; raises `ConfigError` if it is a mistake."""
+    if word in ("-h", "--help"):
+        entries = (help.entry(name, text, column=14) for name, text in help.commands().items())
+        commands = "\n".join(line for lines in entries for line in lines)
+        return (__doc__ or "").format(version=version("torch-ganlab"), commands=commands)
+    if word == "--version":
+        return f"ganlab {version('torch-ganlab')}"
+    require("=" not in word, "is a setting, and no command", f"write ganlab run {word}", word)
+    near = get_close_matches(word, help.commands(), n=1)
+    remedy = f"try ganlab {near[0]}" if near else "list the commands with ganlab --help"
+    raise ConfigError("there is no such command", remedy, word)
 
 
 def complete() -> None:

@@ -8,7 +8,6 @@ import ast
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
@@ -27,21 +26,7 @@ OPTIONS = {
     "--config-dir=FOLDER": "adds your own config files, such as FOLDER/experiment/mine.yaml",
     "--cfg job": "prints the config with all settings of the choices, and runs nothing",
 }
-OVERVIEW = """ganlab {version} trains, samples, measures and compares generative adversarial networks.
-
-Usage: ganlab <command> key=value ...
-
-Commands:"""
-END_OF_OVERVIEW = """
-ganlab <command> --help   shows the examples, the choices and the settings of a command
-ganlab --version          shows the version
-eval "$(ganlab -sc install=bash)" completes commands, choices and keys in bash
-"""
-MORE = (
-    "The choices have settings of their own, such as optimizer.generator.lr. --cfg job prints them all, and "
-    "the files of the choices in {conf} explain them. Read on in {conf}/README.md: the syntax, schedules, "
-    "and config files of your own."
-)
+MORE = "--cfg job prints the settings of the choices; the files in {conf} explain them. Read on in {conf}/README.md."
 
 
 def commands() -> dict[str, str]:
@@ -50,20 +35,12 @@ def commands() -> dict[str, str]:
         path.stem for path in CONF.glob("*.yaml") if Path(__file__).with_name(f"{path.stem}.py").exists()
     ]
     names.sort(key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
-    return {name: summary(explanation(name))[0] for name in (*names, *LISTINGS)}
-
-
-def overview() -> str:
-    """The page of all commands."""
-    lines = [line for name, text in commands().items() for line in entry(name, text, column=14)]
-    return "\n".join([OVERVIEW.format(version=version("torch-ganlab")), *lines, END_OF_OVERVIEW])
+    return {name: summary(explanation(name)[0])[0] for name in (*names, *LISTINGS)}
 
 
 def page(command: str, arguments: Sequence[str]) -> str:
     """The page of a command, with the choices in the user's own folder if `arguments` have a --config-dir."""
-    lines = explanation(command).splitlines()
-    text = " ".join(line for line in lines if not line.startswith(" "))
-    examples = [line for line in lines if line.startswith(" ")]
+    text, examples = explanation(command)
     shown = [*wrap(f"ganlab {command}: {text}", page_width()), ""]
     shown += [f"Usage: ganlab {command} [options] key=value ...", "", "Examples:", *examples, "", "Options:"]
     shown += [line for name, meaning in OPTIONS.items() for line in entry(name, meaning)]
@@ -125,11 +102,12 @@ def settings(path: Path) -> Iterator[tuple[str, str]]:
     yield from walk(yaml.compose(text))
 
 
-def explanation(command: str) -> str:
-    """What a command does, in whole lines; those of its examples are indented."""
-    if command in LISTINGS:
-        return docstring(f"ganlab.listings.{command}")
-    return top_comment(CONF / f"{command}.yaml")
+def explanation(command: str) -> tuple[str, list[str]]:
+    """What a command does, and its examples, which are indented in the comment or docstring."""
+    is_listing, path = command in LISTINGS, CONF / f"{command}.yaml"
+    lines = (docstring(f"ganlab.listings.{command}") if is_listing else top_comment(path)).splitlines()
+    examples = [line for line in lines if line.startswith(" ")]
+    return " ".join(line for line in lines if line not in examples), examples
 
 
 def option_text(path: Path) -> str:

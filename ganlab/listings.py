@@ -21,9 +21,13 @@ COST = (
     "Measured on {machines}."
 )
 
+# The attributes of an option's object that are shown, and what they are called for users.
+TRAITS = {"players": "trains", "needs": "needs", "claims": "takes", "provides": "provides"}
+Variant = Callable[[str], tuple[DictConfig, Any]]
+
 
 def tricks(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Lists the tricks: what each does, needs, takes and costs, and which of them a run accepts.
+    """Lists what each trick does, needs, takes and costs, and the tricks that a run accepts.
     A trick needs properties of the objective, the networks or the data. What it takes, no other trick may
     need. Given settings of ganlab run, the list has the tricks that can be added to this run, and then all
     others, each with the reason why not.
@@ -35,25 +39,26 @@ def tricks(cfg: DictConfig, overrides: Sequence[str]) -> None:
       ganlab tricks experiment=pix2pix_digits
     """
     costs = {row["trick"]: cost_cell(row) for row in read_costs()}
-    listing = Listing("trick", bool(overrides), {"needs": "needs", "claims": "takes"}, costs)
-    nodes = compose(*without("trick", overrides), f"trick=[{','.join(listing.paths)}]").trick
-    for node in (cfg, nodes):  # once, and not in each variant
-        OmegaConf.resolve(node)
+    paths = help.options("trick", own_config_folder(sys.argv[1:]))
+    others = [word for word in overrides if not word.lstrip("+~").startswith("trick")]
+    nodes = compose(*others, f"trick=[{','.join(paths)}]").trick
+    OmegaConf.resolve(cfg)  # once, and not in each variant
+    OmegaConf.resolve(nodes)
 
     def variant(name: str) -> tuple[DictConfig, Any]:
-        require(name in nodes, f"{listing.paths[name]} has no entry {name}", key="trick", value=name)
+        require(name in nodes, f"{paths[name]} has no entry {name}", key="trick", value=name)
         changed = cfg.copy()
-        changed.trick = OmegaConf.merge({}, cfg.trick, {name: nodes[name]})
+        changed.trick = OmegaConf.merge({}, {name: nodes[name]}, cfg.trick)
         return changed, nodes[name]
 
     if overrides:
         accepts(cfg)  # what is wrong without any of the tricks is no reason against one of them
-    listing.show(variant)
+    show("trick", paths, variant, bool(overrides), costs)
     print(f"\n{fill(cost_note(read_costs()), help.page_width())}")
 
 
 def objectives(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Lists the objectives: what each minimises, whom it trains, what it needs and provides, and which fit.
+    """Lists what each objective does, needs and provides, and the objectives that a run accepts.
     What an objective provides, a trick may need. Given settings of ganlab run, the list has the objectives
     that can replace the one of this run, and then the others, each with the reason why not.
 
@@ -63,20 +68,14 @@ def objectives(cfg: DictConfig, overrides: Sequence[str]) -> None:
       ganlab objectives data=ring model=gmn
       ganlab objectives experiment=vae_gan_digits
     """
-    others = without("objective", overrides)
+    paths = help.options("objective", own_config_folder(sys.argv[1:]))
+    others = [word for word in overrides if not word.lstrip("+~").startswith("objective")]
 
     def variant(name: str) -> tuple[DictConfig, Any]:
         changed = compose(*others, f"objective={name}")
         return changed, changed.objective
 
-    traits = {"players": "trains", "needs": "needs", "provides": "provides"}
-    Listing("objective", bool(overrides), traits, {}).show(variant)
-
-
-def without(group: str, overrides: Sequence[str]) -> list[str]:
-    """The overrides that neither choose from a group nor remove from it."""
-    chosen = (group, f"~{group}.", f"{group}@", f"{group}/")
-    return [word for word in overrides if not word.lstrip("+").partition("=")[0].startswith(chosen)]
+    show("objective", paths, variant, bool(overrides), {})
 
 
 def accepts(cfg: DictConfig) -> None:
@@ -88,59 +87,43 @@ def accepts(cfg: DictConfig) -> None:
     build(cfg)
 
 
-class Listing:
-    """A table of the options of a group.
+def show(
+    group: str, paths: Mapping[str, Path], variant: Variant, is_filtered: bool, costs: Mapping[str, str]
+) -> None:
+    """Prints the options of a group, and then those that a run refuses, with reasons.
 
     Args:
-        group: "trick" or "objective".
-        is_filtered: whether options that a run refuses are listed apart.
-        traits: the attributes of an option's object that are shown, and what they are called for users.
+        paths: the config file of each option.
+        variant: from an option to the config of the run that has it, and to the node of its object.
+        is_filtered: whether the run with each option is built, and may be refused.
         costs: the cost of each option in per cent; empty if costs are not shown.
     """
+    from ganlab.config.build import instantiate  # imports torch
 
-    def __init__(self, group: str, is_filtered: bool, traits: Mapping[str, str], costs: Mapping[str, str]):
-        self.group, self.is_filtered, self.traits, self.costs = group, is_filtered, traits, costs
-        self.paths = help.options(group, own_config_folder(sys.argv[1:]))
-        self.column = 4 + max(map(len, self.paths))
-
-    def show(self, variant: Callable[[str], tuple[DictConfig, Any]]) -> None:
-        """Prints the options, and then those that the run refuses, with reasons.
-
-        Args:
-            variant: from an option to the config of the run that has it, and to the node of its object.
-        """
-        from ganlab.config.build import instantiate  # imports torch
-
-        lines, refused = help.entry("", "cost, %", column=self.column) if self.costs else [], list[str]()
-        for name in self.paths:
-            try:
-                cfg, node = variant(name)
-                built = instantiate(node)
-                if self.is_filtered:
-                    accepts(cfg)
-                lines += self.rows(name, built)
-            except ConfigError as error:
-                own = error.key in ("", self.group, f"{self.group}.{name}")
-                reason = terminal_text(error.reason if own else f"{error.key}: {error.reason}")
-                refused += help.entry(name, reason, column=self.column)
-        print("\n".join([*lines, *(["", "Refused with these settings:"] if refused else []), *refused]))
-
-    def rows(self, name: str, built: Any) -> list[str]:
-        """The lines of an option: its name, its cost and what it is, and then a line for each trait."""
-        column, text = self.column, help.option_text(self.paths[name])
-        if self.costs:
-            name, column = f"{name:<{column - 2}}{self.costs.get(name, ''):<11}", column + 11
-        lines = help.entry(name, text, column=column)
-        for attribute, word in self.traits.items():
-            if values := ", ".join(sorted(map(str, getattr(built, attribute)))):
-                lines += help.entry("", f"{word}: {values}", column=column)
-        return lines
+    refused, column = list[str](), 4 + max(map(len, paths))
+    beside = column + 11 if costs else column  # the column of explanations
+    lines = help.entry("", "cost, %", column=column) if costs else []
+    for name, path in paths.items():
+        try:
+            cfg, node = variant(name)
+            built = instantiate(node)
+            if is_filtered:
+                accepts(cfg)
+            lines += help.entry(
+                f"{name:<{column - 2}}{costs.get(name, '')}", help.option_text(path), column=beside
+            )
+            for attribute, word in TRAITS.items():
+                if values := ", ".join(sorted(map(str, getattr(built, attribute, ())))):
+                    lines += help.entry("", f"{word}: {values}", column=beside)
+        except ConfigError as error:
+            own = error.key in ("", group, f"{group}.{name}")
+            reason = error.reason if own else str(ConfigError(error.reason, "", error.key, error.value))
+            refused += help.entry(name, terminal_text(reason), column=column)
+    print("\n".join([*lines, *(["", "Refused with these settings:"] if refused else []), *refused]))
 
 
 def read_costs() -> list[dict[str, str]]:
-    """The rows of costs.csv; empty if nothing has been measured."""
-    if not COSTS.exists():
-        return []
+    """The rows of costs.csv."""
     with COSTS.open() as file:
         return list(csv.DictReader(file))
 
@@ -153,6 +136,4 @@ def cost_cell(row: Mapping[str, str]) -> str:
 
 def cost_note(costs: Sequence[Mapping[str, str]]) -> str:
     """The paragraph that explains the costs."""
-    if not costs:
-        return "`python scripts/bench_tricks.py` measures the cost of each trick; it has not been run."
     return COST.format(machines="; ".join(sorted({row["machine"] for row in costs})))
