@@ -4,11 +4,10 @@ The comment on top of a config file, or else the docstring of what the file buil
 Indented lines in the comment of a command, or in the docstring of a listing, are its examples.
 """
 
-import ast
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
+from inspect import cleandoc
 from itertools import takewhile
 from pathlib import Path
 from textwrap import wrap
@@ -18,23 +17,19 @@ import yaml
 from ganlab.config.compose import CONF, MULTIPLE_CHOICE, own_config_folder
 
 LISTINGS = ("tricks", "objectives")  # commands without a config of their own: they take the settings of `run`
-FIRST = ("run", "sample", "evaluate", "compare")  # the order of the overview; other commands follow
+FIRST = "run sample evaluate compare"  # the order of the overview; other commands follow
 WIDTH, COLUMN = 100, 30  # the largest width of a page, and the column of explanations
 PAPER = re.compile(r"\(([^()]*\b(?:19|20)\d\d[^()]*)\)")  # brackets that contain a year
-OPTIONS = {
-    "-m": "runs all combinations of lists, one after the other: seed=0,1,2",
-    "--config-dir=FOLDER": "adds your own config files, such as FOLDER/experiment/mine.yaml",
-    "--cfg job": "prints the config with all settings of the choices, and runs nothing",
-}
-MORE = "--cfg job prints the settings of the choices; the files in {conf} explain them. Read on in {conf}/README.md."
+OPTIONS = """  -m                    runs all combinations of lists: seed=0,1,2
+  --config-dir=FOLDER   adds your own config files, such as FOLDER/experiment/mine.yaml
+  --cfg job             prints the config with the settings of all choices, and runs nothing
+"""
 
 
 def commands() -> dict[str, str]:
     """The commands and what each does, in the order of the overview."""
-    names = [
-        path.stem for path in CONF.glob("*.yaml") if Path(__file__).with_name(f"{path.stem}.py").exists()
-    ]
-    names.sort(key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
+    names = [path.stem for path in CONF.glob("*.yaml")]
+    names.sort(key=lambda name: (name not in FIRST, FIRST.find(name), name))
     return {name: summary(explanation(name)[0])[0] for name in (*names, *LISTINGS)}
 
 
@@ -42,45 +37,33 @@ def page(command: str, arguments: Sequence[str]) -> str:
     """The page of a command, with the choices in the user's own folder if `arguments` have a --config-dir."""
     text, examples = explanation(command)
     shown = [*wrap(f"ganlab {command}: {text}", page_width()), ""]
-    shown += [f"Usage: ganlab {command} [options] key=value ...", "", "Examples:", *examples, "", "Options:"]
-    shown += [line for name, meaning in OPTIONS.items() for line in entry(name, meaning)]
+    shown += [f"Usage: ganlab {command} [options] key=value ...", "", "Examples:", *examples, ""]
     if command in LISTINGS:
-        return "\n".join([*shown, "", "All settings of ganlab run can be given: ganlab run --help.\n"])
-    shown += [*choices(command, own_config_folder(arguments)), "", "Settings, with their default values:"]
+        return "\n".join([*shown, "All settings and options of ganlab run can be given: ganlab run --help."])
+    shown += ["Options:", OPTIONS, *choices(command, own_config_folder(arguments)), "Default settings:"]
     for setting, comment in settings(CONF / f"{command}.yaml"):
         shown += entry(setting, comment)
-    conf = CONF.relative_to(Path.cwd()) if CONF.is_relative_to(Path.cwd()) else CONF
-    more = ["", *wrap(MORE.format(conf=conf), page_width(), break_on_hyphens=False)]
-    return "\n".join([*shown, *(more if groups(command) else []), ""])
+    end = f"Read on in {CONF}/README.md. The files in its sub-folders explain the settings of the choices."
+    return "\n".join([*shown, "", *wrap(end, page_width(), break_on_hyphens=False)])
 
 
 def choices(command: str, own: str | None) -> Iterator[str]:
     """The groups of a command, and an entry for each choice. A star marks the default."""
-    for group, defaults in groups(command).items():
-        several = f"  (several: '{group}=[...]')" if group in MULTIPLE_CHOICE else ""
-        yield from ("", f"{group}={several}")
-        paths = options(group, own)
-        for name, path in paths.items():
-            star = "* " if name in defaults else "  "
-            yield from entry(star + name, option_text(path), column=6 + max(map(len, paths)))
+    defaults = dict(re.findall(r"^  - (\w+): (\S+)", (CONF / f"{command}.yaml").read_text(), re.MULTILINE))
+    for group in sorted(str(path.relative_to(CONF)) for path in CONF.rglob("*") if path.is_dir()):
+        if group.split("/")[0] in defaults:
+            yield f"{group}=" + (f"  (several: '{group}=[...]')" if group in MULTIPLE_CHOICE else "")
+            default, paths = defaults.get(group, ""), options(group, own)
+            for name, path in paths.items():
+                star = "* " if name in re.findall(r"\w+", default) else "  "
+                yield from entry(star + name, option_text(path), column=6 + max(map(len, paths)))
+            yield ""
 
 
 def options(group: str, own: str | None) -> dict[str, Path]:
     """The choices of a group and their config files; those in the user's own folder come last."""
     folders = [Path(folder) / group for folder in (CONF, own) if folder]
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
-
-
-def groups(command: str) -> dict[str, Sequence[str]]:
-    """The groups from which a command selects, and the default choices of each."""
-    found: dict[str, Sequence[str]] = {}
-    for default in yaml.safe_load((CONF / f"{command}.yaml").read_text())["defaults"]:
-        for group, chosen in default.items() if isinstance(default, dict) else ():
-            if not group.startswith("override "):
-                found[group] = chosen if isinstance(chosen, list) else [chosen]
-                parts = sorted(path.name for path in (CONF / group).iterdir() if path.is_dir())
-                found |= {f"{group}/{part}": () for part in parts}
-    return found
 
 
 def settings(path: Path) -> Iterator[tuple[str, str]]:
@@ -90,11 +73,10 @@ def settings(path: Path) -> Iterator[tuple[str, str]]:
     def walk(node: yaml.MappingNode, prefix: str = "") -> Iterator[tuple[str, str]]:
         for key, value in node.value:
             name, is_mapping = prefix + key.value, isinstance(value, yaml.MappingNode)
-            if name in ("defaults", "hydra") or key.value == "_target_":
-                continue
             if is_mapping and value.value and (not value.flow_style or len(value.value) == 1):
-                yield from walk(value, f"{name}.")
-            elif not (is_mapping and name in MULTIPLE_CHOICE):  # those are empty, and filled by choices
+                yield from walk(value, f"{name}.") if name != "hydra" else ()
+            # Mappings of multiple choices are empty, and filled by the choices.
+            elif not (name in ("defaults", *MULTIPLE_CHOICE) or key.value == "_target_"):
                 typed = text[value.start_mark.index : value.end_mark.index]
                 comment = text.splitlines()[key.start_mark.line].partition("  # ")[2]
                 yield f"{name}={typed if len(typed) < WIDTH / 2 else '...'}", comment
@@ -125,15 +107,12 @@ def top_comment(path: Path) -> str:
 
 
 def docstring(target: str) -> str:
-    """The docstring of a class or function in a package, which is not imported; empty if there is none."""
+    """The docstring of a class or function of ganlab, which is not imported; empty for those of others."""
     package, *modules, name = target.split(".")
-    spec = find_spec(package)
-    for folder in (spec and spec.submodule_search_locations) or ():
-        file = Path(folder, *modules).with_suffix(".py")
-        for node in ast.parse(file.read_text()).body if modules and file.is_file() else ():
-            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
-                return ast.get_docstring(node) or ""
-    return ""
+    file = Path(__file__).parent.joinpath(*modules).with_suffix(".py")
+    text = file.read_text() if package == __package__ and file.is_file() else ""
+    found = re.search(rf'^(?:class|def) {name}\b[^"]*"""(.*?)"""', text, re.MULTILINE | re.DOTALL)
+    return cleandoc(found[1]) if found else ""
 
 
 def summary(text: str) -> tuple[str, str]:

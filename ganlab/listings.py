@@ -14,13 +14,9 @@ from ganlab.config.compose import compose, own_config_folder
 from ganlab.core.errors import ConfigError, require, terminal_text
 
 COSTS = Path(__file__).parent / "tricks" / "costs.csv"
-COST = (
-    "The cost is the additional time of a step of a DCGAN in per cent, or of the network in brackets if a "
-    "DCGAN refuses the trick; `costs.csv` lists the objectives. It is the median of three ratios. Costs as "
-    "low as -5 are measured for tricks that only add work, so differences of five points mean nothing. "
-    "Measured on {machines}."
-)
-
+COST = """The cost is the additional time of a step of a DCGAN in per cent, or of the network in brackets if a
+DCGAN refuses the trick. It is the median of three ratios. Costs as low as -5 are measured for tricks that
+only add work, so differences of five points mean nothing. Measured on {machines}."""
 # The attributes of an option's object that are shown, and what they are called for users.
 TRAITS = {"players": "trains", "needs": "needs", "claims": "takes", "provides": "provides"}
 Variant = Callable[[str], tuple[DictConfig, Any]]
@@ -136,4 +132,4 @@ def cost_cell(row: Mapping[str, str]) -> str:
 
 def cost_note(costs: Sequence[Mapping[str, str]]) -> str:
     """The paragraph that explains the costs."""
-    return COST.format(machines="; ".join(sorted({row["machine"] for row in costs})))
+    return COST.replace("\n", " ").format(machines="; ".join(sorted({row["machine"] for row in costs})))

@@ -73,7 +73,7 @@ def test_the_page_of_run_has_every_choice_and_every_setting_with_its_comment() -
         for option in options(group):
             assert re.search(rf"^  [* ] {option}\s+\S.{{6}}", section, re.MULTILINE), (group, option)
     assert "* non_saturating" in page
-    settings = page.partition("Settings, with their default values:")[2]
+    settings = page.partition("Default settings:")[2]
     for key, value in yaml.safe_load((CONF / "run.yaml").read_text()).items():
         if key not in ("defaults", "hydra", "trick", "logger"):
             assert re.search(rf"^  {key}[.=].*\s+\S", settings, re.MULTILINE), (key, value)
