@@ -1,13 +1,14 @@
-"""ganlab {version} trains, samples, measures and compares generative adversarial networks.
+"""ganlab {version} trains, samples, measures and compares GANs.
 
-Usage: ganlab <command> key=value ...    (or python -m ganlab.<command> key=value ...)
+Usage: ganlab <command> key=value ...
+       python -m ganlab.<command> key=value ...    (the same)
 
 Commands:
 {commands}
 
-ganlab <command> --help   shows the examples, the choices and the settings of a command
+ganlab <command> --help   shows its examples, choices and settings
 ganlab --version          shows the version
-eval "$(ganlab -sc install=bash)" completes commands, choices and keys in bash
+eval "$(ganlab -sc install=bash)"   completes commands, choices and keys
 """
 
 import os

@@ -21,8 +21,8 @@ FIRST = "run sample evaluate compare"  # the order of the overview; other comman
 WIDTH, COLUMN = 100, 30  # the largest width of a page, and the column of explanations
 PAPER = re.compile(r"\(([^()]*\b(?:19|20)\d\d[^()]*)\)")  # brackets that contain a year
 OPTIONS = """  -m                    runs all combinations of lists: seed=0,1,2
-  --config-dir=FOLDER   adds your own config files, such as FOLDER/experiment/mine.yaml
-  --cfg job             prints the config with the settings of all choices, and runs nothing
+  --config-dir=FOLDER   adds your config files, as FOLDER/experiment/mine.yaml
+  --cfg job             prints the config with all settings, and runs nothing
 """
 
 
