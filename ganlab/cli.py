@@ -6,9 +6,11 @@ Imports nothing slow, such as torch, so that errors of the command line are prin
 import errno
 import os
 import re
+import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import hydra
@@ -22,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ganlab import help
 from ganlab.config.compose import CONF, OWN_ERRORS, explain_error, user_message, validated_composition
 from ganlab.config.overrides import quote_override
 from ganlab.core.errors import ConfigError, Diverged, final_status
@@ -34,17 +37,17 @@ OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC)
 ONE_LINE_ERRORS = (*OWN_ERRORS, HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 
-def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> None:
+def launch(name: str, task: Callable[[DictConfig, list[str]], Any]) -> None:
     """Runs a command: calls `task(cfg, overrides)` once, or once for each job of a sweep (`-m`).
 
     A mistake of the user gives one line and exit status 2; divergence, a lost process or a crash status 1.
     """
-    command = Command(config_name, task)
+    command = Command(name, task)
     os.environ[TRACEBACK_VARIABLE] = "1"  # otherwise Hydra prints errors itself
     try:
         command.start()
     except KeyboardInterrupt:
-        print(f"{config_name}: interrupted", file=sys.stderr)
+        print(f"{name}: interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
         sys.argv = command.arguments
@@ -59,6 +62,7 @@ class Command:
 
     def __init__(self, name: str, task: Callable[[DictConfig, list[str]], Any]):
         self.name, self.task, self.arguments = name, task, sys.argv
+        self.config_name = "run" if name in help.LISTINGS else name
         # Whether errors are raised, with a traceback, instead of being printed in one line.
         self.raises_errors = os.environ.get(TRACEBACK_VARIABLE) == "1"
         self.jobs = JobTable(sys.argv[1:])
@@ -73,18 +77,21 @@ class Command:
         """Starts Hydra, which composes the config and calls `job`."""
         overrides: list[str] = []
         try:
+            if {"-h", "--help"} & {*self.arguments}:
+                with standard_output():
+                    return print(help.page(self.name, self.arguments[1:]))
             is_sweep = bool({"-m", "--multirun"} & {*self.arguments})
             words = [quote_override(word, is_sweep=is_sweep) for word in self.arguments[1:]]
             self.overrides_for_saved_config = pop_overrides_for_saved_config(words)
             words.sort(key=is_override)  # options first: argparse accepts none between overrides
             overrides = list(filter(is_override, words))
             sys.argv = [self.arguments[0], *words]
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.name)(self.job)()
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.config_name)(self.job)()
         except (*ONE_LINE_ERRORS, ValueError, TypeError) as error:
             # Before the first job, a ValueError or TypeError comes from Hydra and concerns the command line.
             if self.has_started and not isinstance(error, ONE_LINE_ERRORS):
                 raise
-            self.report(explain_error(error, self.name, overrides, self.arguments[1:]))
+            self.report(explain_error(error, self.config_name, overrides, self.arguments[1:]))
 
     def job(self, cfg: DictConfig) -> Any:
         """Runs the task with a config that Hydra composed."""
@@ -95,8 +102,9 @@ class Command:
         if is_sweep:
             cfg.job = self.jobs.add(hydra_cfg.job.num, overrides)
         try:
-            cfg = validated_composition(cfg, self.name, overrides)
-            result = self.task(cfg, [*overrides, *self.overrides_for_saved_config])
+            cfg = validated_composition(cfg, self.config_name, overrides)
+            with standard_output():
+                result = self.task(cfg, [*overrides, *self.overrides_for_saved_config])
             self.jobs.finish(result)
             return result
         except ONE_LINE_ERRORS as error:  # not left to Hydra, which ends a sweep at the first error
@@ -104,11 +112,6 @@ class Command:
             if os.getpid() != self.main_pid:
                 raise
         except Exception as error:
-            # An OSError without a file name is about standard output: it was closed, or its disk is full.
-            if isinstance(error, OSError) and error.filename is None and error.errno in OUTPUT_ERRORS:
-                # Discards standard output, whose descriptor is 1; otherwise Python fails again at its exit.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-                return self.report(ConfigError(f"the output cannot be written: {error.strerror}"))
             self.jobs.finish(error)
             if not is_sweep or os.getpid() != self.main_pid:
                 raise
@@ -123,6 +126,27 @@ class Command:
         print(f"{self.name}: {user_message(error)}", file=sys.stderr, flush=True)
         # `ProcessLost` and `UnfinishedRuns` are RuntimeErrors.
         self.failure_statuses.append(1 if isinstance(error, Diverged | RuntimeError) else 2)
+
+
+@contextmanager
+def standard_output() -> Iterator[None]:
+    """Ends the process in silence if nobody reads its output any more, as behind `| head`.
+
+    Raises:
+        ConfigError: the output goes to a full disk.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        # An OSError without a file name is about standard output.
+        if error.filename is not None or error.errno not in OUTPUT_ERRORS:
+            raise
+        # Discards standard output, whose descriptor is 1; otherwise Python fails again at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if error.errno == errno.EPIPE:
+            sys.exit(128 + signal.SIGPIPE)  # the status of programs that this signal ends
+        raise ConfigError(f"the output cannot be written: {error.strerror}") from error
 
 
 def is_override(word: str) -> bool:

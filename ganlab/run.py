@@ -22,10 +22,5 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Mapping[str, float]:
     return result.metrics
 
 
-def main() -> None:
-    """The command `ganlab` of the installed package."""
-    launch("run", run)
-
-
 if __name__ == "__main__":
-    main()
+    launch("run", run)

@@ -18,7 +18,7 @@ from statistics import median
 from time import process_time
 
 import torch
-from docs import COSTS, common_objective, option_names, trick_class
+from docs import common_objective, option_names, trick_class
 
 from ganlab.config.compose import compose
 from ganlab.config.load import build_run
@@ -26,6 +26,7 @@ from ganlab.config.phases import build_phases
 from ganlab.core.batch import Batch, Sample
 from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError
+from ganlab.listings import COSTS
 from ganlab.training.module import GameModule, Phase
 from ganlab.training.play import Play
 from ganlab.training.process_settings import keep_memory, silence_lightning

@@ -7,10 +7,8 @@ building each combination, and stored in tests/support/refused_combinations.json
 
 from __future__ import annotations
 
-import csv
 import inspect
 import json
-import re
 from functools import cache
 from itertools import combinations, product
 from pathlib import Path
@@ -27,12 +25,14 @@ from ganlab.config.load import build_run
 from ganlab.config.phases import build_phases
 from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError
+from ganlab.help import summary as sentence_and_paper
+from ganlab.listings import cost_cell, cost_note, read_costs
 from ganlab.training.module import Phase
 from ganlab.tricks.base import Trick
 
 ROOT = Path(__file__).parent.parent
 REFUSED = ROOT / "tests" / "support" / "refused_combinations.json"
-README, COSTS = ROOT / "ganlab" / "tricks" / "README.md", ROOT / "ganlab" / "tricks" / "costs.csv"
+README = ROOT / "ganlab" / "tricks" / "README.md"
 # A small game that as few tricks as possible refuse: batch norm in the generator, images with even sides.
 SMALL = (
     "logger=csv",
@@ -59,7 +59,6 @@ SETTINGS_CAPABILITIES = (
     Capability.SECOND_DERIVATIVES,
     Capability.PAIRS,
 )
-PAPER = re.compile(r"\(([^()]*\b(?:19|20)\d\d[^()]*)\)")  # brackets that contain a year
 INTRODUCTION = """# Tricks
 
 A trick is a published technique that changes one part of the training of a GAN: the networks, what the
@@ -74,12 +73,6 @@ layer, batch norm or normal latents; this is checked when the game is built. To 
 
 `make docs` writes this page from the code; do not edit it.
 """
-COST = (
-    "The cost is the additional time of a step of a DCGAN in per cent, or of the network in brackets if a "
-    "DCGAN refuses the trick; `costs.csv` lists the objectives. It is the median of three ratios. Costs as "
-    "low as -5 are measured for tricks that only add work, so differences of five points mean nothing. "
-    "Measured on {machines}."
-)
 
 
 def option_names(group: str) -> list[str]:
@@ -203,35 +196,8 @@ def needed_settings(trick: str) -> list[str]:
 
 def summary(trick: type[Trick]) -> tuple[str, str]:
     """The first sentence of a trick's docstring without the paper that it cites, and the paper."""
-    docstring = inspect.getdoc(trick) or ""
-    paper = PAPER.search(docstring)
-    text = PAPER.sub("", " ".join(docstring.split("\n\n")[0].split()))
-    # A sentence ends at a mark after a word, but not at that of an initial or an ellipsis.
-    sentence = re.split(r"(?<=[a-z0-9)])[.:;](?: |$)", text)[0]
-    # The paper leaves a space before the next mark, which is removed, but not before an ellipsis.
-    sentence = re.sub(r"\s+([,:;]|\.(?!\.))", r"\1", sentence).strip().replace("|", "\\|")
-    return sentence, " ".join(paper[1].split()) if paper else ""
-
-
-def read_costs() -> list[dict[str, str]]:
-    """The rows of costs.csv; empty if nothing has been measured."""
-    if not COSTS.exists():
-        return []
-    with COSTS.open() as file:
-        return list(csv.DictReader(file))
-
-
-def cost_cell(row: dict[str, str]) -> str:
-    """The cost in per cent of a step, followed by the network unless the network is the DCGAN."""
-    network = row["workload"].partition(" ")[0]
-    return row["per cent of a step"] + ("" if network in ("", "DCGAN") else f" ({network})")
-
-
-def cost_note(costs: list[dict[str, str]]) -> str:
-    """The paragraph that explains the column of costs."""
-    if not costs:
-        return "`python scripts/bench_tricks.py` measures the cost of each trick; it has not been run."
-    return COST.format(machines="; ".join(sorted({row["machine"] for row in costs})))
+    sentence, paper = sentence_and_paper(inspect.getdoc(trick) or "")
+    return sentence.replace("|", "\\|"), paper
 
 
 def markdown_table(header: list[str], rows: list[list[str]]) -> list[str]:

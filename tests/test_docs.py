@@ -12,6 +12,7 @@ from ganhacks import GANHACKS
 from support.modules import build
 from torch import nn
 
+from ganlab import listings
 from ganlab.config.compose import compose
 
 
@@ -40,8 +41,8 @@ def test_every_trick_has_a_summary_and_a_paper() -> None:
 def test_a_cost_names_its_network_unless_it_is_the_dcgan(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(docs, "COSTS", tmp_path / "costs.csv")
-    docs.COSTS.write_text(
+    monkeypatch.setattr(listings, "COSTS", tmp_path / "costs.csv")
+    listings.COSTS.write_text(
         "trick,per cent of a step,workload,machine\n"
         'r1,31,"DCGAN 28x28, batch 64",a Cray\n'
         'r2,7,"MLP 1200-1200, batch 64",a Cray\n'

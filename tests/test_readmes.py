@@ -56,7 +56,9 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 OVERRIDE = re.compile(r"'?[+~]?[a-z]\w*([./@]\w+)*=[^=\s]")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FILE = re.compile(r"(?:python )?((?:ganlab|conf|tests|scripts|experiments)/[\w./]+\.\w+)(?: .*)?")
-COMMAND = re.compile(r"(?:[^$].*)?-m ganlab\.(run|sample|evaluate|compare|figures|ablate|report)(.*)")
+COMMAND = re.compile(
+    r"(?:[^$].*)?(?:-m ganlab\.|ganlab )(run|sample|evaluate|compare|figures|ablate|report)\b(.*)"
+)
 OTHER_COMMANDS = ("sample", "evaluate", "compare", "figures", "ablate")  # with configs of their own
 # Selections that an override may presuppose; the text around it names them.
 CONTEXTS = (

@@ -31,7 +31,8 @@ def ganlab(installed: Path, tmp_path: Path) -> Run:
 
     def run(*overrides: str) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, str(installed / "bin" / "ganlab"), *overrides, "logger=csv", "run_dir=run"]
+        command = [sys.executable, str(installed / "bin" / "ganlab"), "run", *overrides, "logger=csv"]
+        command.append("run_dir=run")
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
     return run

@@ -110,12 +110,10 @@ def unknown_override_error(
     config_name: str, overrides: Sequence[str], arguments: Sequence[str] = ()
 ) -> ConfigError | None:
     """An error about the first override of an unknown setting or option; None if all are known."""
-    parser = ArgumentParser(add_help=False)
-    parser.add_argument("--config-dir", "-cd")
     with initialized_hydra():
         loader: Any = GlobalHydra.instance().config_loader()
         list_options = loader.get_group_options
-        if folder := parser.parse_known_args(arguments)[0].config_dir:
+        if folder := own_config_folder(arguments):
             if not os.path.isdir(folder):
                 return ConfigError("is not a folder", "check the path", "--config-dir", folder)
             search_path = loader.get_search_path()
@@ -129,6 +127,13 @@ def unknown_override_error(
         # The options are selected in `base`, so that it has their keys.
         base = hydra.compose(config_name, list(filter(selects_options, overrides)))
         return unknown_key_error(overrides, base, list_options)
+
+
+def own_config_folder(arguments: Sequence[str]) -> str | None:
+    """The folder of the user's own configs that a command line names."""
+    parser = ArgumentParser(add_help=False)
+    parser.add_argument("--config-dir", "-cd")
+    return parser.parse_known_args(arguments)[0].config_dir
 
 
 def refuse_dropped_overrides(overrides: Sequence[str]) -> None:

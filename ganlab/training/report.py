@@ -24,12 +24,12 @@ def print_header(run: Run) -> None:
     ]
     size = "x".join(map(str, data.shape))
     samples = "samples" if data.value_range is None else "images"
-    tricks = f"with {', '.join(settings.trick)}" if settings.trick else "without tricks"
+    games = ", ".join(f"{name} {text}".lstrip() for name, text in settings.games.items())
     steps = f"steps {game.run_step + 1:,} to {run.prepared.timetable.total:,}"
     lines = {
         "networks": ", ".join(networks),
         "data": f"{len(data):,} {samples} of {size} ({settings.data}), {data.batch_size} a step",
-        "game": f"{settings.objective} {tricks}, {steps}",
+        "game": f"{games}, {steps}",
         "device": "{device}, threads: {threads}, processes: {processes}".format(**run.summary.hardware)
         + f", precision: {settings.precision}",
     }
