@@ -1,6 +1,7 @@
 """python -m ganlab.sample: writes a view of a trained game: a picture, an animation or single images."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -31,7 +32,7 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         # The view is written into the run directory. If somebody else made the run, a link in it could lead
         # the writing to a file elsewhere, and a pipe could block it.
         run.refuse_special_files()
-    from ganlab.config.build import as_config_errors, build_data
+    from ganlab.config.build import as_config_errors, build_data_of_run
     from ganlab.data.conditions import given_conditions
     from ganlab.training.build import load
     from ganlab.visualize.views import VIEWS
@@ -40,13 +41,20 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     check_size(cfg, game)
     # The class is also passed as it was typed, because Hydra reads some names of classes as numbers or null.
     cfg["class"] = class_number(cfg["class"], typed.get("class"), class_names, game.generator.num_classes)
-    told, value_range = game.generator.condition, config.data.get("range")
-    game.conditions = given_conditions(
-        cfg.condition, told, value_range, lambda: build_data(config).of_part(cfg.part)
-    )
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.run_step, class_names)
-    with as_config_errors():  # a view may build data and an extractor from the config
-        view = VIEWS[cfg.what](cfg, run, game, None)  # None: a view that needs the data loads them
+    load_data = cache(lambda: build_data_of_run(run, config, cfg.root).of_part(cfg.part))
+    with as_config_errors():  # data are built from the config, and a view may build an extractor
+        if cfg.what != "animate":
+            told = game.generator.condition
+            game.conditions = given_conditions(cfg.condition, told, config.data, load_data)
+        # The axes of points, and the grey levels of images without a range, span the values of the data.
+        is_spanned = len(game.shape) == 1 or config.data.get("range") is None
+        if cfg.what in ("neighbours", "reconstructions") or (cfg.what == "grid" and is_spanned):
+            load_data()
+        is_read = load_data.cache_info().currsize > 0
+        reason = "has no effect: this picture reads no data"
+        require(is_read or cfg.root is None, reason, "remove it", "root", cfg.root)
+        view = VIEWS[cfg.what](cfg, run, game, load_data() if is_read else None)
     with config_error_if_unwritable(output, key="output"):
         view.write(output)
     caption, label = view.caption, cfg["class"]

@@ -21,15 +21,15 @@ from ganlab.core.validation import is_integer
 if TYPE_CHECKING:
     from ganlab.game import Game
 
-SAMPLING = {"n", "seed", "class", "condition", "checkpoint", "part"}
+SAMPLING = {"n", "seed", "class", "condition", "checkpoint", "part", "root"}
 # The options that each view uses, in addition to `run_dir`, `output` and `trust`.
 USED_OPTIONS = {
     "grid": SAMPLING | {"format"},
-    "neighbours": SAMPLING | {"columns", "root", "space"},
-    "reconstructions": {"n", "checkpoint", "columns", "root"},
+    "neighbours": SAMPLING | {"columns", "space"},
+    "reconstructions": {"n", "checkpoint", "columns", "part", "root"},
     "interpolate": SAMPLING | {"columns", "path"},
     "arithmetic": SAMPLING | {"plus", "minus"},
-    "animate": set(),
+    "animate": {"part"},
 }
 ALL_OPTIONS = set().union(*USED_OPTIONS.values())
 COMMAND_ONLY = {"checkpoint", "condition", "format", "root"}  # not for views at the end of a run
@@ -123,7 +123,7 @@ def check_output(path: Path, cfg: DictConfig) -> None:
         fits = is_free and suffix not in (".gif", ".jpeg", ".jpg", ".png")
     else:
         wanted = f"a file that ends in {ending}, and not a sample grid of the run"
-        is_grid_of_run = re.search(r"samples/\d+\.png$", path.as_posix())
+        is_grid_of_run = re.search(r"samples/(\w+_)?\d+\.png$", path.as_posix())
         fits = suffix == ending and not path.is_dir() and not is_grid_of_run
     require(fits, f"must be {wanted}", "choose another", "output", path)
 
@@ -140,7 +140,8 @@ def file_name(cfg: DictConfig, step: int, names: Sequence[str]) -> str:
             stem += f"_{slug(names[label])}"
     if cfg.what == "grid":
         return stem if cfg.format == "files" else f"{stem}.png"
-    return "training.gif" if cfg.what == "animate" else f"{stem}_{view_name(cfg)}.png"
+    training = f"training_{cfg.part}.gif" if cfg.part else "training.gif"
+    return training if cfg.what == "animate" else f"{stem}_{view_name(cfg)}.png"
 
 
 def slug(name: str) -> str:

@@ -1,9 +1,10 @@
 """Views of a trained game: pictures, animations and single samples.
 
 A function `..._view` draws a view from the options in conf/sample.yaml, a run, and the game and the data of
-the run. If the data are None, a view that needs them loads them.
+the run, which are None unless the view shows them.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ganlab.config.build import build_data, build_data_of_run, instantiate
+from ganlab.config.build import instantiate
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.validation import ValueRange
@@ -53,8 +54,7 @@ class View(NamedTuple):
 def sample_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
     """Samples as single images (`format=files`), or in one picture.
 
-    If `data` is given, the picture also shows real samples. If `data` is None, it shows none, except for
-    samples without a range: their picture needs the data, which are then loaded.
+    If `data` is given, the picture also shows real samples. Points, and images without a range, need it.
     """
     config = run.config()
     value_range, names = config.data.get("range"), config.get("class_names") or ()
@@ -64,9 +64,6 @@ def sample_view(options: Any, run: RunDirectory, game: Game, data: Data | None) 
         labels = game.asked(options.n, options["class"]) if game.generator.num_classes else None
         classes = [] if labels is None else [slug(names[i]) if names else str(i) for i in labels.tolist()]
         return View(caption, to_images(samples, value_range), classes)
-    if data is None and value_range is None:
-        # The axes of points, and the grey levels of images without a range, span the values of the data.
-        data = build_data(config).of_part(options.part)
     label = options["class"]
     picture = sample_picture(game, samples, data, value_range=value_range, names=names, label=label)
     return View(caption, [picture])
@@ -78,11 +75,9 @@ def neighbours_view(options: Any, run: RunDirectory, game: Game, data: Data | No
     Raises:
         ConfigError: `space` is `features`, and the run has no extractor that takes its images.
     """
-    config = run.config()
-    # `root` is the folder of the data. If the data are not those of the run, a warning is printed.
-    data = data or build_data_of_run(run, config, options.root).of_part(options.part)
+    assert data is not None
     if options.space == "features":
-        embed, distance_name = feature_embedding(config, data)
+        embed, distance_name = feature_embedding(run.config(), data)
     else:
         embed, distance_name = embed_pixels, "pixels, by the root of the mean squared difference"
     samples = game.sample(options.n, options.seed, options["class"])
@@ -97,7 +92,7 @@ def neighbours_view(options: Any, run: RunDirectory, game: Game, data: Data | No
 def reconstructions_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
     """Rows of test images, each above a row of what the generator makes of their codes."""
     refuse_without_encoder(game)
-    data = data or build_data_of_run(run, run.config(), options.root)
+    assert data is not None
     x, condition = next(iter(data.split("test", next(game.parameters()).device, batch_size=options.n)))
     asked = None if game.generator.condition is None else game.asked(len(x), condition)
     reconstructed = game.generate_in_batches(game.encode(x, asked), asked).to(x.dtype)
@@ -145,12 +140,14 @@ def arithmetic_view(options: Any, run: RunDirectory, game: Game, data: Data | No
 
 
 def training_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
-    """An animation of the sample grids that the run wrote during training, all from the same latents.
+    """An animation of the sample grids of a part that the run wrote during training, from the same latents.
 
     Raises:
         ConfigError: there are fewer than two grids, or one cannot be read.
     """
-    paths = [path for path in sorted(run.samples.glob("*.png")) if path.stem.isdigit()]
+    main = [None, *(run.config().get("games") or {})][:2]  # the names of the part whose grids bear none
+    prefix = "" if options.part in main else f"{options.part}_"
+    paths = [path for path in sorted(run.samples.glob("*.png")) if re.fullmatch(rf"{prefix}\d+", path.stem)]
     reason = f"an animation needs two sample grids of the run, and {run.samples} has {len(paths)}"
     require(len(paths) > 1, reason, "train a run with a lower sample_every", key="what", value="animate")
     frames = [read_image(path) for path in paths]
