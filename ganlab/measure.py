@@ -53,11 +53,13 @@ def measure_run(cfg: DictConfig, typed_class: str | None = None) -> MetricRecord
         game.to(find_device(cfg.device))
     evaluations = build_evaluations(run_cfg, data, games, progress_bar)
     for name, game in games.items():
-        set_conditions(game, evaluations[name], cfg, typed_class)
+        set_conditions(game, evaluations[name], run_cfg.data, cfg, typed_class)
     return records_of_parts(evaluations, games)
 
 
-def set_conditions(game: Game, evaluation: Evaluation, cfg: DictConfig, typed_class: str | None) -> None:
+def set_conditions(
+    game: Game, evaluation: Evaluation, settings: DictConfig, cfg: DictConfig, typed_class: str | None
+) -> None:
     """Sets the conditions of a game's samples to those that the settings `condition` and `class` name."""
     unaffected = [name for name, metric in evaluation.metrics.items() if metric.needs_game]
     reason = f"has no effect on metric={','.join(unaffected)}"
@@ -66,11 +68,11 @@ def set_conditions(game: Game, evaluation: Evaluation, cfg: DictConfig, typed_cl
         require(given is None or not unaffected, reason, "remove it, or that metric", key, given)
     data, told = evaluation.data, game.generator.condition
     names, num_classes = data.class_names or (), game.generator.num_classes
-    game.conditions = given_conditions(cfg.condition, told, data.value_range, lambda: data)
+    game.conditions = given_conditions(cfg.condition, told, settings, lambda: data)
     if "even" in (cfg["class"], typed_class) and num_classes and "even" not in names:
-        game.conditions = ConditionSource("classes evenly", lambda n: torch.arange(n) % num_classes)
+        game.conditions = ConditionSource("evenly", lambda n: torch.arange(n) % num_classes)
     elif (number := class_number(cfg["class"], typed_class, names, num_classes)) is not None:
-        name = f"class {names[number] if names else number}"
+        name = f"only {names[number] if names else number}"
         game.conditions = ConditionSource(name, lambda n: torch.full((n,), number))
 
 

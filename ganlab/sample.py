@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -41,7 +42,7 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         # The view is written into the run directory. If somebody else made the run, a link in it could lead
         # the writing to a file elsewhere, and a pipe could block it.
         run.refuse_special_files()
-    from ganlab.config.build import as_config_errors, build_data
+    from ganlab.config.build import as_config_errors, build_data_of_run
     from ganlab.config.load import load
     from ganlab.data.conditions import given_conditions
     from ganlab.visualize.views import VIEWS
@@ -51,13 +52,22 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     # The class is also passed as it was typed, because Hydra reads some names of classes as numbers or null.
     label = class_number(options.label, typed.get("class"), class_names, game.generator.num_classes)
     options = replace(options, label=label)
-    told, value_range = game.generator.condition, config.data.get("range")
-    game.conditions = given_conditions(
-        cfg.condition, told, value_range, lambda: build_data(config).of_part(cfg.part)
-    )
     output = Path(cfg.output) if cfg.output else run.samples / file_name(options, game.run_step, class_names)
-    with as_config_errors():  # a view may build data and an extractor from the config
-        view = VIEWS[options.what](options, scene_of(config, run, root=cfg.root), game)
+    load_data = cache(lambda: build_data_of_run(run, config, cfg.root))
+    with as_config_errors():  # data are built from the config, and a view may build an extractor
+        if options.what != "animate":
+            told = game.generator.condition
+            load_part = lambda: load_data().of_part(cfg.part)  # noqa: E731
+            game.conditions = given_conditions(cfg.condition, told, config.data, load_part)
+        # The axes of points, and the grey levels of images without a range, span the values of the data.
+        is_spanned = len(game.shape) == 1 or config.data.get("range") is None
+        if options.what in ("neighbours", "reconstructions") or (options.what == "grid" and is_spanned):
+            load_data()
+        is_read = load_data.cache_info().currsize > 0
+        reason = "has no effect: this picture reads no data"
+        require(is_read or cfg.root is None, reason, "remove it", "root", cfg.root)
+        scene = scene_of(config, run, load_data() if is_read else None)
+        view = VIEWS[options.what](options, scene, game)
     with config_error_if_unwritable(output, key="output"):
         view.write(output)
     caption = view.caption

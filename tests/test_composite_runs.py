@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 from itertools import islice
@@ -10,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 from support.commands import assert_same_run, checkpoint, finish, rows, start, summary
 from support.modules import build
 from support.refusals import refuses
-from support.small_games import CYCLEGAN
+from support.small_games import CYCLEGAN, SMALL
 
 from ganlab.config.build import build_data
 from ganlab.config.checks import check_config
@@ -93,6 +95,63 @@ def test_a_player_of_one_game_has_settings_of_its_own() -> None:
         "ab/discriminator": 0.0005, "ba/discriminator": 0.0005, "ab/generator": 0.0005, "ba/generator": 0.1,
     }  # fmt: skip
     assert [name for name, player in optimizers.items() if player.clip is not None] == ["ba/generator"]
+
+
+def test_a_game_has_an_objective_an_optimizer_and_tricks_of_its_own() -> None:
+    hinge, sgd = ("+objective@games.ba.objective=hinge", "+optimizer@games.ba.optimizer=sgd")
+    changed = ["games.ba.objective.weight.generator=2", "+trick@games.ba.trick=ema"]
+    cfg = compose(*CYCLEGAN, hinge, sgd, *changed, "+games.ba.trick.replay_buffer=null")
+    check_config(cfg)
+    module = build(cfg)
+    ab, ba = module.parts.values()
+    assert [type(game.objective).__name__ for game in (ab, ba)] == ["LeastSquares", "Hinge"]
+    assert {name: factor(0) for name, factor in ba.objective.weights.items()} == {
+        "discriminator": 1,
+        "generator": 2,
+    }
+    assert [[*game.tricks] for game in (ab, ba)] == [["replay_buffer"], ["ema"]]
+    optimizers = {name: player.optimizer for name, player in module.phase.player_optimizers.items()}
+    assert isinstance(optimizers["ab/generator"], torch.optim.Adam)
+    assert isinstance(optimizers["ba/generator"], torch.optim.SGD)
+    with refuses("games.ba.trick.r1", None, "was not selected"):
+        check_config(cfg := compose(*CYCLEGAN, "+games.ba.trick.r1=null"))
+        build(cfg)
+
+
+def test_each_game_is_animated(trained: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "run"
+    shutil.copytree(trained, copied)
+    for part, grey in (("", 0), ("ba_", 255)):
+        Image.new("L", (4, 4), grey).save(copied / "samples" / f"{part}0000002.png")
+    names = {None: "training.gif", "ab": "training_ab.gif", "ba": "training_ba.gif"}
+    for part, name in names.items():
+        given = [f"run_dir={copied}", "what=animate", *([] if part is None else [f"part={part}"])]
+        animation = Image.open(path := sample(compose(*given, config_name="sample"), given))
+        assert (path.name, animation.n_frames) == (name, 2)
+        last = Image.open(copied / "samples" / f"{'ba_' if part == 'ba' else ''}0000004.png")
+        assert animation.size == last.size
+        middle = animation.convert("L").getpixel((last.width // 2, last.height // 2))
+        assert (middle > 200) == (part == "ba")
+    wrong = copied / "samples" / "ba_0000005.png"
+    with refuses("output", wrong, "not a sample grid of the run"):
+        draw(copied, "n=4", f"output={wrong}")
+
+
+def test_each_game_reconstructs(tmp_path: Path) -> None:
+    given = [*SMALL, "model=vae", "model.generator.hidden=[16]", "steps=2"]
+    given += ["model.encoder.hidden=[16]", "model.encoder.dropout=[0,0]"]
+    given += ["data=digits_and_negatives", "data.batch_size=16", "metric=none", f"run_dir={tmp_path / 'run'}"]
+    games = {"a": {}, "b": {"data": {"reversed": True}}}
+    two = {**compose(*given), "games": games, "bridge": {"_target_": "ganlab.games.Bridge"}}
+    run(cfg := OmegaConf.create(two))
+    for part in ("a", "b"):
+        game, data = load(tmp_path / "run", part=part), build_data(cfg).of_part(part)
+        shown = draw(tmp_path / "run", "what=reconstructions", "n=2", "columns=2", f"part={part}")
+        x, _ = next(data.split("test", "cpu", 2))
+        for row, images in enumerate((x, game.generate_in_eval_mode(game.encode(x)).detach())):
+            top = 8 + 40 * row
+            expected = ((images[0, 0] + 1) / 2 * 255).clamp(0, 255)
+            assert np.abs(shown[top : top + 32 : 4, 8:40:4, 0] - expected.numpy()).max() < 1
 
 
 def test_a_network_of_any_name_may_be_listed_without_a_value() -> None:

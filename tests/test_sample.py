@@ -11,6 +11,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 from support.commands import play
+from support.image_folders import write_image
 from support.refusals import refuses
 
 from ganlab.config.build import build_data
@@ -19,6 +20,7 @@ from ganlab.config.load import load
 from ganlab.core.errors import ConfigError
 from ganlab.metrics.extractors import Classifier
 from ganlab.metrics.features import round_to_256_levels
+from ganlab.run import run
 from ganlab.sample import sample
 from ganlab.visualize.images import BACKGROUND, grid, to_images
 from ganlab.visualize.views import slerp
@@ -434,3 +436,37 @@ def test_an_animation_of_broken_images_and_of_other_sizes(points: Path, tmp_path
     (run / "samples" / "0000003.png").write_text("no picture")
     with refuses(reason="0000003.png", remedy="remove this sample grid of the run"):
         draw(run, "what=animate")
+
+
+def test_the_data_of_a_run_may_have_moved(points: Path, tmp_path: Path, capsys) -> None:
+    for split in ("train", "test"):
+        for i in range(16):
+            write_image(tmp_path / "old" / split / f"{i}.png", i, (8, 16))
+    sizes = ["data.height=8", "data.width=8", "data.num_workers=0", "data.batch_size=4"]
+    small = ["model=pix2pix", "model.generator.halvings=1", "model.generator.width=4", "metric=none"]
+    run_dir = tmp_path / "run"
+    given = [*sizes, *small, "data=paired_folder", f"data.root={tmp_path / 'old'}", "logger=csv", "steps=2"]
+    run(compose(*(given := [*given, f"run_dir={run_dir}"])), given)
+    before = np.asarray(Image.open(draw(run_dir, "n=4")))
+    moved = (tmp_path / "old").rename(tmp_path / "new")
+    with refuses("data.root", str(tmp_path / "old"), "not a folder"):
+        draw(run_dir, "n=4")
+    assert np.array_equal(np.asarray(Image.open(draw(run_dir, "n=4", f"root={moved}"))), before)
+    draw(run_dir, "n=4", f"root={moved}", "what=neighbours")
+    draw(run_dir, "n=4", f"root={moved}", "condition=train", f"output={tmp_path / 'of_train.png'}")
+    assert capsys.readouterr().err == ""
+    write_image(moved / "test" / "0.png", 99, (8, 16))
+    draw(run_dir, "n=4", f"root={moved}", "what=neighbours")
+    assert capsys.readouterr().err == "the run was trained on different data\n"  # said once
+    for reading_none in (run_dir, f"condition={moved / 'test'}"), (points,), (points, "what=interpolate"):
+        with refuses("root", str(moved), "has no effect: .* reads no data", "remove it"):
+            draw(*reading_none, f"root={moved}")
+    with refuses("root", str(moved), "has no effect with what=animate"):
+        draw(points, "what=animate", f"root={moved}")
+
+
+def test_points_with_a_range_are_scattered(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("a,b\n" + "".join(f"{i},{i % 7}\n" for i in range(64)))
+    table = ["data=table", f"data.path={tmp_path / 'table.csv'}", "data.shape=[2]", "data.range=[-1,1]"]
+    play(tmp_path / "run", *table, "steps=2", "metric=none", "data.batch_size=8")
+    assert Image.open(draw(tmp_path / "run")).size == (400, 460)

@@ -35,11 +35,14 @@ from ganlab.config.checks import check_config
 from ganlab.config.compose import compose
 from ganlab.config.load import load
 from ganlab.config.stages import Timetable, complete_stages, stage_configs
-from ganlab.core.batch import Batch, Sample
+from ganlab.core.batch import Batch, ConditionSpec, Sample
 from ganlab.core.errors import ConfigError
+from ganlab.core.players import TWO_PLAYERS
 from ganlab.core.randomness import RandomStreams
+from ganlab.core.space import CodeOf
 from ganlab.data.vision import Digits
 from ganlab.networks.autoencoder import linear_layers
+from ganlab.objectives.adversarial import NonSaturating
 from ganlab.run import run
 from ganlab.sample import sample
 from ganlab.training.module import GameModule
@@ -493,6 +496,34 @@ def test_what_a_game_borrows_follows_its_precision() -> None:
     assert main.sample(2).dtype == torch.float64
     main.generate(torch.randn(2, 6, dtype=torch.float64)).sum().backward()
     assert main.generator.body[1].weight.grad.dtype == torch.float64
+
+
+class WithMapper(NonSaturating):
+    players = TWO_PLAYERS | {"generator": ("generator", "mapper")}
+
+
+def test_a_stage_inherits_what_its_own_objective_can_use() -> None:
+    given = [f"+initial.{name}=[{name}]" for name in ("mapper", "encoder")]
+    given += ["clip.discriminator=2", "objective._target_=test_stages.WithMapper"]
+    (_, low), (_, main) = stage_configs(two_stages(*given))
+    assert (low.initial.mapper, low.clip.discriminator) == (["mapper"], 2)
+    assert "encoder" not in low.initial  # which it does not train
+    assert main.initial.encoder == ["encoder"]
+    cfg = two_stages(*given)
+    OmegaConf.update(cfg, "stages.low.objective", compose("objective=mmd").objective, force_add=True)
+    (_, low), _ = stage_configs(cfg)
+    assert not {"discriminator", "mapper"} & {*low.initial, *low.clip}
+
+
+@pytest.mark.parametrize(
+    "told", [ConditionSpec("image", (1, 8, 8)), ConditionSpec("vector", (3,)), ConditionSpec("class", (), 3)]
+)
+def test_codes_of_a_game_that_is_told_something_are_refused(told: ConditionSpec) -> None:
+    game = build(compose("objective=vae", "model.generator.latent_dim=6")).game
+    assert CodeOf(game).shape == (6,)
+    game.generator.condition = told
+    with refuses("code_of", reason=f"is told no condition, and this one is told: {told.kind}"):
+        CodeOf(game)
 
 
 def test_image_conditions_enter_a_space_with_their_samples() -> None:

@@ -39,8 +39,9 @@ def named_configs(cfg: DictConfig, setting: str) -> dict[str, DictConfig]:
 def part_configs(cfg: DictConfig) -> dict[str, DictConfig]:
     """The config of each part of a composite of games, by name; of a game alone, its own, without a name.
 
-    A part has the settings of the config, except those that `games.<name>` gives, and a seed of its own. Its
-    data differ from those of the config in how they are seen only, since all parts share each batch.
+    A part has the settings of the config, except those that `games.<name>` gives, and a seed of its own. It
+    lacks a trick of the config that is null there. Its data differ from those of the config in how they are
+    seen only, since all parts share each batch.
     """
     from ganlab.core.randomness import derive_seed  # imports torch
 
@@ -53,10 +54,25 @@ def part_configs(cfg: DictConfig) -> dict[str, DictConfig]:
     del resolved["games"], resolved["bridge"]
     parts: dict[str, Any] = {}
     for name, part in games.items():
-        parts[name] = OmegaConf.merge(resolved, part, {"seed": derive_seed(cfg.seed, "game", name)})
+        # References inside a setting, such as ${data.shape}, are to the settings of the part.
+        own: Any = {key: OmegaConf.to_container(part[key]) for key in part}
+        settings = merged(resolved, own) | {"seed": derive_seed(cfg.seed, "game", name)}
+        tricks, inherited = settings["trick"].items(), resolved["trick"]
+        settings["trick"] = {key: value for key, value in tricks if value is not None or key not in inherited}
+        parts[name] = OmegaConf.create(settings)
         same = parts[name].data.batch_size == resolved["data"]["batch_size"]
         require(same, "is the same for all parts", "set data.batch_size", f"games.{name}.data.batch_size")
     return parts
+
+
+def merged(base: Any, changes: Any) -> Any:
+    """A node of a config with some changes; changes that name another object replace the node."""
+    if not (isinstance(base, dict) and isinstance(changes, dict)):
+        return changes
+    for key in ("_target_", "borrowed"):
+        if key in changes and changes[key] != base.get(key):
+            return changes
+    return base | {key: merged(base.get(key), value) for key, value in changes.items()}
 
 
 def naming_part(cfg: DictConfig, name: str) -> AbstractContextManager[None]:

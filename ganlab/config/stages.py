@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import num_processes
-from ganlab.config.parts import named_configs
+from ganlab.config.parts import merged, named_configs
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.setting_types import INHERITED, OWN, to_plain
 from ganlab.core.errors import completing_relative_keys, prefixing_all_keys, require
@@ -104,27 +104,22 @@ def standalone_config(cfg: DictConfig, name: str | None) -> DictConfig:
     settings = plain | {"stages": {}, "borrows": {}, "images": None, "game_space": own["space"]}
     settings |= {key: own[key] for key in ("code_of", "pretrained")}
     if name is not None:
-        from ganlab.core.randomness import derive_seed  # imports torch
+        from ganlab.config.build import instantiate  # imports torch
+        from ganlab.core.players import network_names
+        from ganlab.core.randomness import derive_seed
+        from ganlab.objectives.base import Objective
 
         stage = plain["stages"][name]
         settings |= {key: merged(plain[key], stage[key]) for key in INHERITED if key in stage}
         settings["trick"] = stage.get("trick", plain["trick"])
-        for key in ("clip", "initial"):  # without those of a discriminator that the stage lacks
-            names = {*stage.get(key, {}), "generator", "encoder", *settings["objective"].get("weight", {})}
+        with prefixing_all_keys(f"stages.{name}", separator="."):
+            players = instantiate(OmegaConf.create(settings).objective, Objective).players
+        for key, known in (("clip", players), ("initial", network_names(players))):
+            names = {*stage.get(key, {}), *known}  # without what a player needs that the stage lacks
             settings[key] = {one: value for one, value in settings[key].items() if one in names}
         settings |= {"steps": stage["steps"], "seed": derive_seed(cfg.seed, "stage", name)}
         settings["data"]["batch_size"] = stage.get("batch_size", plain["data"]["batch_size"])
     return OmegaConf.create(settings)
-
-
-def merged(base: Any, changes: Any) -> Any:
-    """A node of a config with some changes; changes that name another object replace the node."""
-    if not (isinstance(base, dict) and isinstance(changes, dict)):
-        return changes
-    for key in ("_target_", "borrowed"):
-        if key in changes and changes[key] != base.get(key):
-            return changes
-    return base | {key: merged(base.get(key), value) for key, value in changes.items()}
 
 
 def data_of_space(cfg: DictConfig, own: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from ganlab.game import Game
     from ganlab.metrics.features import CachedExtractor
 
-SAMPLING = {"n", "seed", "class", "condition", "checkpoint", "part"}
+SAMPLING = {"n", "seed", "class", "condition", "checkpoint", "part", "root"}
 # The options that each view uses, in addition to `run_dir`, `output` and `trust`.
 USED_OPTIONS = {
     "grid": SAMPLING | {"format"},
-    "neighbours": SAMPLING | {"columns", "root", "space"},
-    "reconstructions": {"n", "checkpoint", "columns", "root"},
+    "neighbours": SAMPLING | {"columns", "space"},
+    "reconstructions": {"n", "checkpoint", "columns", "part", "root"},
     "interpolate": SAMPLING | {"columns", "path"},
     "arithmetic": SAMPLING | {"plus", "minus"},
-    "animate": set(),
+    "animate": {"part"},
 }
 ALL_OPTIONS = set().union(*USED_OPTIONS.values())
 COMMAND_ONLY = {"checkpoint", "condition", "format", "root"}  # not for views at the end of a run
@@ -70,17 +70,22 @@ class Scene:
         value_range: the range of the images; None: they have none.
         class_names: the names of the classes; empty if they have none.
         pictures: the folder of the pictures that the run wrote.
-        load_data: returns the data of the run.
-        has_loaded_data: whether they are loaded already, so that they cost nothing.
+        main_part: the name of the part whose pictures bear no name; None: the game has no parts.
+        data: the data of the run; None: a view that does not need them.
         load_extractor: returns the extractor of the run; None: it has none.
     """
 
     value_range: ValueRange
     class_names: Sequence[str]
     pictures: Path
-    load_data: Callable[[], Data]
-    has_loaded_data: bool
+    main_part: str | None
+    data: Data | None
     load_extractor: Callable[[], CachedExtractor] | None
+
+    def data_of(self, part: str | None) -> Data:
+        """The data of a part of the game, for views that need them."""
+        assert self.data is not None
+        return self.data.of_part(part)
 
 
 def view_options(cfg: DictConfig) -> ViewOptions:
@@ -89,18 +94,8 @@ def view_options(cfg: DictConfig) -> ViewOptions:
     return ViewOptions(**plain, label=cfg["class"])
 
 
-def scene_of(cfg: DictConfig, run: RunDirectory, data: Data | None = None, root: str | None = None) -> Scene:
-    """The scene of a run with this config.
-
-    Args:
-        data: the data of the run; None: they are read when a view needs them.
-        root: the folder of the data, if they are elsewhere now.
-    """
-
-    def load_data() -> Data:
-        from ganlab.config.build import build_data_of_run
-
-        return build_data_of_run(run, cfg, root)
+def scene_of(cfg: DictConfig, run: RunDirectory, data: Data | None) -> Scene:
+    """The scene of a run with this config, and with its data if views need them."""
 
     def load_extractor() -> CachedExtractor:
         from ganlab.config.build import instantiate
@@ -115,8 +110,8 @@ def scene_of(cfg: DictConfig, run: RunDirectory, data: Data | None = None, root:
         value_range=value_range,
         class_names=[*names],
         pictures=run.samples,
-        load_data=load_data if data is None else lambda: data,
-        has_loaded_data=data is not None,
+        main_part=next(iter(cfg.get("games") or ()), None),
+        data=data,
         load_extractor=load_extractor if has_extractor else None,
     )
 
@@ -211,7 +206,7 @@ def check_output(path: Path, options: ViewOptions) -> None:
         fits = is_free and suffix not in (".gif", ".jpeg", ".jpg", ".png")
     else:
         wanted = f"a file that ends in {ending}, and not a sample grid of the run"
-        is_grid_of_run = re.search(r"samples/\d+\.png$", path.as_posix())
+        is_grid_of_run = re.search(r"samples/(\w+_)?\d+\.png$", path.as_posix())
         fits = suffix == ending and not path.is_dir() and not is_grid_of_run
     require(fits, f"must be {wanted}", "choose another", "output", path)
 
@@ -228,7 +223,8 @@ def file_name(options: ViewOptions, step: int, names: Sequence[str]) -> str:
             stem += f"_{slug(names[label])}"
     if options.what == "grid":
         return stem if options.format == "files" else f"{stem}.png"
-    return "training.gif" if options.what == "animate" else f"{stem}_{view_name(options)}.png"
+    training = f"training_{options.part}.gif" if options.part else "training.gif"
+    return training if options.what == "animate" else f"{stem}_{view_name(options)}.png"
 
 
 def slug(name: str) -> str:

@@ -46,12 +46,13 @@ class GameReference:
 
 
 class CodeOf(GameReference, Space):
-    """The codes [N, latent_dim] of a trained game, which must have an encoder and no classes."""
+    """The codes [N, latent_dim] of a trained game, which must have an encoder and no conditions."""
 
     def __init__(self, game: Game):
-        can_encode = "encoder" in game.networks and not game.generator.num_classes
-        reason = "needs a game with an encoder and without classes"
-        require(can_encode, reason, "choose another", "code_of")
+        told = game.generator.condition
+        reason = f"needs a game that is told no condition, and this one is told: {told and told.kind}"
+        require("encoder" in game.networks, "needs a game with an encoder", "choose another", "code_of")
+        require(told is None, reason, "choose another", "code_of")
         super().__init__(game)
         self.shape, self.data_shape = (game.generator.latent_dim,), game.shape
 

@@ -91,6 +91,10 @@ class Data:
             num_classes = len(self.class_names or ())
         classes = ConditionSpec("class", num_classes=num_classes, paired=False) if num_classes else None
         self.condition = condition or classes
+        if condition is not None and condition.kind != "class" and self.condition_domain is None:
+            fits = len(condition.shape) == len(shape) and condition.shape[1:] == tuple(shape[1:])
+            remedy = "vectors go with points [D], and images with images of the same height and width"
+            require(fits, f"does not fit samples of the shape {list(shape)}", remedy, ".condition", condition)
         self.shape, self.num_classes, self.batch_size = tuple(shape), num_classes, batch_size
         self.value_range: ValueRange = None if range is None else (float(range[0]), float(range[1]))
         self.sources, self.fingerprint_sources = load(chosen), chosen
@@ -98,7 +102,8 @@ class Data:
         # What parts of a composite of games see instead, by their names; None: the name of the first part.
         self.parts: dict[str | None, Data] = {}
         labels, labelled = self.sources["train"].labels, composition.get("labelled")
-        self.labelled_subset = None if labelled is None else LabelledSubset(labels, labelled, num_classes)
+        told = self.condition.num_classes if self.condition else None
+        self.labelled_subset = None if labelled is None else LabelledSubset(labels, labelled, told)
 
     def __len__(self) -> int:
         """The number of training samples."""

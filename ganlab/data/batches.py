@@ -51,7 +51,7 @@ class LabelledSubset:
     Args:
         labels: the labels of all training samples, [N].
         count: the size of the subset.
-        num_classes: the number of classes of the data.
+        num_classes: the number of classes; None: games are told no labels.
 
     Raises:
         ConfigError: there are no labels, `count` is not a multiple of `num_classes`, or a class is too small.
@@ -59,7 +59,9 @@ class LabelledSubset:
 
     def __init__(self, labels: Tensor | None, count: int, num_classes: int | None):
         if labels is None or num_classes is None:
-            raise ConfigError("needs data with labels", key=".labelled", value=count)
+            reason = "the labels of these data only choose samples, because games are not told them"
+            reason = "needs data with labels" if labels is None else reason
+            raise ConfigError(reason, "remove it", ".labelled", count)
         self.labels, self.num_classes = labels.cpu(), num_classes
         self.per_class, rest = divmod(count, num_classes)
         reason = f"cannot be divided among the {num_classes} classes"

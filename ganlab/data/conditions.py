@@ -1,14 +1,13 @@
 """Images that a user gives as conditions of samples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 
 from ganlab.core.batch import ConditionSource, ConditionSpec
 from ganlab.core.errors import require
-from ganlab.core.validation import ValueRange
 from ganlab.data.base import Data, Split, scale
 from ganlab.data.image import ImageSpec, crop_image, decode_image
 from ganlab.data.listing import read_folder
@@ -25,15 +24,17 @@ def default_conditions(told: ConditionSpec | None, data: Data) -> ConditionSourc
 
 
 def given_conditions(
-    text: str | None, told: ConditionSpec | None, value_range: ValueRange, load_data: Callable[[], Data]
+    text: str | None, told: ConditionSpec | None, settings: Mapping[str, Any], load_data: Callable[[], Data]
 ) -> ConditionSource | None:
     """The conditions that a user names: a split of the data, an image, or a folder of images at any depth.
 
-    Images are resized to just cover the size of a condition, and their centre is cropped.
+    Images are read as those of the run are, without chance: a crop is the centre. If its settings do not say
+    how, images are resized to just cover the size of a condition, and their centre is cropped.
 
     Args:
         text: the name of a split, or the path of an image or a folder; None: see `default_conditions`.
         told: what the generator is told, which must be an image of one or three channels for files.
+        settings: those of the run's data: `range`, and perhaps `crop`, `background` and `white`.
         load_data: a function that loads the data, which only splits need.
 
     Raises:
@@ -58,7 +59,8 @@ def given_conditions(
     files = read_folder(path, visited=set(), skipped=[]) if path.is_dir() else [path]
     require(files, "contains no images", "add some", "condition", text)
     channels, height, width = told.shape
-    size = ImageSpec(channels, height, width, crop="center")
-    pixels = [torch.from_numpy(decode_image(file, size, warnings={})) for file in files]
-    images = torch.stack([scale(crop_image(image, size), value_range) for image in pixels])
+    reading = {key: settings[key] for key in ("crop", "background", "white") if key in settings}
+    spec = ImageSpec(channels, height, width, **({"crop": "center"} | reading))
+    pixels = [torch.from_numpy(decode_image(file, spec, warnings={})) for file in files]
+    images = torch.stack([scale(crop_image(image, spec), settings["range"]) for image in pixels])
     return ConditionSource(f"{len(files)} images from files", lambda n: images[torch.arange(n) % len(images)])

@@ -37,7 +37,7 @@ class DownstreamMetric(GameMetric):
     name_prefix: ClassVar[str]  # the first part of the name of the value, such as "1nn_error"
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
-        classes = data.num_classes or 0
+        classes = (data.condition and data.condition.num_classes) or 0  # labels may only choose samples
         reason = "measures classification, and these data do not have two classes or more"
         require(classes > 1, reason, OTHER_METRIC)
         self._data = data
@@ -192,6 +192,8 @@ class LinearProbe(DownstreamMetric):
 
     def check_game(self, game: Game) -> None:
         require(game.discriminator is not None, "needs a discriminator, and this game has none", OTHER_METRIC)
+        judges_codes = game.networks.code_dim > 0
+        require(not judges_codes, "needs a discriminator of images, and this one judges codes", OTHER_METRIC)
         blank_image = torch.zeros(1, *game.shape, device=next(game.parameters()).device)
         try:
             activations = self._activations(game, blank_image)

@@ -135,8 +135,7 @@ class Evaluation:
             classes = "in turn" if self.classes is None else "as the reference"
             origin["classes"] = classes if game.generator.num_classes else "none"
             if game.conditions is not None and not metric.needs_game:  # which chooses conditions itself
-                origin["conditions"] = game.conditions.name
-                origin["classes"] = "none"
+                origin["classes" if game.generator.num_classes else "conditions"] = game.conditions.name
             origin["latent_seed"] = self.seed
         return origin
 

@@ -28,6 +28,10 @@ class PairError(GameMetric):
         require(is_paired, reason, "choose data=paired_folder, or another metric")
         self._data, self._n = data, len(data.sources["test"])
 
+    def check_game(self, game: Game) -> None:
+        is_told, remedy = game.generator.condition is not None, "choose model=pix2pix, or another metric"
+        require(is_told, "needs a generator that is told the conditions", remedy)
+
     def measure(self, game: Game, seed: int) -> float:
         errors = []
         for i, (x, condition) in enumerate(self._data.split("test", "cpu", CHUNK)):

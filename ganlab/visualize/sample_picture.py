@@ -55,7 +55,7 @@ def sample_picture(
         titles = names[: len(samples)] if num_classes is not None and num_classes <= MAX_NAMED else ()
     if data is None:
         return stack_rows([titles, grid(samples, value_range, columns=columns, num_classes=grid_classes)])
-    labels = game.asked(columns, label)
+    labels = game.asked(columns, label) if game.generator.num_classes else None
     real = reference_images(data, columns, None if labels is None else tuple(labels.tolist()))
     span = value_range or (float(real.min()), float(real.max()))
     above, below = (grid(x, span, columns=columns, num_classes=grid_classes) for x in (real, samples))

@@ -1,9 +1,10 @@
 """Views of a trained game: pictures, animations and single samples.
 
-A function `..._view` draws a view of a game from its options and the scene, of which it loads the data of the
-run if it needs them.
+A function `..._view` draws a view of a game from its options and the scene, whose data are None unless the
+view shows them.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -51,8 +52,7 @@ class View(NamedTuple):
 def sample_view(options: ViewOptions, scene: Scene, game: Game) -> View:
     """Samples as single images (`format=files`), or in one picture.
 
-    The picture also shows real samples if the data are loaded already. Otherwise it shows none, except for
-    samples without a range: their picture needs the data, which are then loaded.
+    If the scene has data, the picture also shows real samples. Points, and images without a range, need them.
     """
     value_range, names = scene.value_range, scene.class_names
     samples = game.sample(options.n, options.seed, options.label)
@@ -61,10 +61,7 @@ def sample_view(options: ViewOptions, scene: Scene, game: Game) -> View:
         labels = game.asked(options.n, options.label) if game.generator.num_classes else None
         classes = [] if labels is None else [slug(names[i]) if names else str(i) for i in labels.tolist()]
         return View(caption, to_images(samples, value_range), classes)
-    # The axes of points, and the grey levels of images without a range, span the values of the data.
-    needs_data = scene.has_loaded_data or value_range is None
-    data = scene.load_data().of_part(options.part) if needs_data else None
-    label = options.label
+    data, label = scene.data and scene.data.of_part(options.part), options.label
     picture = sample_picture(game, samples, data, value_range=value_range, names=names, label=label)
     return View(caption, [picture])
 
@@ -75,7 +72,7 @@ def neighbours_view(options: ViewOptions, scene: Scene, game: Game) -> View:
     Raises:
         ConfigError: `space` is `features`, and the run has no extractor that takes its images.
     """
-    data = scene.load_data().of_part(options.part)
+    data = scene.data_of(options.part)
     if options.space == "features":
         embed, distance_name = feature_embedding(scene, data)
     else:
@@ -92,7 +89,7 @@ def neighbours_view(options: ViewOptions, scene: Scene, game: Game) -> View:
 def reconstructions_view(options: ViewOptions, scene: Scene, game: Game) -> View:
     """Rows of test images, each above a row of what the generator makes of their codes."""
     refuse_without_encoder(game)
-    data = scene.load_data().of_part(options.part)
+    data = scene.data_of(options.part)
     x, condition = next(iter(data.split("test", next(game.parameters()).device, batch_size=options.n)))
     asked = None if game.generator.condition is None else game.asked(len(x), condition)
     reconstructed = game.generate_in_batches(game.encode(x, asked), asked).to(x.dtype)
@@ -140,12 +137,14 @@ def arithmetic_view(options: ViewOptions, scene: Scene, game: Game) -> View:
 
 
 def training_view(options: ViewOptions, scene: Scene, game: Game) -> View:
-    """An animation of the sample grids that the run wrote during training, all from the same latents.
+    """An animation of the sample grids of a part that the run wrote during training, from the same latents.
 
     Raises:
         ConfigError: there are fewer than two grids, or one cannot be read.
     """
-    paths = [path for path in sorted(scene.pictures.glob("*.png")) if path.stem.isdigit()]
+    prefix = "" if options.part in (None, scene.main_part) else f"{options.part}_"
+    pictures = sorted(scene.pictures.glob("*.png"))
+    paths = [path for path in pictures if re.fullmatch(rf"{prefix}\d+", path.stem)]
     reason = f"an animation needs two sample grids of the run, and {scene.pictures} has {len(paths)}"
     require(len(paths) > 1, reason, "train a run with a lower sample_every", key="what", value="animate")
     frames = [read_image(path) for path in paths]

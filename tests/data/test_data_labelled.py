@@ -10,9 +10,13 @@ from support.data_streams import same_batches
 from support.refusals import refuses
 from torch import Tensor
 
+from ganlab.config.build import build_data
+from ganlab.config.compose import compose
+from ganlab.core.batch import ConditionSpec
 from ganlab.data.base import Data
 from ganlab.data.batches import LabelledSubset
 from ganlab.data.sources import TensorSource
+from ganlab.metrics.downstream import LinearProbe
 
 CLASSES = torch.arange(40) % 4
 
@@ -98,3 +102,18 @@ def test_data_without_labels_have_no_labelled_subset() -> None:
     sources = {"train": TensorSource(torch.zeros(8, 2), None, flip=False)}
     with refuses(".labelled", 4, "needs data with labels"):
         Data((2,), None, None, 4, sources, labelled=4)
+
+
+def test_labels_that_games_are_not_told_choose_samples_and_no_more() -> None:
+    data = build_data(compose("data=half_digits", "+data.classes=[1,2]", "+data.per_class=40"))
+    assert len(data) == 80
+    with refuses("data.labelled", 50, "labels of these data only choose samples", "remove it"):
+        build_data(compose("data=half_digits", "+data.labelled=50"))
+    source = TensorSource(torch.zeros(40, 2, 1, 2), CLASSES, flip=False)
+    image = ConditionSpec("image", (1, 1, 2))
+    with refuses(".labelled", 4, "labels of these data only choose samples"):
+        Data((1, 1, 2), 4, None, 4, {"train": source}, condition=image, labelled=4)
+    with refuses(reason="do not have two classes or more"):  # of which it is told
+        LinearProbe(10, 1.0).setup(
+            Data((1, 1, 2), 4, None, 4, {"train": source, "test": source}, condition=image), 10, 10
+        )

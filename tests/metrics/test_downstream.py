@@ -209,6 +209,7 @@ def test_a_game_without_a_discriminator_cannot_be_probed() -> None:
         ),
         ("metric=linear_probe trick=minibatch_stddev", "metric", "linear_probe", "single images"),
         ("metric=linear_probe trick=packing", "metric", "linear_probe", "single images"),
+        ("metric=linear_probe model=ali", "metric", "linear_probe", "judges codes"),
     ],
 )
 def test_unsuitable_games_and_too_few_samples_are_refused(

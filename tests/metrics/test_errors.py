@@ -11,6 +11,7 @@ from support.small_games import SMALL
 from ganlab.config.build import build_data
 from ganlab.config.build_game import build_game
 from ganlab.config.compose import compose
+from ganlab.core.batch import ConditionSpec
 from ganlab.metrics.downstream import Errors
 from ganlab.metrics.evaluation import Evaluation
 
@@ -52,7 +53,7 @@ def test_unlabelled_data_and_a_discriminator_without_classes_are_refused() -> No
     evaluation = Evaluation({"errors": Errors()}, data, n=10, n_real=10, seed=0)
     with refuses("metric", "errors", "no discriminator"):
         evaluation.check_game(build_game(cfg))
-    for data.num_classes in (None, 1):
+    for data.condition in (None, ConditionSpec("class", num_classes=1)):
         with refuses(reason="do not have two classes or more"):
             Errors().setup(data, n_fake=10, n_real=10)
 

@@ -80,7 +80,7 @@ class FinalViews(Callback):
         with prefixing_all_keys(key, separator="."):
             check_size(view, game)
             if view.space == "features":
-                feature_embedding(self.scene, self.scene.load_data())  # is there a suitable extractor?
+                feature_embedding(self.scene, self.scene.data_of(view.part))  # is there a suitable extractor?
             if view.what == "reconstructions":
                 refuse_without_encoder(game)
             if view.what == "animate":
