@@ -26,6 +26,7 @@ from ganlab.filesystem import cache_directory
 # Objects that may be built although no file of conf/ names them.
 ADDITIONAL_TARGETS = """
 ganlab.networks.initial.FanIn ganlab.networks.priors.TruncatedNormal
+ganlab.networks.plain.generator ganlab.networks.plain.discriminator ganlab.networks.plain.encoder
 ganlab.core.schedules.Constant ganlab.core.schedules.Cosine
 ganlab.core.schedules.HalfLife ganlab.core.schedules.WarmUp
 torch.optim.ASGD torch.optim.Adadelta torch.optim.Adafactor torch.optim.Adagrad torch.optim.Adam
