@@ -13,6 +13,7 @@ from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
@@ -118,9 +119,12 @@ def unknown_override_error(
         if folder := parser.parse_known_args(arguments)[0].config_dir:
             if not os.path.isdir(folder):
                 return ConfigError("is not a folder", "check the path", "--config-dir", folder)
-            search_path = loader.get_search_path()
-            search_path.prepend("command-line", f"file://{os.path.abspath(folder)}")
-            loader.repository.initialize_sources(search_path)
+        search_path = loader.get_search_path()
+        given = [f"file://{os.path.abspath(folder)}"] if folder else []
+        for path in [*given, *own_search_path([*overrides, *arguments])]:
+            search_path.prepend("command-line", path)
+        loader.repository.initialize_sources(search_path)
+        overrides = [word for word in overrides if not word.startswith("hydra.")]
 
         def selects_options(override: str) -> bool:
             group, _, value = override.lstrip("+").partition("=")
@@ -129,6 +133,15 @@ def unknown_override_error(
         # The options are selected in `base`, so that it has their keys.
         base = hydra.compose(config_name, list(filter(selects_options, overrides)))
         return unknown_key_error(overrides, base, list_options)
+
+
+def own_search_path(words: Sequence[str]) -> list[str]:
+    """The places in which the user's configs lie, from `hydra.searchpath=[pkg://my_package.conf]`."""
+    of_job = HydraConfig.get().overrides.hydra if HydraConfig.initialized() else ()
+    given = [word.partition("=")[2] for word in (*words, *of_job) if word.startswith("hydra.searchpath=")]
+    return [
+        path.strip("'\" ") for path in ",".join(given).replace("[", "").replace("]", "").split(",") if path
+    ]
 
 
 def refuse_dropped_overrides(overrides: Sequence[str]) -> None:
