@@ -1,6 +1,7 @@
 """python -m ganlab.sample: writes a view of a trained game: a picture, an animation or single images."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -8,9 +9,17 @@ from omegaconf import DictConfig
 from ganlab.cli import launch
 from ganlab.config.checks import typed_values
 from ganlab.config.run_directory import RunDirectory
+from ganlab.config.views import (
+    check_options,
+    check_output,
+    check_size,
+    class_number,
+    file_name,
+    scene_of,
+    view_options,
+)  # fmt: skip
 from ganlab.core.errors import escape_unprintable, require
 from ganlab.filesystem import config_error_if_unwritable
-from ganlab.visualize.options import check_options, check_output, check_size, class_number, file_name
 
 
 def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
@@ -21,12 +30,13 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     """
     require(cfg.run_dir is not None, "is missing", "set it to the directory of a run", "run_dir", None)
     typed = typed_values(overrides)
-    check_options(cfg, typed)
+    options = view_options(cfg)
+    check_options(options, typed)
     run = RunDirectory(cfg.run_dir, cfg.trust)
     config = run.config()  # read here, so that its errors are reported before the slow imports
     class_names = config.get("class_names") or ()
     if cfg.output:
-        check_output(Path(cfg.output), cfg)
+        check_output(Path(cfg.output), options)
     else:
         # The view is written into the run directory. If somebody else made the run, a link in it could lead
         # the writing to a file elsewhere, and a pipe could block it.
@@ -37,19 +47,20 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     from ganlab.visualize.views import VIEWS
 
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust, part=cfg.part)
-    check_size(cfg, game)
+    check_size(options, game)
     # The class is also passed as it was typed, because Hydra reads some names of classes as numbers or null.
-    cfg["class"] = class_number(cfg["class"], typed.get("class"), class_names, game.generator.num_classes)
+    label = class_number(options.label, typed.get("class"), class_names, game.generator.num_classes)
+    options = replace(options, label=label)
     told, value_range = game.generator.condition, config.data.get("range")
     game.conditions = given_conditions(
         cfg.condition, told, value_range, lambda: build_data(config).of_part(cfg.part)
     )
-    output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.run_step, class_names)
+    output = Path(cfg.output) if cfg.output else run.samples / file_name(options, game.run_step, class_names)
     with as_config_errors():  # a view may build data and an extractor from the config
-        view = VIEWS[cfg.what](cfg, run, game, None)  # None: a view that needs the data loads them
+        view = VIEWS[options.what](options, scene_of(config, run, root=cfg.root), game)
     with config_error_if_unwritable(output, key="output"):
         view.write(output)
-    caption, label = view.caption, cfg["class"]
+    caption = view.caption
     if label is not None:
         caption += f", class {label}" + (f" named {class_names[label]}" if class_names else "")
     print(escape_unprintable(f"{caption}: {output}"))

@@ -36,8 +36,7 @@ from ganlab.config.build_game import build_game
 from ganlab.config.compose import compose
 from ganlab.data.base import Data
 from ganlab.data.sources import TensorSource
-from ganlab.training import lifecycle
-from ganlab.training.session import Session
+from ganlab.training.train import train
 
 WORKLOADS = {
     "mlp": (
@@ -259,7 +258,7 @@ def measure(workload: str, play: str, precision: str, options: argparse.Namespac
     bare = Bare(cfg, batches, device, play, precision)
     RIVALS["bare"] = Graphed(bare) if device == "cuda" else bare
     with redirect_stdout(io.StringIO()):
-        lifecycle.play(Session(cfg))
+        train(cfg)
     warmup = options.blocks // 5
     warm = {name: seconds[warmup:] for name, seconds in SECONDS.items()}
     results = {f"{name} ms": 1000 * median(seconds) for name, seconds in warm.items()}

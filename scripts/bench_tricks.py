@@ -83,7 +83,7 @@ def cost(trick: str, workload: str) -> float:
     if Capability.LABELLED_BATCH in trick_class(trick).needs:
         settings.append("data.labelled=64")
         num_batches = 2
-    with_trick, without = playing(*settings, f"trick={trick}"), build_module(*settings)
+    with_trick, without = playing(*settings, f"trick={trick}"), playing(*settings)
     ratios = [
         time_block(with_trick, num_batches) / time_block(without, num_batches) for _ in range(1 + BLOCKS)
     ]

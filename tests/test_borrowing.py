@@ -44,7 +44,7 @@ from ganlab.evaluate import evaluate
 from ganlab.game import Game
 from ganlab.run import run
 from ganlab.training.module import GameModule
-from ganlab.training.session import Session
+from ganlab.training.start import start_run
 
 BRIDGE = {"_target_": "ganlab.games.Bridge"}
 NORMAL = "{_target_: ganlab.networks.initial.Normal, std: 1}"
@@ -225,8 +225,8 @@ def test_a_process_beside_the_first_one_keeps_no_checkpoint_of_what_is_borrowed(
     for name, value in (environment | {"TORCHELASTIC_RUN_ID": "none"}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(rank_zero_only, "rank", 1)
-    session = Session(compose(*ENCODER, f"borrows.game={lender}", "trainer=ddp", "trainer.devices=2"))
-    assert not session.is_main
+    run = start_run(compose(*ENCODER, f"borrows.game={lender}", "trainer=ddp", "trainer.devices=2"))
+    assert not run.is_main
     gc.collect()
     assert not [thing for thing in gc.get_objects() if type(thing) is LoadedRun]
 

@@ -24,8 +24,7 @@ from ganlab.metrics.synthetic import HighQuality, ModesCovered
 from ganlab.theory import inverse_transform, style
 from ganlab.theory.costs import generator_cost
 from ganlab.theory.runs import DensityRun, SteppedRun, frame_steps
-from ganlab.training.lifecycle import play
-from ganlab.training.session import Session
+from ganlab.training.train import train
 from ganlab.visualize.images import overview, save_frames
 from ganlab.visualize.sample_picture import describe_coverage
 from ganlab.visualize.views import nearest_images
@@ -120,9 +119,7 @@ def test_equal_seeds_give_equal_files(tmp_path: Path) -> None:
 
 def test_steps_equal_those_of_the_run_command(tmp_path: Path) -> None:
     settings = [*ONE_DIMENSIONAL, "logger=csv", "steps=5", f"run_dir={tmp_path / 'run'}", "seed=3"]
-    session = Session(compose(*settings))
-    play(session)
-    expected = session.module.game.sample(20)
+    expected = train(compose(*settings)).game.sample(20)
     assert torch.equal(SteppedRun(ONE_DIMENSIONAL, 3).game_after(5).sample(20), expected)
 
 

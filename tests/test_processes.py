@@ -31,9 +31,9 @@ from support.refusals import refuses
 from support.two_processes import build_in_float64, final_state, play_every_case, two_process_cases
 
 from ganlab.config.compose import compose
-from ganlab.training.lifecycle import play as play_session
+from ganlab.training.play_run import play_run
 from ganlab.training.processes import cluster_environment, ranks_to_start
-from ganlab.training.session import Session
+from ganlab.training.start import start_run
 
 PLAIN = [o for o in QUICK if "batch_norm" not in o] + [
     "model.generator.batch_norm=false",
@@ -269,6 +269,6 @@ def test_lightnings_collective_about_signals_is_removed(tmp_path: Path) -> None:
     """It would wait for the device in each step. `Stop` replaces a private method, which must still exist."""
     assert callable(_TrainingEpochLoop._broadcast_sigterm_tensor)
     cfg = compose(*QUICK, "steps=1", f"run_dir={tmp_path / 'run'}")
-    session = Session(cfg)
-    play_session(session)
-    assert "_broadcast_sigterm_tensor" in vars(session.trainer.fit_loop.epoch_loop)
+    run = start_run(cfg)
+    play_run(run)
+    assert "_broadcast_sigterm_tensor" in vars(run.trainer.fit_loop.epoch_loop)

@@ -40,14 +40,14 @@ from support.trick_effects import compatible_tricks
 from ganlab.config.build import build_data
 from ganlab.config.compose import compose
 from ganlab.config.overrides import shell_override
+from ganlab.config.resume import changed_keys
 from ganlab.config.run_directory import RunDirectory
 from ganlab.data.vision import Digits
 from ganlab.filesystem import Lock
 from ganlab.run import run
 from ganlab.training.callbacks.stop import Stop
 from ganlab.training.module import GameModule
-from ganlab.training.resume import changed_keys
-from ganlab.training.session import Session
+from ganlab.training.start import start_run
 
 STEPS = 48
 SETTINGS = (
@@ -279,7 +279,7 @@ def test_a_further_rank_of_a_resumed_run_that_began_with_init_from(tmp_path: Pat
     cfg = RunDirectory(tmp_path / "second").config()
     cfg.resume = str(tmp_path / "second")
     (tmp_path / "second" / "config.yaml").write_text("changed: since then")
-    assert Session(cfg).start_step == 2  # as `play_in_started_process` makes it
+    assert start_run(cfg).start_step == 2  # as `play_in_started_process` makes it
 
 
 def test_a_run_can_be_played_outside_the_main_thread(tmp_path: Path) -> None:

@@ -42,9 +42,8 @@ from ganlab.data.vision import Digits
 from ganlab.networks.autoencoder import linear_layers
 from ganlab.run import run
 from ganlab.sample import sample
-from ganlab.training.lifecycle import play as play_session
 from ganlab.training.module import GameModule
-from ganlab.training.session import Session
+from ganlab.training.train import train
 
 R1 = "{_target_: ganlab.tricks.r1.R1, gamma: 1, every: 1}"
 POOLED = "{_target_: ganlab.core.space.Pooled, factor: 2, enlargement: nearest, shape: '${data.shape}'}"
@@ -253,7 +252,7 @@ def test_a_pretrained_run_resumes_exactly(every: int, tmp_path: Path) -> None:
     for name in ("whole", "again"):
         cfg = pretrained(steps=2)
         cfg.checkpoint_every, cfg.run_dir, cfg.steps = every, str(tmp_path / name), every - 1
-        play_session(Session(cfg))
+        train(cfg)
     resume(tmp_path / "again" / "checkpoints" / "previous.ckpt")
     assert_same_run(tmp_path / "whole", tmp_path / "again")
 

@@ -23,7 +23,7 @@ from ganlab.metrics.protocols import EXTRAS_KEY, MetricRecords
 Metrics = Mapping[str, SampleMetric]
 # The metrics that receive the same samples, by the split and the number of these samples.
 MetricsBySamples = defaultdict[tuple[Split, int], dict[str, SampleMetric]]
-# The type of functions such as `progress_bar` in ganlab.training.callbacks.progress. The function gets a text
+# The type of functions such as `progress_bar` in ganlab.metrics.progress_bar. The function gets a text
 # and a total, and returns a context manager, which shows a bar and yields a function `advance(number)`.
 OpenProgressBar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 BATCH = 100  # samples that are passed to metrics at a time; values do not depend on it

@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from ganlab.config.compose import CONF, compose
+from ganlab.config.resume import MUTABLE_KEYS
 from ganlab.suites.suite import Suite
-from ganlab.training.resume import MUTABLE_KEYS
 
 PACKAGE = Path(__file__).parent.parent
 SIZE = 12  # hex digits of a hash that are kept

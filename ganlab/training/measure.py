@@ -19,6 +19,7 @@ from ganlab.config.checks import refuse_unused_weights
 from ganlab.config.compose import CONF, compose
 from ganlab.config.load import load_parts
 from ganlab.config.run_directory import RunDirectory
+from ganlab.config.views import class_number
 from ganlab.core.batch import ConditionSource
 from ganlab.core.errors import ConfigError, require
 from ganlab.data.base import Data
@@ -26,9 +27,8 @@ from ganlab.data.conditions import given_conditions
 from ganlab.data.folder import EvaluationFolder
 from ganlab.game import Game
 from ganlab.metrics.evaluation import Evaluation, records_of_parts
+from ganlab.metrics.progress_bar import progress_bar
 from ganlab.metrics.protocols import MetricRecords
-from ganlab.training.callbacks.progress import progress_bar
-from ganlab.visualize.options import class_number
 
 
 def measure_run(cfg: DictConfig, typed_class: str | None = None) -> MetricRecords:

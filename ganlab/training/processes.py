@@ -112,7 +112,7 @@ class LocalProcesses:
         common = os.environ | {"GANLAB_PARENT": str(os.getpid()), "GANLAB_CONFIG": config}
         # The processes have the import path of this one. With `-P`, Python adds no entry of its own to it.
         set_path = f"import sys; sys.path[:] = {sys.path}"
-        script = f"{set_path}; from ganlab.training import lifecycle; lifecycle.play_in_started_process()"
+        script = f"{set_path}; from ganlab.training import play_run; play_run.play_in_started_process()"
         for rank in self.ranks:
             command = [sys.executable, "-P", "-c", script]
             env = common | {"LOCAL_RANK": str(rank)}

@@ -1,4 +1,4 @@
-"""A run from its config to its metrics."""
+"""A run from its config to its result. Imports torch and Lightning only to train."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from ganlab.config.resume import config_to_play
+
 if TYPE_CHECKING:
     from ganlab.game import Game
+    from ganlab.metrics.protocols import MetricRecords
 
 
 @dataclass(frozen=True)
@@ -19,23 +22,36 @@ class Result:
 
     Attributes:
         metrics: the metrics after the last step, by name; empty if a signal stopped the run.
+        records: the same metrics, each with a record of how it was measured.
         status: "finished", or "stopped" by a signal.
-        run_dir: the directory of the run.
-        game: the trained main game, in evaluation mode; of a composite of games, the first part.
+        reason: the signal; None: the run has finished.
+        run_dir: the directory of the run, which `load` reads.
+        game: the trained main game in evaluation mode; of a composite of games, the first part.
     """
 
     metrics: Mapping[str, float]
+    records: MetricRecords
     status: str
+    reason: str | None
     run_dir: Path
     game: Game
 
 
 def train(config: DictConfig, overrides: Sequence[str] = ()) -> Result:
-    """Trains a game to its last step, then evaluates it."""
-    from ganlab.training.lifecycle import play
-    from ganlab.training.session import Session
+    """Trains a game to its last step, then evaluates it. Prints what a run prints.
 
-    session = Session(config, overrides)
-    metrics = play(session)
-    status = "stopped" if session.stop.signal else "finished"
-    return Result(metrics, status, session.directory.path, session.module.game.eval())
+    Args:
+        config: the result of `compose`.
+        overrides: the overrides of the config, of which those that would have no effect are refused. To
+            resume a run, they are needed, because they say which settings are new.
+
+    Raises:
+        ConfigError: the config cannot be played. In this case nothing is written.
+        Diverged: a loss or a weight is not finite, or explodes; the last good checkpoint is kept.
+        ProcessLost: another process of the run has died.
+    """
+    config, directory = config_to_play(config, overrides)
+    from ganlab.training.play_run import play_run
+    from ganlab.training.start import start_run
+
+    return play_run(start_run(config, overrides, directory))

@@ -1,28 +1,26 @@
 """Views of a trained game: pictures, animations and single samples.
 
-A function `..._view` draws a view from the options in conf/sample.yaml, a run, and the game and the data of
-the run. If the data are None, a view that needs them loads them.
+A function `..._view` draws a view of a game from its options and the scene, of which it loads the data of the
+run if it needs them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ganlab.config.build import build_data, build_data_of_run, instantiate
-from ganlab.config.run_directory import RunDirectory
+from ganlab.config.views import Scene, ViewOptions, slug
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.validation import ValueRange
 from ganlab.data.base import Data
 from ganlab.data.image import Unreadable, open_image
 from ganlab.game import Game
-from ganlab.metrics.features import shared_extractor, to_unit_range
+from ganlab.metrics.features import to_unit_range
 from ganlab.networks.priors import is_round
 from ganlab.visualize.images import grid, save_gif, save_png, to_images
-from ganlab.visualize.options import slug
 from ganlab.visualize.sample_picture import sample_picture
 
 Embedding = Callable[[Tensor], Tensor]  # images [N, C, H, W] -> float64 vectors [N, F], to measure distances
@@ -50,42 +48,39 @@ class View(NamedTuple):
                 save_png(image, path / f"{name}.png")
 
 
-def sample_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
+def sample_view(options: ViewOptions, scene: Scene, game: Game) -> View:
     """Samples as single images (`format=files`), or in one picture.
 
-    If `data` is given, the picture also shows real samples. If `data` is None, it shows none, except for
+    The picture also shows real samples if the data are loaded already. Otherwise it shows none, except for
     samples without a range: their picture needs the data, which are then loaded.
     """
-    config = run.config()
-    value_range, names = config.data.get("range"), config.get("class_names") or ()
-    samples = game.sample(options.n, options.seed, options["class"])
+    value_range, names = scene.value_range, scene.class_names
+    samples = game.sample(options.n, options.seed, options.label)
     caption = f"{options.n} samples at step {game.run_step}"
     if options.format == "files":
-        labels = game.asked(options.n, options["class"]) if game.generator.num_classes else None
+        labels = game.asked(options.n, options.label) if game.generator.num_classes else None
         classes = [] if labels is None else [slug(names[i]) if names else str(i) for i in labels.tolist()]
         return View(caption, to_images(samples, value_range), classes)
-    if data is None and value_range is None:
-        # The axes of points, and the grey levels of images without a range, span the values of the data.
-        data = build_data(config).of_part(options.part)
-    label = options["class"]
+    # The axes of points, and the grey levels of images without a range, span the values of the data.
+    needs_data = scene.has_loaded_data or value_range is None
+    data = scene.load_data().of_part(options.part) if needs_data else None
+    label = options.label
     picture = sample_picture(game, samples, data, value_range=value_range, names=names, label=label)
     return View(caption, [picture])
 
 
-def neighbours_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
+def neighbours_view(options: ViewOptions, scene: Scene, game: Game) -> View:
     """Rows of samples, each above a row of their nearest training images, in pixels or in features.
 
     Raises:
         ConfigError: `space` is `features`, and the run has no extractor that takes its images.
     """
-    config = run.config()
-    # `root` is the folder of the data. If the data are not those of the run, a warning is printed.
-    data = data or build_data_of_run(run, config, options.root).of_part(options.part)
+    data = scene.load_data().of_part(options.part)
     if options.space == "features":
-        embed, distance_name = feature_embedding(config, data)
+        embed, distance_name = feature_embedding(scene, data)
     else:
         embed, distance_name = embed_pixels, "pixels, by the root of the mean squared difference"
-    samples = game.sample(options.n, options.seed, options["class"])
+    samples = game.sample(options.n, options.seed, options.label)
     train = (x for x, _ in data.split("train", samples.device, batch_size=1000))
     images, distances = nearest_images(samples, train, embed)
     caption = f"{options.n} samples at step {game.run_step} above their nearest training images"
@@ -94,10 +89,10 @@ def neighbours_view(options: Any, run: RunDirectory, game: Game, data: Data | No
     return View(caption, [interleave_rows(samples, images, data.value_range, columns)])
 
 
-def reconstructions_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
+def reconstructions_view(options: ViewOptions, scene: Scene, game: Game) -> View:
     """Rows of test images, each above a row of what the generator makes of their codes."""
     refuse_without_encoder(game)
-    data = data or build_data_of_run(run, run.config(), options.root)
+    data = scene.load_data().of_part(options.part)
     x, condition = next(iter(data.split("test", next(game.parameters()).device, batch_size=options.n)))
     asked = None if game.generator.condition is None else game.asked(len(x), condition)
     reconstructed = game.generate_in_batches(game.encode(x, asked), asked).to(x.dtype)
@@ -113,7 +108,7 @@ def refuse_without_encoder(game: Game) -> None:
     require("encoder" in game.networks, "needs an encoder", remedy, "what", "reconstructions")
 
 
-def interpolation_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
+def interpolation_view(options: ViewOptions, scene: Scene, game: Game) -> View:
     """Rows of `columns` samples of one class; row i leads from latent 2 i of the seed to latent 2 i + 1."""
     rows, columns = max(options.n // options.columns, 1), options.columns
     ends = game.latents(2 * rows, options.seed)
@@ -121,37 +116,37 @@ def interpolation_view(options: Any, run: RunDirectory, game: Game, data: Data |
     path = options.path or ("slerp" if is_round(game.presented("generator").prior) else "lerp")
     interpolate = slerp if path == "slerp" else torch.lerp
     latents = torch.cat([interpolate(start, end, t) for start, end in ends.view(rows, 2, -1)])
-    row_labels = game.asked(rows, options["class"])
+    row_labels = game.asked(rows, options.label)
     labels = None if row_labels is None else row_labels.repeat_interleave(columns, dim=0)
     caption = f"{rows} paths between samples at step {game.run_step}, by {path}"
     samples = game.generate_in_batches(latents, labels)
-    return View(caption, [grid(samples, run.config().data.range, columns=columns)])
+    return View(caption, [grid(samples, scene.value_range, columns=columns)])
 
 
-def arithmetic_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
+def arithmetic_view(options: ViewOptions, scene: Scene, game: Game) -> View:
     """Latent arithmetic: the samples of the added latents, of the subtracted latents, and of the result.
 
     One more latent should be added than subtracted, as in a - b + c (Radford, Metz & Chintala 2016, section
     6.3.2); otherwise the result is atypical of the prior. The result has the class of the first added sample.
     """
     plus, minus = list(options.plus), list(options.minus)
-    latents, labels = game.latents(options.n, options.seed), game.asked(options.n, options["class"])
+    latents, labels = game.latents(options.n, options.seed), game.asked(options.n, options.label)
     result = latents[plus].sum(0) - latents[minus].sum(0)
     shown_latents = torch.cat([latents[[*plus, *minus]], result[None]])
     shown_labels = None if labels is None else labels[[*plus, *minus, plus[0]]]
     samples = game.generate_in_batches(shown_latents, shown_labels)
     caption = f"samples {plus} less {minus}, and the result, at step {game.run_step}"
-    return View(caption, [grid(samples, run.config().data.range, columns=len(samples))])
+    return View(caption, [grid(samples, scene.value_range, columns=len(samples))])
 
 
-def training_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
+def training_view(options: ViewOptions, scene: Scene, game: Game) -> View:
     """An animation of the sample grids that the run wrote during training, all from the same latents.
 
     Raises:
         ConfigError: there are fewer than two grids, or one cannot be read.
     """
-    paths = [path for path in sorted(run.samples.glob("*.png")) if path.stem.isdigit()]
-    reason = f"an animation needs two sample grids of the run, and {run.samples} has {len(paths)}"
+    paths = [path for path in sorted(scene.pictures.glob("*.png")) if path.stem.isdigit()]
+    reason = f"an animation needs two sample grids of the run, and {scene.pictures} has {len(paths)}"
     require(len(paths) > 1, reason, "train a run with a lower sample_every", key="what", value="animate")
     frames = [read_image(path) for path in paths]
     # A different version of ganlab may have written images of a different size.
@@ -160,7 +155,7 @@ def training_view(options: Any, run: RunDirectory, game: Game, data: Data | None
 
 
 # The functions that draw the views, by the values of `what` in conf/sample.yaml.
-VIEWS: dict[str, Callable[[Any, RunDirectory, Game, Data | None], View]] = {
+VIEWS: dict[str, Callable[[ViewOptions, Scene, Game], View]] = {
     "grid": sample_view,
     "neighbours": neighbours_view,
     "reconstructions": reconstructions_view,
@@ -184,16 +179,16 @@ def embed_pixels(x: Tensor) -> Tensor:
     return x.flatten(1).double() / x[0].numel() ** 0.5
 
 
-def feature_embedding(config: Any, data: Data) -> tuple[Embedding, str]:
+def feature_embedding(scene: Scene, data: Data) -> tuple[Embedding, str]:
     """The map of images to the features of a run's extractor, and a description of distances in this space.
 
     Raises:
         ConfigError: the run has no extractor, or the extractor does not take images of this shape.
     """
-    extractor_config, value_range = config.get("extractor"), data.value_range
-    if extractor_config is None or value_range is None:
+    value_range = data.value_range
+    if scene.load_extractor is None or value_range is None:
         raise ConfigError("this run has no extractor of images", "choose space=pixels", "space", "features")
-    extractor = shared_extractor(instantiate(extractor_config))
+    extractor = scene.load_extractor()
     try:
         extractor.extract(torch.zeros(1, *data.shape))  # raises if the shape does not suit the network
     except ConfigError as error:

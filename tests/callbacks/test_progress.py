@@ -42,17 +42,17 @@ def test_the_clock_excludes_callbacks(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def test_a_long_task_prints_an_estimate(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    from ganlab.training.callbacks import progress
+    from ganlab.metrics import progress_bar
 
     clock = iter([0.0, 1.0, 4.0, 5.0])
-    monkeypatch.setattr(progress, "perf_counter", lambda: next(clock))
-    with progress.progress_bar("samples", 10_000) as done:
+    monkeypatch.setattr(progress_bar, "perf_counter", lambda: next(clock))
+    with progress_bar.progress_bar("samples", 10_000) as done:
         done(50)
         done(50)  # 4 s for the first hundredth
         done(50)
     assert capsys.readouterr().out.split("\n")[0] == "10,000 samples: 7 min"
     clock = iter([0.0, 4.0])
-    with progress.progress_bar("samples", 200) as done:
+    with progress_bar.progress_bar("samples", 200) as done:
         done(100)
     assert capsys.readouterr().out == ""
 

@@ -204,7 +204,7 @@ def test_csv_does_not_import_wandb(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["off", "false", "none", "OFFLINE "])
 def test_an_unknown_mode_is_refused_before_anything_is_built(mode: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("WANDB_MODE", mode)
-    monkeypatch.setattr("ganlab.training.session.build_data", lambda cfg: pytest.fail("data were built"))
+    monkeypatch.setattr("ganlab.config.prepare.build_data", lambda cfg: pytest.fail("data were built"))
     with refuses("WANDB_MODE", mode, "must be online, offline or disabled", "logger=csv"):
         play(tmp_path / "run", "logger=wandb", "logger.wandb.mode=offline", "steps=1")
     monkeypatch.setenv("WANDB_MODE", "")

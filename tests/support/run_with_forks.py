@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from support.forked_process import ForkedProcess, fork_call
 
 from ganlab.training import processes
-from ganlab.training.lifecycle import play_in_started_process
+from ganlab.training.play_run import play_in_started_process
 
 
 def fork(command: Sequence[str], preexec_fn: Callable[[], None], env: Mapping[str, str]) -> ForkedProcess:

@@ -111,7 +111,7 @@ def wait_for_order(orders: socket.socket) -> tuple[list[str], str, dict[str, str
 
 
 if __name__ == "__main__":
-    importlib.import_module("ganlab.training.lifecycle")  # imports torch and Lightning
+    importlib.import_module("ganlab.training.play_run")  # imports torch and Lightning
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     command, cwd, environment = wait_for_order(socket.socket(fileno=int(sys.argv[1])))

@@ -1,15 +1,15 @@
 """Callbacks that write pictures: of samples during a run, and of the views that are chosen for its end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
 from PIL import Image
 from pytorch_lightning import Callback, Trainer
 
-from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable
+from ganlab.config.views import Scene, ViewOptions, check_size, class_number, file_name, view_name
 from ganlab.core.errors import prefixing_all_keys, require
 from ganlab.core.players import path
 from ganlab.data.base import Data
@@ -17,7 +17,6 @@ from ganlab.game import Game
 from ganlab.games import find_part
 from ganlab.training.module import GameModule
 from ganlab.visualize.images import save_png
-from ganlab.visualize.options import check_size, class_number, file_name, parse_views, view_name
 from ganlab.visualize.sample_picture import sample_picture
 from ganlab.visualize.views import VIEWS, feature_embedding, refuse_without_encoder
 
@@ -57,45 +56,48 @@ class SamplePictures(Callback):
 
 
 class FinalViews(Callback):
-    """After the last step, writes the views in `cfg.views` to the folder samples/ and to the loggers.
+    """After the last step, writes some views to the folder samples/ and to the loggers.
+
+    Args:
+        views: the options of the views.
+        every: the steps between two pictures of samples, from which an animation is made.
 
     Raises:
-        ConfigError: there is no such view, or the data or the length of the run do not allow it.
+        ConfigError: the game, the data or the length of the run do not allow a view.
     """
 
     def __init__(
-        self, cfg: DictConfig, data: Data, run: RunDirectory, games: Mapping[str, Game], timetable: Timetable
-    ):
-        self.view_options = parse_views(cfg.views, of_images=data.value_range is not None)
-        self.data, self.class_names = data, data.class_names or ()
-        self.run, self.steps = run, timetable.total
-        for i, options in enumerate(self.view_options):
-            with prefixing_all_keys(f"views[{i}]", separator="."):
-                game = find_part(games, options.part)
-                check_size(options, game)
-                num_classes = game.generator.num_classes
-                options["class"] = class_number(options["class"], None, self.class_names, num_classes)
-                self._check_view(options, cfg, timetable, game)
+        self, views: Sequence[ViewOptions], scene: Scene, games: Mapping[str, Game], every: int,
+        timetable: Timetable,
+    ):  # fmt: skip
+        self.scene, self.every, self.timetable = scene, every, timetable
+        self.views = [
+            self._checked(f"views[{i}]", view, find_part(games, view.part)) for i, view in enumerate(views)
+        ]
 
-    def _check_view(self, options: DictConfig, cfg: DictConfig, timetable: Timetable, game: Game) -> None:
-        """Raises the errors that the view would otherwise raise only after the last step."""
-        if options.space == "features":
-            feature_embedding(cfg, self.data)  # raises an error if the run has no suitable extractor
-        if options.what == "reconstructions":
-            refuse_without_encoder(game)
-        if options.what == "animate":
-            has_earlier = any(timetable.is_due(step, cfg.sample_every) for step in range(1, self.steps))
-            reason = f"an animation needs two images, and sample_every={cfg.sample_every} makes one"
-            require(has_earlier, reason, "lower sample_every", "what", "animate")
+    def _checked(self, key: str, view: ViewOptions, game: Game) -> ViewOptions:
+        """A view with the number of its class. Raises errors that it would raise only after the last step."""
+        with prefixing_all_keys(key, separator="."):
+            check_size(view, game)
+            if view.space == "features":
+                feature_embedding(self.scene, self.scene.load_data())  # is there a suitable extractor?
+            if view.what == "reconstructions":
+                refuse_without_encoder(game)
+            if view.what == "animate":
+                is_due, steps = self.timetable.is_due, range(1, self.timetable.total)
+                reason = f"an animation needs two images, and sample_every={self.every} makes one"
+                has_earlier = any(is_due(step, self.every) for step in steps)
+                require(has_earlier, reason, "lower sample_every", "what", "animate")
+            num_classes = game.generator.num_classes
+            return replace(view, label=class_number(view.label, None, self.scene.class_names, num_classes))
 
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         step = module.game.run_step
-        if step < self.steps or not trainer.is_global_zero:
+        if step < self.timetable.total or not trainer.is_global_zero:
             return
-        for options in self.view_options:
-            game, data = find_part(module.parts, options.part), self.data.of_part(options.part)
-            view = VIEWS[options.what](options, self.run, game, data)
-            file = self.run.samples / file_name(options, step, self.class_names)
+        for options in self.views:
+            view = VIEWS[options.what](options, self.scene, find_part(module.parts, options.part))
+            file = self.scene.pictures / file_name(options, step, self.scene.class_names)
             view.write(file)
             picture = file if file.suffix == ".gif" else view.images[0]
             log_picture(trainer, view_name(options), picture, step)

@@ -1,8 +1,6 @@
-"""Progress bars: the callback `ProgressBar` for the steps of a run, `progress_bar` for other long work."""
+"""The progress bar of a run."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -15,8 +13,6 @@ from ganlab.config.stages import Timetable
 from ganlab.training.callbacks.record import LogScalars, player_of_loss
 from ganlab.training.module import GameModule
 
-LONG_WAIT = 60.0  # seconds; if more are left, an estimate is printed even without a terminal
-ESTIMATE_AFTER = 3.0  # seconds of work, after which the time left is estimated
 NUM_LINES = 10  # the number of lines that a run without a terminal prints
 
 
@@ -84,30 +80,3 @@ class ProgressBar(Callback):
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         self.seconds, self.timed_steps = state["seconds"], int(state["timed_steps"])
-
-
-@contextmanager
-def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Opens a progress bar that counts, for example, "images", and yields a function that advances it.
-
-    Without a terminal, it prints the remaining time once, if that is long.
-    """
-    console = Console()
-    began, done, estimated = perf_counter(), 0, False
-    with Progress(
-        TextColumn(what), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=console, transient=True, disable=not console.is_terminal,
-    ) as bar:  # fmt: skip
-        task = bar.add_task("", total=total)
-
-        def advance(count: int) -> None:
-            nonlocal done, estimated
-            done += count
-            bar.advance(task, count)
-            if not estimated and (spent := perf_counter() - began) >= ESTIMATE_AFTER:
-                estimated = True
-                left = spent * (total - done) / done
-                if left >= LONG_WAIT:
-                    bar.console.print(f"{total:,} {what}: {left / 60:.0f} min", highlight=False)
-
-        yield advance

@@ -23,26 +23,29 @@ class Stop(Callback):
     ends its process at once.
 
     If a run has several processes, SIGTERM gets a new handler three times: this class's, by `catch_sigterm`
-    before `fit`; Lightning's, at the beginning of `fit`; this class's again, in `on_train_start`. They are
-    restored in the opposite order, by `on_train_end`, Lightning and `release_sigterm`.
+    before `fit`; Lightning's, at the beginning of `fit`; this class's again, in `on_train_start`. The first
+    two are restored by `on_train_end` and Lightning, unless there is an exception; `release` restores what
+    was there before the run.
     """
 
     def __init__(self, steps: int):
         self.steps = steps
         self.signal: str | None = None
-        self._handler_before_fit: Any = None  # the one that `catch_sigterm` replaced; None: it was not called
+        self._handlers_before_run: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
 
     def catch_sigterm(self) -> None:
-        """Records SIGTERM instead of dying of it, until `release_sigterm`; to be called before `fit`.
+        """Records SIGTERM instead of dying of it, until `release`; to be called before `fit`.
 
         If a process of a run dies, torchrun sends SIGTERM to the others. The default handler would end them,
         perhaps before the error is reported.
         """
-        self._handler_before_fit = set_handler(signal.SIGTERM, self._on_signal)
+        set_handler(signal.SIGTERM, self._on_signal)
 
-    def release_sigterm(self) -> None:
-        if self._handler_before_fit is not None:
-            set_handler(signal.SIGTERM, self._handler_before_fit)
+    def release(self) -> None:
+        """Restores the handlers of the program that plays the run, which may be a notebook."""
+        for number, handler in self._handlers_before_run.items():
+            if handler is not None:  # None: the handler is none of Python's
+                set_handler(number, handler)
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         # Lightning installs its handlers before this hook, so these replace them.
@@ -67,7 +70,7 @@ class Stop(Callback):
     def ignore_sigterm(self) -> None:
         """Ignores SIGTERM from now on, so that torchrun's SIGTERM does not cut off the last messages."""
         set_handler(signal.SIGTERM, signal.SIG_IGN)
-        self._handler_before_fit = signal.SIG_IGN  # a later `release_sigterm` restores this
+        self._handlers_before_run[signal.SIGTERM] = signal.SIG_IGN  # a later `release` restores this
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number).name

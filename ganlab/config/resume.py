@@ -1,6 +1,7 @@
-"""The config of a resumed run, and the overrides that a resume allows."""
+"""The config that a run is played with: that of a resumed run, changed by the overrides that are allowed."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -19,6 +20,31 @@ MUTABLE_KEYS = (
     "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy",
     "data.root", "data.test_root", "data.path", "data.num_workers", "data.in_memory", "data.memory_limit",
 )  # fmt: skip
+
+
+def config_to_play(cfg: DictConfig, overrides: Sequence[str] = ()) -> tuple[DictConfig, RunDirectory | None]:
+    """The config that a run is played with, and the directory of a run that is resumed.
+
+    What this refuses is refused before the slow import of torch.
+
+    Raises:
+        ConfigError: the run to resume or to start from cannot be read, or overrides would change it.
+    """
+    reason = "cannot be combined with resume"
+    require(not (cfg.resume and cfg.init_from), reason, "remove one of them", "init_from", cfg.init_from)
+    if cfg.resume:
+        is_given = any(override.lstrip("+").startswith("resume=") for override in overrides)
+        remedy = "pass the overrides of the config to `train`, too"
+        require(is_given, "needs to know which settings are new", remedy, "resume", cfg.resume)
+        directory = RunDirectory(cfg.resume, cfg.trust)
+        return resumed_config(directory, cfg, overrides), directory
+    if cfg.init_from:
+        RunDirectory(cfg.init_from, cfg.trust).config()  # refuses code that is not trusted
+    # The data set checks its folder as well, but only after the slow import of torch.
+    if str(cfg.data.get("_target_")).endswith(".Folder"):
+        is_folder = Path(cfg.data.root).expanduser().is_dir()
+        require(is_folder, "is not a folder", "set it to a folder of images", "data.root", cfg.data.root)
+    return cfg, None
 
 
 def resumed_config(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:

@@ -1,0 +1,71 @@
+"""What a run prints: a header before its first step, and a summary after its last one."""
+
+from collections.abc import Mapping
+
+from ganlab.config.overrides import shell_override
+from ganlab.core.errors import escape_unprintable
+from ganlab.core.players import path
+from ganlab.core.validation import format_number
+from ganlab.metrics.protocols import floor_note
+from ganlab.training.start import Run
+from ganlab.training.train import Result
+
+
+def print_header(run: Run) -> None:
+    """Prints what the run consists of, before its first step."""
+    data, names, game = run.prepared.data, run.prepared.names, run.module.game
+    networks = [
+        f"{key} {names.networks[key]} of {sum(weight.numel() for weight in network.parameters()):,} weights"
+        for part_name, part in run.module.parts.items()
+        for name, network in part.networks.items()
+        for key in [path(part_name, name)]
+    ]
+    size = "x".join(map(str, data.shape))
+    samples = "samples" if data.value_range is None else "images"
+    tricks = f"with {', '.join(names.tricks)}" if names.tricks else "without tricks"
+    steps = f"steps {game.run_step + 1:,} to {run.prepared.timetable.total:,}"
+    lines = {
+        "networks": ", ".join(networks),
+        "data": f"{len(data):,} {samples} of {size} ({names.data}), {data.batch_size} a step",
+        "game": f"{names.objective} {tricks}, {steps}",
+        "device": "{device}, threads: {threads}, processes: {processes}".format(**run.summary.hardware)
+        + f", precision: {run.prepared.settings.precision}",
+    }
+    print_table(escape_unprintable(str(run.prepared.directory.path)), lines | view_command(run))
+
+
+def print_summary(run: Run, result: Result) -> None:
+    """Prints what the run has led to."""
+    path, data, bar = result.run_dir, run.prepared.data, run.callbacks.bar
+    speed = f"{bar.seconds:.1f} s, {bar.images_per_second:,.0f} images/s"
+    lines = {"steps": f"{run.module.game.run_step:,}", "training": speed}
+    run_dir = shell_override("run_dir", path)
+    for name, value in result.metrics.items():
+        lines[name] = format_number(value) + floor_note(result.records.get(name, {}))
+    if result.status == "finished" and not result.metrics and data.value_range is not None:
+        # KID draws subsets of 1000 images by default.
+        subset_size = f" metric.kid.subset_size={len(data)}" if len(data) < 1000 else ""
+        lines["measured"] = f"nothing: python -m ganlab.evaluate {run_dir} 'metric=[kid]'{subset_size}"
+    if data.skipped:
+        lines["skipped"] = f"{len(data.skipped)} files that are not images, {data.skipped[0]} first"
+    if run.prepared.settings.profile:
+        lines["profile"] = f"{path / 'profile.txt'}, and profile.json for chrome://tracing or Perfetto"
+    lines |= {"samples": str(path / "samples"), "everything": str(path)} | view_command(run)
+    if result.status == "stopped":
+        lines["resume"] = f"python -m ganlab.run {shell_override('resume', path)}"
+    else:
+        lines["more"] = f"python -m ganlab.sample {run_dir}"
+    print_table(f"\n{result.status}", lines)
+
+
+def view_command(run: Run) -> dict[str, str]:
+    """The address of what each logger wrote, or the command that shows it; by the name of the logger."""
+    loggers = zip(run.prepared.make_loggers, run.trainer.loggers, strict=True)
+    return {name: text for name, logger in loggers if (text := getattr(logger, "view_command", None))}
+
+
+def print_table(title: str, lines: Mapping[str, str]) -> None:
+    """Prints a title, and below it the labels and texts in two columns."""
+    width = max(map(len, lines)) + 2
+    rows = (f"  {label:<{width}}{escape_unprintable(text)}" for label, text in lines.items())
+    print(title, *rows, sep="\n", flush=True)

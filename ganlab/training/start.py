@@ -1,0 +1,161 @@
+"""The start of a run: everything is built, then its directory is created, or restored to be continued."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig, open_dict
+
+from ganlab.config.load import load_players, load_weights
+from ganlab.config.prepare import PreparedRun, prepare
+from ganlab.config.run_directory import RunDirectory
+from ganlab.core.errors import ProcessLost, escape_unprintable, require
+from ganlab.data.base import Data
+from ganlab.training.build import build_module, warn_of_batch_norm
+from ganlab.training.callbacks.weights_and_biases import check_wandb_mode
+from ganlab.training.module import GameModule
+from ganlab.training.play import Play
+from ganlab.training.process_settings import keep_memory, silence_lightning
+from ganlab.training.processes import LocalProcesses
+from ganlab.training.provenance import command_line
+from ganlab.training.summary import Summary
+from ganlab.training.trainer import RunCallbacks, build_trainer
+
+
+@dataclass
+class Run:
+    """A run that is ready for its next step.
+
+    Attributes:
+        checkpoint: the checkpoint from which the Trainer restores the optimisers and callbacks; None: none.
+        start_step: the number of steps that earlier processes have played.
+    """
+
+    prepared: PreparedRun
+    module: GameModule
+    callbacks: RunCallbacks
+    trainer: pl.Trainer
+    processes: LocalProcesses
+    summary: Summary
+    checkpoint: Path | None = None
+    start_step: int = 0
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that writes."""
+        return self.trainer.is_global_zero
+
+
+def start_run(
+    config: DictConfig, overrides: Sequence[str] = (), directory: RunDirectory | None = None
+) -> Run:
+    """Builds a run, begins it, and starts its other processes. If this fails, nothing is left behind.
+
+    Args:
+        config: the config from `config_to_play`. The directory of the run and the classes of the data are
+            written into it.
+        overrides: the overrides of the command line.
+        directory: the directory of the run to resume, if its config was read already.
+    """
+    silence_lightning()
+    keep_memory()  # makes malloc keep freed memory, which speeds up steps on the CPU
+    check_wandb_mode(config)
+    prepared = prepare(config, overrides, directory, Play, pl.Trainer)
+    for phase in prepared.phases:
+        for part in phase.game.parts.values():
+            warn_of_batch_norm(part)
+    module = build_module(prepared.phases)
+    callbacks = RunCallbacks(prepared)
+    settings, directory = prepared.settings, prepared.directory
+    processes = LocalProcesses(settings.devices, settings.num_nodes)
+    try:
+        trainer = build_trainer(prepared, callbacks)
+        summary = Summary(prepared, module, callbacks, trainer, command_line(overrides))
+        run = Run(prepared, module, callbacks, trainer, processes, summary)
+        begin(run)
+    except BaseException as error:
+        processes.end()  # otherwise the next job of a sweep would wait for them
+        directory.discard()
+        directory.release()
+        if isinstance(error, OSError):
+            raise directory.io_error(error, has_trained=bool(settings.resume)) from error
+        raise
+    return run
+
+
+def begin(run: Run) -> None:
+    """Creates the run directory, or restores the run in it; then starts the other processes."""
+    prepared, directory, settings = run.prepared, run.prepared.directory, run.prepared.settings
+    if run.is_main:
+        (directory.lock if settings.resume else directory.create)()
+    if settings.resume:
+        resume(run)
+    else:
+        # With the weights of somebody else's run, this run counts as somebody else's, too. Its config is
+        # then not signed, so it may only name classes of ganlab and optimisers of torch.
+        directory.made_by_user = all(lent.directory.made_by_user for lent in prepared.borrowed.values())
+        if settings.init_from:
+            directory.made_by_user &= RunDirectory(settings.init_from).read_config()[1]
+    # A run that was started with `init_from` still has this setting when it is resumed. It then needs the
+    # weights again only if it was killed before its first checkpoint.
+    if settings.init_from and run.checkpoint is None:
+        _, content = RunDirectory(settings.init_from).checkpoint()
+        load_players(run.module, content)
+    with open_dict(prepared.record):
+        prepared.record.run_dir = str(directory.path)
+        prepared.record.class_names = prepared.data.class_names and list(prepared.data.class_names)
+    if run.is_main:
+        directory.make_folders()
+        for name, lent in prepared.borrowed.items() if not settings.resume else ():
+            lent.write_copy(directory.borrowed / name)
+            prepared.record.borrows[name] = str(directory.borrowed / name)
+        directory.write_config(prepared.record)  # says that the run has begun
+    prepared.borrowed.clear()
+    run.summary.write("running", reason=None)
+    run.processes.start(prepared.record, lambda lost: run.summary.write_failure(ProcessLost(lost)))
+
+
+def resume(run: Run) -> None:
+    """Restores the last checkpoint. A run that was killed early has none, and starts again."""
+    prepared, directory, summary = run.prepared, run.prepared.directory, run.summary
+    settings, saved = prepared.settings, directory.summary()
+    history = saved.get("before")  # the key of the hardware history in summary.json
+    summary.hardware_history = history if isinstance(history, list) else []
+    classes = prepared.record.get("class_names")
+    refuse_other_data(settings.resume, classes, saved, prepared.data, summary.data_sha256)
+    if not directory.has_checkpoint:
+        return
+    run.checkpoint, content = directory.checkpoint()
+    load_weights(run.module, content)
+    # The setting `steps` counts the steps of the main game only.
+    run.start_step, main_steps = run.module.game.run_step, run.module.phases[-1].step
+    reason = f"{settings.resume} has already played {main_steps} steps"
+    require(main_steps <= settings.steps, reason, "raise it", "steps", settings.steps)
+    hardware = summary.hardware
+    changed = {name: saved[name] for name, now in hardware.items() if saved.get(name, now) != now}
+    if changed and run.is_main:
+        summary.hardware_history = [*summary.hardware_history, {"steps": run.start_step, **changed}]
+        changes = (f"{name} {hardware[name]} ({then} before)" for name, then in changed.items())
+        text = escape_unprintable(", ".join(changes))
+        print(f"resuming with {text}: the last bits may differ from an uninterrupted run's")
+
+
+def refuse_other_data(
+    resumed: str | None,
+    classes: Sequence[str] | None,
+    summary: Mapping[str, Any],
+    data: Data,
+    sha256: str | None,
+) -> None:
+    """Refuses data that differ from those of a run's summary; compares fingerprints if `sha256` is given."""
+    samples, old_hash = summary.get("training_samples"), summary.get("data_sha256")
+    new_classes = list(data.class_names or ())
+    remedy = "restore the data, or start a new run with init_from"
+    for old, new, reason in (
+        (samples, len(data), f"was trained on {samples} samples, but there are {len(data)} now"),
+        (classes, new_classes, f"was trained on the classes {classes}, but they are {new_classes} now"),
+        (old_hash, sha256, f"was trained on data of SHA-256 {old_hash!s:.12}, but it is {sha256!s:.12} now"),
+    ):
+        require(old in (None, new) or new is None, reason, remedy, "resume", resumed)

@@ -1,0 +1,55 @@
+"""The Lightning Trainer of a run, and its callbacks."""
+
+import pytorch_lightning as pl
+
+from ganlab.config.build import as_config_errors
+from ganlab.config.prepare import PreparedRun
+from ganlab.metrics.evaluation import monitored_value
+from ganlab.training.callbacks.pictures import FinalViews, SamplePictures
+from ganlab.training.callbacks.profile import CallbackProfiler, Profile
+from ganlab.training.callbacks.progress import ProgressBar
+from ganlab.training.callbacks.record import AtomicIO, Checkpoint, Evaluate, LogScalars
+from ganlab.training.callbacks.stop import Stop
+from ganlab.training.processes import cluster_environment
+
+
+class RunCallbacks:
+    """The callbacks of a run: those that others ask for results, and `all` in the order of their calls."""
+
+    def __init__(self, run: PreparedRun):
+        settings, data, directory, timetable = run.settings, run.data, run.directory, run.timetable
+        with as_config_errors():
+            scalars = LogScalars(directory, settings.log_every, timetable)
+            self.evaluate = Evaluate(run.evaluations, settings.evaluate_every, timetable)
+            self.bar = ProgressBar(scalars, timetable)
+            self.stop = Stop(timetable.total)
+            monitor, higher_is_better = monitored_value(run.evaluations, settings.monitor)
+            every = settings.checkpoint_every
+            self.all: list[pl.Callback] = [
+                self.bar,  # first, so that its clock excludes the other callbacks
+                self.evaluate,
+                SamplePictures(directory.samples, data, settings.sample_every, timetable),
+                FinalViews(run.views, run.scene, run.games.parts, settings.sample_every, timetable),
+                scalars,  # before Checkpoint, so that the rows are on file when a checkpoint is written
+                self.stop,
+                Checkpoint(directory.checkpoints, every, scalars, monitor, higher_is_better),
+                *([Profile(directory.path, timetable)] if settings.profile else []),
+            ]
+
+
+def build_trainer(run: PreparedRun, callbacks: RunCallbacks) -> pl.Trainer:
+    """The Trainer, with the settings that ganlab itself determines."""
+    cluster = cluster_environment()
+    with as_config_errors():
+        return run.make_trainer(
+            callbacks=callbacks.all,
+            max_epochs=-1,
+            logger=False,
+            profiler=CallbackProfiler(),
+            plugins=[AtomicIO(), cluster] if cluster else [AtomicIO()],
+            default_root_dir=run.directory.path,  # elsewhere Lightning may find an hpc_ckpt and load it
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            sync_batchnorm=False,  # `build_game` replaces the batch norms itself, for CPUs too
+        )
