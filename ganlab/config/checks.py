@@ -30,7 +30,7 @@ CLASSES = {
     "data": "ganlab.data.base.Data",
 }
 # The groups of what is around the games of a run. To check their settings imports Lightning and torchvision.
-AROUND_GAMES = ("trainer", "logger", "metric", "extractor", "views")
+AROUND_GAMES = ("trainer", "logger", "callback", "metric", "extractor", "views")
 
 
 def check_config(cfg: DictConfig, overrides: Sequence[str] = (), unchecked: Sequence[str] = ()) -> None:
@@ -214,12 +214,16 @@ def refuse_unused_labelled(cfg: DictConfig) -> None:
 
 
 def selected_nodes(cfg: DictConfig, group: str) -> dict[str, DictConfig]:
-    """The nodes of the selected tricks, metrics or loggers, by name.
+    """The nodes of the selected tricks, metrics, loggers or callbacks, by name.
 
     A node without a class has settings of an option that was not selected, and is refused.
     """
     # metric.weights is a file for the extractor, not a metric.
-    nodes = {str(name): node for name, node in cfg[group].items() if (group, name) != ("metric", "weights")}
+    nodes = {
+        str(name): node
+        for name, node in (cfg.get(group) or {}).items()
+        if (group, name) != ("metric", "weights")
+    }
     for name, node in nodes.items():
         has_class = isinstance(node, DictConfig) and isinstance(node.get("_target_"), str)
         remedy = f"select it with +{group}={name}, or remove its settings with '~{group}.{name}'"

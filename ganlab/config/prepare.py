@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from ganlab.config.build import as_config_errors, build_data, build_evaluations, instantiate
-from ganlab.config.checks import check_config, refuse_unused_borrows
+from ganlab.config.checks import check_config, refuse_unused_borrows, selected_nodes
 from ganlab.config.load import LoadedRun, build_run, load_borrowed
 from ganlab.config.phases import PhaseSettings, phase_settings
 from ganlab.config.run_directory import RunDirectory, new_run_path
@@ -31,7 +31,8 @@ class PreparedRun:
         views: the options of the views after the last step.
         scene: what these views show besides the games.
         make_trainer: makes the Trainer from what no setting determines.
-        make_loggers: the functions that make the loggers, by their names in the config.
+        make_loggers: by their names in the config, functions that make loggers, or loggers of Lightning.
+        callbacks: those of the config, by name.
         directory: the directory of the run, which may not exist yet.
     """
 
@@ -48,6 +49,7 @@ class PreparedRun:
     scene: Scene
     make_trainer: Any
     make_loggers: Mapping[str, Any]
+    callbacks: Mapping[str, Any]
     directory: RunDirectory
 
 
@@ -57,6 +59,7 @@ def prepare(
     directory: RunDirectory | None = None,
     play_class: type = object,
     trainer_class: type = object,
+    callback_class: type = object,
 ) -> PreparedRun:
     """Checks the config of a run, and builds what it describes.
 
@@ -64,7 +67,7 @@ def prepare(
         cfg: the config, from `config_to_play`; what its stages inherit is written into it.
         overrides: those of the command line; what would have no effect is refused.
         directory: that of the run to resume, if its config was read already.
-        play_class, trainer_class: the base classes of all plays and Trainers.
+        play_class, trainer_class, callback_class: the base classes of all plays, Trainers and callbacks.
     """
     with as_config_errors():
         check_config(cfg, overrides)
@@ -91,6 +94,9 @@ def prepare(
         views=views,
         scene=scene_of(cfg, directory, data),
         make_trainer=instantiate(cfg.trainer, trainer_class),
+        callbacks={
+            name: instantiate(node, callback_class) for name, node in selected_nodes(cfg, "callback").items()
+        },
         make_loggers={str(name): instantiate(node) for name, node in cfg.logger.items()},
         directory=directory,
     )

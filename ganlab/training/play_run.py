@@ -6,13 +6,14 @@ import threading
 from typing import Any
 
 from omegaconf import OmegaConf
+from pytorch_lightning.loggers import Logger
 
 from ganlab.config.overrides import shell_override
 from ganlab.core.errors import ConfigError, Diverged, ProcessLost, error_message
 from ganlab.training.processes import exit_after_parent, has_parent, is_lost_connection
 from ganlab.training.report import print_header, print_summary
 from ganlab.training.start import Run, start_run
-from ganlab.training.train import Result
+from ganlab.training.train import CALLBACK, Result
 
 
 def play_run(run: Run) -> Result:
@@ -23,8 +24,10 @@ def play_run(run: Run) -> Result:
     try:
         if run.is_main:
             directory, record = run.prepared.directory, run.prepared.record
-            makers = run.prepared.make_loggers.values()
-            run.trainer.loggers = [make(directory=directory, cfg=record) for make in makers]
+            run.trainer.loggers = [
+                make if isinstance(make, Logger) else make(directory=directory, cfg=record)
+                for make in run.prepared.make_loggers.values()
+            ]
             print_header(run)
         fit(run)
         result = result_of(run)
@@ -71,16 +74,18 @@ def fit(run: Run) -> None:
 
 
 def result_of(run: Run) -> Result:
-    """The result after the last step, or after a signal."""
+    """The result after the last step, or after a signal or a callback has stopped the run."""
     signal_name, evaluate = run.callbacks.stop.signal, run.callbacks.evaluate
     metrics = {} if signal_name else run.module.metrics
     if not (signal_name or metrics):  # an earlier process may have played the last step
         metrics = evaluate.measure(run.module.to(run.trainer.strategy.root_device).parts)
+    stopped_early = run.module.game.run_step < run.prepared.timetable.total
+    reason = signal_name or (CALLBACK if stopped_early else None)
     return Result(
         metrics=metrics,
         records=evaluate.latest_records,
-        status="stopped" if signal_name else "finished",
-        reason=signal_name,
+        status="stopped" if reason else "finished",
+        reason=reason,
         run_dir=run.prepared.directory.path,
         game=run.module.game.eval(),
     )
