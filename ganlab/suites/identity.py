@@ -42,8 +42,8 @@ def config(cfg: DictConfig) -> str:
     data = resolved["data"].items()
     resolved["data"] = {key: value for key, value in data if value is not None or key not in ONLY_IF_GIVEN}
     for key in ("borrows", "callback"):  # without any, a run has the hash that it had before this setting
-        if not resolved[key]:
-            del resolved[key]
+        if not resolved.get(key):
+            resolved.pop(key, None)
     return short(json.dumps(named(resolved), sort_keys=True, default=str).encode())
 
 
