@@ -29,14 +29,12 @@ if not (Path(__file__).parent / "conf").is_dir():
     __path__.append(str(Path(__file__).parent.parent))
 
 __all__ = ["ConfigError", "Game", "Result", "__version__", "build", "compose", "load", "train"]
-MODULES = {
-    "ConfigError": "ganlab.core.errors",
-    "Game": "ganlab.game",
-    "Result": "ganlab.training.train",
-    "build": "ganlab.config.load",
-    "compose": "ganlab.config.compose",
-    "load": "ganlab.config.load",
-    "train": "ganlab.training.train",
+HOMES = {
+    "ganlab.config.compose": "compose",
+    "ganlab.config.load": "build load",
+    "ganlab.core.errors": "ConfigError",
+    "ganlab.game": "Game",
+    "ganlab.training.train": "Result train",
 }
 
 
@@ -45,9 +43,10 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version  # takes a tenth of a second
 
         return version("torch-ganlab")
-    if name not in MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(MODULES[name]), name)
+    for module, names in HOMES.items():
+        if name in names.split():
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -26,7 +26,7 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> MetricRecords:
     check_evaluation_config(cfg, overrides)
     if cfg.run_dir is not None:
         RunDirectory(cfg.run_dir, cfg.trust).config()  # errors are raised before torch is imported
-    from ganlab.training.measure import measure_folder, measure_run
+    from ganlab.measure import measure_folder, measure_run
 
     typed = typed_values(overrides).get("class")
     records = measure_folder(cfg) if cfg.run_dir is None else measure_run(cfg, typed)

@@ -22,12 +22,11 @@ from docs import COSTS, common_objective, option_names, trick_class
 
 from ganlab.config.compose import compose
 from ganlab.config.load import build_run
-from ganlab.config.phases import phase_settings
+from ganlab.config.phases import build_phases
 from ganlab.core.batch import Batch, Sample
 from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError
-from ganlab.training.build import build_module
-from ganlab.training.module import GameModule
+from ganlab.training.module import GameModule, Phase
 from ganlab.training.play import Play
 from ganlab.training.process_settings import keep_memory, silence_lightning
 
@@ -50,7 +49,7 @@ WORKLOADS = {
 def playing(*overrides: str) -> GameModule:
     """The module of a game with play=shared, in training mode."""
     cfg = compose(*overrides, "logger=csv", "play=shared", f"data.batch_size={BATCH}")
-    return build_module(phase_settings(cfg, build_run(cfg), Play)).train()
+    return GameModule(build_phases(cfg, build_run(cfg), Phase, Play)).train()
 
 
 def random_batch(module: GameModule, generator: torch.Generator) -> Sample:

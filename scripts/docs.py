@@ -24,9 +24,10 @@ from ganlab.config.build import instantiate
 from ganlab.config.build_game import build_game
 from ganlab.config.compose import CONF, compose
 from ganlab.config.load import build_run
-from ganlab.config.phases import phase_settings
+from ganlab.config.phases import build_phases
 from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError
+from ganlab.training.module import Phase
 from ganlab.tricks.base import Trick
 
 ROOT = Path(__file__).parent.parent
@@ -126,7 +127,7 @@ def is_refused_in(cfg: DictConfig, *tricks: str) -> bool:
         if cfg.borrows:
             build_game(cfg, lenders=dict.fromkeys(cfg.borrows, build_game(compose_small())))
         else:
-            list(phase_settings(cfg, build_run(cfg)))
+            build_phases(cfg, build_run(cfg), Phase)
     except ConfigError:
         return True
     return False

@@ -17,6 +17,7 @@ LAYERS = [
     {"metrics"},
     {"config"},
     {"visualize"},
+    {"measure"},
     {"training"},
     {"theory"},
     {"suites"},
@@ -26,7 +27,7 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 LIGHTNING = {"training"}
-HYDRA = {"config", "visualize", "training", "suites", "sweeps", "cli", *LAYERS[-1]}
+HYDRA = {"config", "visualize", "measure", "training", "suites", "sweeps", "cli", *LAYERS[-1]}
 
 
 def part(path: Path) -> str:

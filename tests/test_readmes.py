@@ -49,6 +49,7 @@ PAGES = {
     "play": "ganlab/training",
     "trainer": "ganlab/training",
     "logger": "ganlab/training",
+    "callback": "ganlab/training",
     "optimizer": "conf",
     "experiment": "conf",
 }
@@ -60,12 +61,12 @@ COMMAND = re.compile(r"(?:[^$].*)?-m ganlab\.(run|sample|evaluate|compare|figure
 OTHER_COMMANDS = ("sample", "evaluate", "compare", "figures", "ablate")  # with configs of their own
 # Selections that an override may presuppose; the text around it names them.
 CONTEXTS = (
-    *("data=folder", "data=mnist", "data=table", "trainer=ddp"),
+    *("data=folder", "data=mnist", "data=table", "data=dataset", "trainer=ddp"),
     *("objective=mmd", "objective=f_kl", "objective=ali"),
 )
 PLACEHOLDER = "somewhere"  # replaces <...> in commands
 # In examples that the reader completes.
-READERS_OWN = ("key=", "latent_jitter", "experiment=mine", "objective=infogan")
+READERS_OWN = ("key=", "latent_jitter", "experiment=mine", "objective=infogan", "experiment=stripes")
 
 
 def page_text(name: str) -> str:
@@ -362,10 +363,22 @@ def test_the_model_file_of_the_guide_adds_a_network(tmp_path: Path) -> None:
     assert "classifier/classification" in (tmp_path / "run" / "metrics.csv").read_text()
 
 
+def test_the_four_functions_of_the_pages_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found: dict = {}
+    exec(code_blocks(page_text("ganlab").partition("## From Python")[2], "python")[0], found)  # noqa: S102
+    assert torch.equal(found["game"].sample(3), found["result"].game.sample(3))
+    assert found["result"].status == "finished"
+    assert found["result"].metrics
+    exec(code_blocks(page_text("."), "python")[0], found)  # noqa: S102
+    assert found["images"].shape == (64, 1, 8, 8)
+    assert found["untrained"].shape == (3, 32, 32)
+
+
 def test_the_notebook_of_the_guide_samples(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=2")
     play(tmp_path / "conditional", "trick=label_conditioning", "steps=2")
-    one, two = code_blocks(page_text("ganlab").partition("## In a notebook")[2], "python")[:2]
+    one, two = code_blocks(page_text("ganlab").partition("## From Python")[2], "python")[1:3]
     found: dict = {}
     exec(one.replace("outputs/gan/...", str(tmp_path / "run")), found)  # noqa: S102
     assert list(found["images"].shape) == [64, 1, 8, 8]

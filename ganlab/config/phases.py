@@ -1,9 +1,5 @@
 """How each game of a run is played: its play, its optimisers and its length."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig
@@ -21,63 +17,34 @@ from ganlab.games import Playable, RunGames
 from ganlab.networks.norms import DifferentiableBatchNorm
 
 
-@dataclass(frozen=True)
-class PhaseSettings:
-    """How one game of a run is played.
+def build_phases(cfg: DictConfig, games: RunGames, make: Any, play_class: type = object) -> list[Any]:
+    """What plays the games of a run, in this order: the results of `make`, which is the class `Phase`.
 
-    Attributes:
-        name: the name of the stage; empty for the main game.
-        game: the game, or several that are played as one.
-        play: the order of the updates in a step.
-        make_optimizer: for each player a function that makes the optimiser of its weights; in a composite of
-            games, for each player of each part, such as "ab/generator".
-        clip: the largest norm of the gradient, with the same keys; None: not clipped.
-        steps: the number of steps.
-        seed: the seed of the run.
-        compile: whether the players are compiled.
-        initialise: copies weights of earlier stages into the game before its first step; None: nothing does.
-        naming: returns a context that completes the keys of errors about this game.
-    """
-
-    name: str
-    game: Playable
-    play: Any
-    make_optimizer: Mapping[Player, Any]
-    clip: Mapping[Player, Any]
-    steps: int
-    seed: int
-    compile: bool
-    initialise: Callable[[], None] | None
-    naming: Callable[[], AbstractContextManager[None]]
-
-
-def phase_settings(cfg: DictConfig, games: RunGames, play_class: type = object) -> Iterator[PhaseSettings]:
-    """How the games of a run are played, in this order; `play_class` is the base class of all plays.
+    Args:
+        games: the games of this config.
+        make: what gets a game, its play, its optimisers and their clipping, the seed of the run, the name of
+            the stage, its steps, and what copies weights into the game before its first step.
+        play_class: the base class of all plays.
 
     Raises:
         ConfigError: a player has no optimiser, or a setting does not suit its game.
     """
+    phases = []
     for stage, game_cfg in stage_configs(cfg):
-        name, naming = stage or "", partial(naming_stage, stage, game_cfg)
-        with naming():
-            make_optimizer, clip = player_settings(game_cfg, games.playables[name])
+        name = stage or ""
+        game, initialise = games.playables[name], games.initialisers.get(name)
+        with naming_stage(stage, game_cfg):
+            optimizers, clip = player_settings(game_cfg, game)
             play = instantiate(game_cfg.play, play_class)
-        yield PhaseSettings(
-            name=name,
-            game=games.playables[name],
-            play=play,
-            make_optimizer=make_optimizer,
-            clip=clip,
-            steps=game_cfg.steps,
-            seed=cfg.seed,
-            compile=cfg.compile,
-            initialise=games.initialisers.get(name),
-            naming=naming,
-        )
+            phases.append(make(game, play, optimizers, clip, cfg.seed, name, game_cfg.steps, initialise))
+    return phases
 
 
 def player_settings(cfg: DictConfig, game: Playable) -> tuple[dict[Player, Any], dict[Player, Any]]:
-    """The functions that make the optimisers, and the clipping, see `PhaseSettings`."""
+    """The functions that make the optimisers of all players, and the clipping of their gradients.
+
+    The keys are the players; in a composite of games, the players of each part, such as "ab/generator".
+    """
     optimizers: dict[Player, Any] = {}
     clip: dict[Player, Any] = {}
     for part_name, part_cfg in part_configs(cfg).items():
@@ -89,6 +56,8 @@ def player_settings(cfg: DictConfig, game: Playable) -> tuple[dict[Player, Any],
                 has_optimizer = player in part_cfg.optimizer
                 remedy = "add it to a config file, or choose the model's optimizer"
                 require(has_optimizer, "is needed by the objective", remedy, f"optimizer.{player}")
+        if cfg.compile:
+            part.compile()
         clips = dict.fromkeys(part.players) | instantiate(part_cfg.clip)  # None: no clipping
         for of_players, values in ((optimizers, instantiate(part_cfg.optimizer)), (clip, clips)):
             of_players |= {path(part_name, player): value for player, value in values.items()}

@@ -1,4 +1,4 @@
-"""The settings of a run that training reads, and the names that it prints, as typed objects."""
+"""The settings of a run that training reads, as a typed object."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -13,12 +13,15 @@ from ganlab.core.players import path
 
 @dataclass(frozen=True)
 class RunSettings:
-    """The plain settings of a run; conf/run.yaml explains them. Those of its games are `PhaseSettings`.
+    """The plain settings of a run; conf/run.yaml explains them. Its games are built from the others.
 
     Attributes:
         steps: the number of steps of the main game.
         devices: the number of processes on each of the `num_nodes` machines.
         precision: 32-true, bf16-mixed or 64-true.
+        class_names: the names of the classes of a run that is resumed; None: a new run, or they have none.
+        data, objective, trick: names to print, such as "Digits" for `ganlab.data.vision.Digits`.
+        networks: such a name for each network; in a composite of games, by "part/network".
     """
 
     seed: int
@@ -34,20 +37,11 @@ class RunSettings:
     devices: int
     num_nodes: int
     precision: str
-
-
-@dataclass(frozen=True)
-class RunNames:
-    """What a run consists of, by names to print, such as "Digits" for `ganlab.data.vision.Digits`.
-
-    Attributes:
-        networks: of each network, by its name, or in a composite of games by "part/name".
-    """
-
-    networks: Mapping[str, str]
+    class_names: Sequence[str] | None
     data: str
     objective: str
-    tricks: Sequence[str]
+    trick: Sequence[str]
+    networks: Mapping[str, str]
 
 
 def run_settings(cfg: DictConfig) -> RunSettings:
@@ -55,17 +49,13 @@ def run_settings(cfg: DictConfig) -> RunSettings:
     names = {field.name for field in fields(RunSettings)}
     plain: dict[str, Any] = {str(key): to_plain(cfg[key]) for key in names.intersection(cfg)}
     trainer = {key: cfg.trainer.get(key, 1) for key in ("devices", "num_nodes", "precision")}
-    return RunSettings(**plain, **trainer)
-
-
-def run_names(cfg: DictConfig) -> RunNames:
-    """The names of what a config selects."""
     networks = {
         path(part, str(name)): target_name(node, str(name))
         for part, part_cfg in part_configs(cfg).items()
         for name, node in part_cfg.model.items()
     }
-    return RunNames(networks, target_name(cfg.data), target_name(cfg.objective), [*map(str, cfg.trick)])
+    shown = {"data": target_name(cfg.data), "objective": target_name(cfg.objective), "trick": [*cfg.trick]}
+    return RunSettings(**{"class_names": None} | plain | trainer | shown, networks=networks)
 
 
 def target_name(node: DictConfig, function: str = "") -> str:

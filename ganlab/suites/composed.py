@@ -13,13 +13,13 @@ from ganlab.config.checks import check_config
 from ganlab.config.compose import compose, user_message
 from ganlab.config.load import build_run
 from ganlab.config.overrides import quote
-from ganlab.config.phases import phase_settings
+from ganlab.config.phases import build_phases
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import ConfigError, prefixing_all_keys
 from ganlab.data.base import Data
 from ganlab.metrics.evaluation import monitored_value
 from ganlab.suites import identity
-from ganlab.training.build import build_module
+from ganlab.training.module import GameModule, Phase
 from ganlab.training.play import Play
 
 # What is decided for each run, so that nobody else's word on it would count.
@@ -102,7 +102,7 @@ class Composed:
                 cfg.data.num_classes = data.num_classes_of_all
             check_config(cfg, self.overrides)
             Timetable(cfg).check_batches(data)
-            module = build_module(phase_settings(cfg, build_run(cfg, data), Play))
+            module = GameModule(build_phases(cfg, build_run(cfg, data), Phase, Play))
             evaluations = build_evaluations(cfg, data, module.parts)
             monitored_value(evaluations, cfg.monitor)
         try:

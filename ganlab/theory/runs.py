@@ -9,10 +9,10 @@ from ganlab.config.build import build_data
 from ganlab.config.checks import check_config
 from ganlab.config.compose import compose
 from ganlab.config.load import build_run
-from ganlab.config.phases import phase_settings
+from ganlab.config.phases import build_phases
 from ganlab.core.errors import ConfigError
 from ganlab.game import Game
-from ganlab.training.build import build_module
+from ganlab.training.module import GameModule, Phase
 from ganlab.training.play import Play
 
 NUM_BINS = 240  # the number of intervals of the x axis
@@ -33,7 +33,7 @@ class SteppedRun:
         cfg = compose(*settings, f"seed={seed}")
         check_config(cfg)
         self.data = build_data(cfg)
-        self._module = build_module(phase_settings(cfg, build_run(cfg), Play))
+        self._module = GameModule(build_phases(cfg, build_run(cfg), Phase, Play))
         self.game = self._module.game
         self._batches = iter(self.data.stream(seed, lambda: self.game.run_step, "cpu"))
 

@@ -6,7 +6,6 @@ import threading
 from typing import Any
 
 from omegaconf import OmegaConf
-from pytorch_lightning.loggers import Logger
 
 from ganlab.config.overrides import shell_override
 from ganlab.core.errors import ConfigError, Diverged, ProcessLost, error_message
@@ -23,11 +22,7 @@ def play_run(run: Run) -> Result:
     logger_status = "failed"
     try:
         if run.is_main:
-            directory, record = run.prepared.directory, run.prepared.record
-            run.trainer.loggers = [
-                make if isinstance(make, Logger) else make(directory=directory, cfg=record)
-                for make in run.prepared.make_loggers.values()
-            ]
+            run.trainer.loggers = run.prepared.loggers()
             print_header(run)
         fit(run)
         result = result_of(run)

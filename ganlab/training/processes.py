@@ -16,7 +16,6 @@ from lightning_fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.strategies import DDPStrategy
 
 from ganlab.core.distributed import broadcast_
@@ -100,16 +99,15 @@ class LocalProcesses:
             self.environment = address | {"NODE_RANK": "0", "LOCAL_RANK": "0"}
         os.environ |= self.environment
 
-    def start(self, cfg: DictConfig, on_process_lost: Callable[[str], None]) -> None:
+    def start(self, config: Callable[[], str], on_process_lost: Callable[[str], None]) -> None:
         """Starts the processes, and a thread that ends this process if one of them dies.
 
         If this process does not end by itself within ten seconds, `on_process_lost` gets a message before.
+        `config` returns the config of the run as YAML.
         """
         if not self.ranks:
             return
-        # Each process reads the class names from the data: thousands of them do not fit into a variable.
-        config = OmegaConf.to_yaml(OmegaConf.merge(cfg, {"class_names": None}), resolve=True)
-        common = os.environ | {"GANLAB_PARENT": str(os.getpid()), "GANLAB_CONFIG": config}
+        common = os.environ | {"GANLAB_PARENT": str(os.getpid()), "GANLAB_CONFIG": config()}
         # The processes have the import path of this one. With `-P`, Python adds no entry of its own to it.
         set_path = f"import sys; sys.path[:] = {sys.path}"
         script = f"{set_path}; from ganlab.training import play_run; play_run.play_in_started_process()"

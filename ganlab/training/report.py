@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import torch
+
 from ganlab.config.overrides import shell_override
 from ganlab.core.errors import escape_unprintable
 from ganlab.core.players import path
@@ -13,23 +15,23 @@ from ganlab.training.train import Result
 
 def print_header(run: Run) -> None:
     """Prints what the run consists of, before its first step."""
-    data, names, game = run.prepared.data, run.prepared.names, run.module.game
+    data, settings, game = run.prepared.data, run.prepared.settings, run.module.game
     networks = [
-        f"{key} {names.networks[key]} of {sum(weight.numel() for weight in network.parameters()):,} weights"
+        f"{key} {settings.networks[key]} of {sum(map(torch.numel, network.parameters())):,} weights"
         for part_name, part in run.module.parts.items()
         for name, network in part.networks.items()
         for key in [path(part_name, name)]
     ]
     size = "x".join(map(str, data.shape))
     samples = "samples" if data.value_range is None else "images"
-    tricks = f"with {', '.join(names.tricks)}" if names.tricks else "without tricks"
+    tricks = f"with {', '.join(settings.trick)}" if settings.trick else "without tricks"
     steps = f"steps {game.run_step + 1:,} to {run.prepared.timetable.total:,}"
     lines = {
         "networks": ", ".join(networks),
-        "data": f"{len(data):,} {samples} of {size} ({names.data}), {data.batch_size} a step",
-        "game": f"{names.objective} {tricks}, {steps}",
+        "data": f"{len(data):,} {samples} of {size} ({settings.data}), {data.batch_size} a step",
+        "game": f"{settings.objective} {tricks}, {steps}",
         "device": "{device}, threads: {threads}, processes: {processes}".format(**run.summary.hardware)
-        + f", precision: {run.prepared.settings.precision}",
+        + f", precision: {settings.precision}",
     }
     print_table(escape_unprintable(str(run.prepared.directory.path)), lines | view_command(run))
 

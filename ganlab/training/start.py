@@ -1,27 +1,32 @@
 """The start of a run: everything is built, then its directory is created, or restored to be continued."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
+from pytorch_lightning.utilities import rank_zero_only
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ganlab.config.load import load_players, load_weights
-from ganlab.config.prepare import PreparedRun, prepare
+from ganlab.config.prepare import PreparedRun
 from ganlab.config.run_directory import RunDirectory
+from ganlab.config.settings import RunSettings
 from ganlab.core.errors import ProcessLost, escape_unprintable, require
 from ganlab.data.base import Data
-from ganlab.training.build import build_module, warn_of_batch_norm
+from ganlab.game import Game
 from ganlab.training.callbacks.weights_and_biases import check_wandb_mode
-from ganlab.training.module import GameModule
+from ganlab.training.module import GameModule, Phase
 from ganlab.training.play import Play
 from ganlab.training.process_settings import keep_memory, silence_lightning
 from ganlab.training.processes import LocalProcesses
 from ganlab.training.provenance import command_line
 from ganlab.training.summary import Summary
 from ganlab.training.trainer import RunCallbacks, build_trainer
+from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
 
 @dataclass
@@ -62,11 +67,11 @@ def start_run(
     silence_lightning()
     keep_memory()  # makes malloc keep freed memory, which speeds up steps on the CPU
     check_wandb_mode(config)
-    prepared = prepare(config, overrides, directory, Play, pl.Trainer, pl.Callback)
+    prepared = PreparedRun(config, overrides, directory, Phase, Play, pl.Trainer, pl.Callback)
     for phase in prepared.phases:
         for part in phase.game.parts.values():
             warn_of_batch_norm(part)
-    module = build_module(prepared.phases)
+    module = GameModule(prepared.phases)
     callbacks = RunCallbacks(prepared)
     settings, directory = prepared.settings, prepared.directory
     processes = LocalProcesses(settings.devices, settings.num_nodes)
@@ -103,18 +108,14 @@ def begin(run: Run) -> None:
     if settings.init_from and run.checkpoint is None:
         _, content = RunDirectory(settings.init_from).checkpoint()
         load_players(run.module, content)
-    with open_dict(prepared.record):
-        prepared.record.run_dir = str(directory.path)
-        prepared.record.class_names = prepared.data.class_names and list(prepared.data.class_names)
     if run.is_main:
         directory.make_folders()
-        for name, lent in prepared.borrowed.items() if not settings.resume else ():
-            lent.write_copy(directory.borrowed / name)
-            prepared.record.borrows[name] = str(directory.borrowed / name)
-        directory.write_config(prepared.record)  # says that the run has begun
+        prepared.write_record(copy_borrowed=not settings.resume)
     prepared.borrowed.clear()
     run.summary.write("running", reason=None)
-    run.processes.start(prepared.record, lambda lost: run.summary.write_failure(ProcessLost(lost)))
+    run.processes.start(
+        prepared.text_for_processes, lambda lost: run.summary.write_failure(ProcessLost(lost))
+    )
 
 
 def resume(run: Run) -> None:
@@ -123,8 +124,7 @@ def resume(run: Run) -> None:
     settings, saved = prepared.settings, directory.summary()
     history = saved.get("before")  # the key of the hardware history in summary.json
     summary.hardware_history = history if isinstance(history, list) else []
-    classes = prepared.record.get("class_names")
-    refuse_other_data(settings.resume, classes, saved, prepared.data, summary.data_sha256)
+    refuse_other_data(settings, saved, prepared.data, summary.data_sha256)
     if not directory.has_checkpoint:
         return
     run.checkpoint, content = directory.checkpoint()
@@ -143,19 +143,25 @@ def resume(run: Run) -> None:
 
 
 def refuse_other_data(
-    resumed: str | None,
-    classes: Sequence[str] | None,
-    summary: Mapping[str, Any],
-    data: Data,
-    sha256: str | None,
+    settings: RunSettings, summary: Mapping[str, Any], data: Data, sha256: str | None
 ) -> None:
     """Refuses data that differ from those of a run's summary; compares fingerprints if `sha256` is given."""
     samples, old_hash = summary.get("training_samples"), summary.get("data_sha256")
-    new_classes = list(data.class_names or ())
+    classes, new_classes = settings.class_names, list(data.class_names or ())
     remedy = "restore the data, or start a new run with init_from"
     for old, new, reason in (
         (samples, len(data), f"was trained on {samples} samples, but there are {len(data)} now"),
         (classes, new_classes, f"was trained on the classes {classes}, but they are {new_classes} now"),
         (old_hash, sha256, f"was trained on data of SHA-256 {old_hash!s:.12}, but it is {sha256!s:.12} now"),
     ):
-        require(old in (None, new) or new is None, reason, remedy, "resume", resumed)
+        require(old in (None, new) or new is None, reason, remedy, "resume", settings.resume)
+
+
+@rank_zero_only
+def warn_of_batch_norm(game: Game) -> None:
+    """Warns if a trick penalises the gradient at each sample, but batch norm couples the samples."""
+    names = [name for name, trick in game.tricks.items() if isinstance(trick, GradientRegulariser)]
+    layers = () if game.discriminator is None else game.discriminator.modules()
+    if names and any(isinstance(layer, _BatchNorm) for layer in layers):
+        reason = "the discriminator has batch norm, so the gradient at a sample depends on its whole batch"
+        print(f"{', '.join(names)}: {reason}; trick=normalisation removes it", file=sys.stderr)

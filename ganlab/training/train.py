@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,7 +53,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Result:
         Diverged: a loss or a weight is not finite, or explodes; the last good checkpoint is kept.
         ProcessLost: another process of the run has died.
     """
-    config, directory = config_to_play(config, overrides)
+    config, directory = config_to_play(deepcopy(config), overrides)  # a run completes its config
     from ganlab.training.play_run import play_run
     from ganlab.training.start import start_run
 

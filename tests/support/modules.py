@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from omegaconf import DictConfig
 
 from ganlab.config.load import LoadedRun, build_run
-from ganlab.config.phases import phase_settings
+from ganlab.config.phases import build_phases
 from ganlab.data.base import Data
-from ganlab.training.build import build_module
-from ganlab.training.module import GameModule
+from ganlab.training.module import GameModule, Phase
 from ganlab.training.play import Play
 
 
@@ -18,4 +17,4 @@ def build(
     cfg: DictConfig, data: Data | None = None, borrowed: Mapping[str, LoadedRun] | None = None
 ) -> GameModule:
     """The module that plays the games of a config."""
-    return build_module(phase_settings(cfg, build_run(cfg, data, borrowed), Play))
+    return GameModule(build_phases(cfg, build_run(cfg, data, borrowed), Phase, Play))
