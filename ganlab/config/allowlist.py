@@ -37,11 +37,9 @@ torch.optim.RMSprop torch.optim.Rprop torch.optim.SGD torch.optim.SparseAdam
 # the config only: a dotted name with the part `callbacks`, as in ganlab.training.callbacks.tensorboard, may
 # occur in the groups `callback` and `logger` only, and so on.
 ONLY_GROUPS = {
-    "callbacks": {"callback", "logger"},
-    "data": {"data"},
-    "processes": {"trainer"},
-    "pytorch_lightning": {"callback", "trainer"},
-}
+    "callbacks": ("callback", "logger"), "data": ("data",),
+    "processes": ("trainer",), "pytorch_lightning": ("callback", "trainer"),
+}  # fmt: skip
 REMOVE = "remove it from config.yaml"  # a remedy
 
 
@@ -71,7 +69,7 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed_by_user: bool
         hydra_settings = {name for name in node if str(name).startswith("_")} - {"_target_", "_partial_"}
         require(not hydra_settings, "has settings of Hydra that ganlab never writes", remedy, key, target)
         group = key.split(".")[0]
-        in_its_group = all(group in ONLY_GROUPS.get(name, {group}) for name in target.split("."))
+        in_its_group = all(group in ONLY_GROUPS.get(name, (group,)) for name in target.split("."))
         if signed_by_user or (target in allowed_targets() and in_its_group):
             continue
         package = target.split(".")[0]

@@ -219,11 +219,7 @@ def selected_nodes(cfg: DictConfig, group: str) -> dict[str, DictConfig]:
     A node without a class has settings of an option that was not selected, and is refused.
     """
     # metric.weights is a file for the extractor, not a metric.
-    nodes = {
-        str(name): node
-        for name, node in (cfg.get(group) or {}).items()
-        if (group, name) != ("metric", "weights")
-    }
+    nodes = {str(name): node for name, node in cfg[group].items() if (group, name) != ("metric", "weights")}
     for name, node in nodes.items():
         has_class = isinstance(node, DictConfig) and isinstance(node.get("_target_"), str)
         remedy = f"select it with +{group}={name}, or remove its settings with '~{group}.{name}'"

@@ -23,12 +23,8 @@ from ganlab.core.errors import ConfigError, Diverged, ProcessLost, UnfinishedRun
 
 # Inside the package in a wheel, next to it in a checkout.
 CONF = next(folder / "conf" for folder in Path(__file__).parents[1:3] if (folder / "conf").is_dir())
-MULTIPLE_CHOICE = (
-    "trick",
-    "metric",
-    "logger",
-    "callback",
-)  # groups from which a config may select several options
+# The groups from which a config may select several options.
+MULTIPLE_CHOICE = ("trick", "metric", "logger", "callback")
 OWN_ERRORS = (ConfigError, Diverged, ProcessLost, UnfinishedRuns)  # the errors that ganlab itself raises
 # Phrases with which Hydra and OmegaConf start those parts of a message that help only to debug them.
 HYDRA_DETAILS = re.compile("Config search path:|object_type=|To append to your config use")
@@ -156,9 +152,7 @@ def own_search_path(words: Sequence[str]) -> list[str]:
     """The places in which the user's configs lie, from `hydra.searchpath=[pkg://my_package.conf]`."""
     of_job = HydraConfig.get().overrides.hydra if HydraConfig.initialized() else ()
     given = [word.partition("=")[2] for word in (*words, *of_job) if word.startswith("hydra.searchpath=")]
-    return [
-        path.strip("'\" ") for path in ",".join(given).replace("[", "").replace("]", "").split(",") if path
-    ]
+    return [path for path in re.split(r"[\[\],'\" ]+", ",".join(given)) if path]
 
 
 def refuse_dropped_overrides(overrides: Sequence[str]) -> None:

@@ -33,13 +33,9 @@ class TorchDataset(Data):
     """
 
     def __init__(
-        self,
-        train: Dataset[Any] | None,
-        test: Dataset[Any] | None,
-        values: tuple[float, float],
-        flip: bool,
+        self, train: Dataset[Any] | None, test: Dataset[Any] | None, values: tuple[float, float], flip: bool,
         **settings: Unpack[DataSettings],
-    ):
+    ):  # fmt: skip
         require(train is not None, "is missing", "give it, as {_target_: my_package.MyDataset}", ".train")
         given = {
             split: dataset for split, dataset in (("train", train), ("test", test)) if dataset is not None

@@ -135,6 +135,11 @@ class Discriminator(nn.Module):
         self.judges_patches = False  # whether the features are maps [B, num_features, h, w]
         self.has_features = True  # whether the features say more of a sample than its logit
 
+    @property
+    def has_features_of_samples(self) -> bool:
+        """Whether there are features of whole samples, and not only of patches."""
+        return self.has_features and not self.judges_patches
+
     def forward(self, x: Tensor, condition: Tensor | None = None, code: Tensor | None = None) -> Verdict:
         if code is not None:
             x = torch.cat([x.flatten(1), code.to(x.dtype)], 1)  # [B, D + code_dim]

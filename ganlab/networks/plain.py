@@ -12,38 +12,31 @@ from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError, error_message, require
 from ganlab.core.validation import Count
-from ganlab.networks.base import (
-    Branching,
-    ConditionalSequential,
-    Discriminator,
-    Encoder,
-    Generator,
-    evaluating,
-)
+from ganlab.networks import base
 from ganlab.networks.priors import Prior
 
 
-def generator(network: nn.Module, latent_dim: Count, shape: Sequence[int], prior: Prior) -> Generator:
+def generator(network: nn.Module, latent_dim: Count, shape: Sequence[int], prior: Prior) -> base.Generator:
     """A module that maps latents [B, latent_dim] to samples [B, *shape] in the range of the data.
 
     Raises:
         ConfigError: the module cannot be called so, or returns something else.
     """
     require_shape(output_on_blank(network, latent_dim), *shape)
-    return Generator(ConditionalSequential(network), latent_dim, tuple(shape), prior)
+    return base.Generator(base.ConditionalSequential(network), latent_dim, tuple(shape), prior)
 
 
-def encoder(network: nn.Module, shape: Sequence[int], num_outputs: int) -> Encoder:
+def encoder(network: nn.Module, shape: Sequence[int], num_outputs: int) -> base.Encoder:
     """A module that maps samples [B, *shape] to [B, num_outputs], the number that the objective needs.
 
     Raises:
         ConfigError: the module cannot be called so, or returns something else.
     """
     require_shape(output_on_blank(network, *shape), num_outputs)
-    return Encoder(ConditionalSequential(network), num_outputs)
+    return base.Encoder(base.ConditionalSequential(network), num_outputs)
 
 
-def discriminator(network: nn.Module, shape: Sequence[int]) -> Discriminator:
+def discriminator(network: nn.Module, shape: Sequence[int]) -> base.Discriminator:
     """A module that maps samples [B, *shape] to logits [B], [B, 1] or, over patches, [B, 1, h, w].
 
     It may also return the pair of its logits [B] or [B, 1] and its features [B, F]. Otherwise tricks that
@@ -59,12 +52,12 @@ def discriminator(network: nn.Module, shape: Sequence[int]) -> Discriminator:
     for found in features:
         require_shape(found, found.shape[-1])
     num_features = 1 + sum(found.shape[1] for found in features)
-    made = Discriminator(ConditionalSequential(LogitAndFeatures(network)), num_features)
+    made = base.Discriminator(base.ConditionalSequential(LogitAndFeatures(network)), num_features)
     made.score, made.judges_patches, made.has_features = FirstFeature(), num_dims == 4, bool(features)
     return made
 
 
-class LogitAndFeatures(Branching):
+class LogitAndFeatures(base.Branching):
     """Calls a module, and joins its logits and its features to one tensor, [B, 1 + F] or [B, 1, h, w]."""
 
     def __init__(self, network: nn.Module):
@@ -90,7 +83,7 @@ class FirstFeature(nn.Module):
 def output_on_blank(network: nn.Module, *shape: int) -> Any:
     """What a module returns in evaluation mode for two blank inputs."""
     try:
-        with torch.no_grad(), evaluating(network):
+        with torch.no_grad(), base.evaluating(network):
             return network(torch.zeros(2, *shape))
     except Exception as error:  # a module may raise anything about inputs that it does not take
         reason = f"cannot be called with {[2, *shape]}: {error_message(error)}"

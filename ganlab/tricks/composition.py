@@ -40,7 +40,7 @@ MISSING_CAPABILITIES: dict[str, tuple[str, str]] = {
     Capability.LABELLED_BATCH: ("data.labelled is not set", "set it, such as data.labelled=100"),
     Capability.ONE_PROCESS: ("the run has several", "use one process"),
     Capability.FEATURES: (
-        "this discriminator judges patches, or returns logits alone",
+        "this discriminator judges patches, or has none",
         "choose another, as of model=dcgan",
     ),
     Capability.LATENT: ("this generator has none", "set model.generator.latent_dim"),

@@ -195,6 +195,16 @@ def test_a_run_without_callbacks_has_the_hash_that_it_had_before() -> None:
     assert identity.config(plain) == identity.config(before) != identity.config(limited)
 
 
+def test_a_run_that_is_older_than_callbacks_is_resumed(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    play(run, "steps=1")
+    config = OmegaConf.load(run / "config.yaml")
+    del config["callback"]
+    (run / "config.yaml").write_text(OmegaConf.to_yaml(config))
+    resume(run, "steps=2")
+    assert summary(run)["steps"] == 2
+
+
 def test_loggers_of_lightning_get_the_metrics_of_each_step(tmp_path: Path) -> None:
     logger = "pytorch_lightning.loggers.CSVLogger"
     added = [f"+logger.csv._target_={logger}", f"+logger.csv.save_dir={tmp_path}", "+logger.csv.version=0"]

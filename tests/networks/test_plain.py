@@ -128,12 +128,12 @@ def test_tricks_that_need_no_structure_train(trick: str) -> None:
 @pytest.mark.parametrize(
     ("judge", "trick", "reason"),
     [
-        ("Judge}", "minibatch_discrimination", "returns logits alone"),
+        ("Judge}", "minibatch_discrimination", "or has none"),
         ("Judge}", "packing", "Judge does not say which they are"),
         ("Judge,returns:pair}", "minibatch_discrimination", ""),
         ("Judge,returns:pair}", "semi_supervised", ""),
         ("Layers}", "packing", ""),
-        ("Layers}", "minibatch_discrimination", "returns logits alone"),
+        ("Layers}", "minibatch_discrimination", "or has none"),
     ],
 )
 def test_tricks_that_need_structure_or_features_find_them_or_are_refused(

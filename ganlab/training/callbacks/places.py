@@ -6,16 +6,15 @@ from pytorch_lightning import Callback
 
 from ganlab.core.errors import require
 
-# The places, in the order of the calls. A callback declares its own as the class attribute `place`.
-PLACES = (
-    "clock",  # before all others, whose time does not count as training
-    "measure",  # where the metrics of a step are computed
-    "show",  # where pictures are drawn: the step has its metrics, and is neither recorded nor saved
-    "record",  # where the scalars and metrics are written
-    "stop",  # where the run decides to end
-    "save",  # where checkpoints are written, with the state of all callbacks
-    "after",  # after all of this
-)
+# The places, in the order of the calls. A callback declares its own as the class attribute `place`:
+#   clock    before all others, whose time does not count as training
+#   measure  where the metrics of a step are computed
+#   show     where pictures are drawn: the step has its metrics, and is neither recorded nor saved
+#   record   where the scalars and metrics are written
+#   stop     where the run decides to end
+#   save     where checkpoints are written, with the state of all callbacks
+#   after    after all of this
+PLACES = ("clock", "measure", "show", "record", "stop", "save", "after")
 DEFAULT = "show"
 
 
