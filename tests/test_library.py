@@ -66,7 +66,7 @@ import pytorch_lightning, sys
 before = {*sys.modules}
 from ganlab.training import play_run
 new = {name.partition(".")[0] for name in {*sys.modules} - before} - sys.stdlib_module_names
-assert new <= {"PIL", "antlr4", "attr", "ganlab", "hydra", "matplotlib", "omegaconf", "rich", "safetensors"}, new
+assert new <= {"PIL", "antlr4", "attr", "ganlab", "hydra", "matplotlib", "omegaconf", "rich", "safetensors"}
 """
     assert "pytorch_lightning" in loaded(program, tmp_path)
 
