@@ -7,6 +7,7 @@ finished run. They are imported when they are first used, since the import of to
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 # user, could be imported as optional modules of libraries. `import_object` searches it later, and last.
 if sys.argv[:1] == ["-m"] and sys.path[:1] == [os.getcwd()]:
     del sys.path[0]
+
+# In a checkout, conf/ lies beside this folder. So `pkg://ganlab.conf` finds it there, as it does in a wheel.
+if not (Path(__file__).parent / "conf").is_dir():
+    __path__.append(str(Path(__file__).parent.parent))
 
 __all__ = ["ConfigError", "Game", "Result", "__version__", "build", "compose", "load", "train"]
 HOMES = {

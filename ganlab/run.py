@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
-from ganlab.training.train import train
+from ganlab.training.train import CALLBACK, train
 
 
 def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Mapping[str, float]:
@@ -17,7 +17,7 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Mapping[str, float]:
     Raises: what `train` raises.
     """
     result = train(cfg, overrides)
-    if result.reason and cfg.job is not None:  # the run is a job of a sweep
+    if result.reason not in (None, CALLBACK) and cfg.job is not None:  # the run is a job of a sweep
         raise SystemExit(f"{result.reason} ended the sweep")
     return result.metrics
 

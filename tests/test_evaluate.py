@@ -16,8 +16,7 @@ from support.commands import play, summary
 from support.refusals import refuses
 
 from ganlab.cli import launch
-from ganlab.config.build import build_data
-from ganlab.config.build import instantiate_group as chosen_metrics
+from ganlab.config.build import build_data, instantiate_group
 from ganlab.config.compose import compose
 from ganlab.core.errors import UNSET, ConfigError
 from ganlab.data.folder import EvaluationFolder
@@ -72,7 +71,7 @@ def test_the_values_of_a_run_are_those_of_its_end_and_each_has_its_protocol(tmp_
     assert record["reference_sha256"] == hashlib.sha256(levels).hexdigest()[:16]
     early = compose("metric=kid", "evaluation.split=test")
     with refuses("metric.kid.subset_size", 1000, "there are 360 real ones"):
-        Evaluation(chosen_metrics(early, "metric"), build_data(early), 2000, None, 0)
+        Evaluation(instantiate_group(early, "metric"), build_data(early), 2000, None, 0)
     with refuses("metric", reason="no metric is selected"):
         run_evaluate(f"run_dir={run}", "metric=none")
 

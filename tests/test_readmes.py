@@ -49,6 +49,7 @@ PAGES = {
     "play": "ganlab/training",
     "trainer": "ganlab/training",
     "logger": "ganlab/training",
+    "callback": "ganlab/training",
     "optimizer": "conf",
     "experiment": "conf",
 }
@@ -62,12 +63,12 @@ COMMAND = re.compile(
 OTHER_COMMANDS = ("sample", "evaluate", "compare", "figures", "ablate")  # with configs of their own
 # Selections that an override may presuppose; the text around it names them.
 CONTEXTS = (
-    *("data=folder", "data=mnist", "data=table", "trainer=ddp"),
+    *("data=folder", "data=mnist", "data=table", "data=dataset", "trainer=ddp"),
     *("objective=mmd", "objective=f_kl", "objective=ali"),
 )
 PLACEHOLDER = "somewhere"  # replaces <...> in commands
 # In examples that the reader completes.
-READERS_OWN = ("key=", "latent_jitter", "experiment=mine", "objective=infogan")
+READERS_OWN = ("key=", "latent_jitter", "experiment=mine", "objective=infogan", "experiment=stripes")
 
 
 def page_text(name: str) -> str:

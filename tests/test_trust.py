@@ -61,6 +61,7 @@ LISTED = {
     "ganlab.core.batch": "ConditionSpec",
     "ganlab.data.folder": "Folder",
     "ganlab.data.table": "Table",
+    "ganlab.data.dataset": "TorchDataset",
     "ganlab.data.unpaired": "DigitsAndNegatives",
     "ganlab.games": "CycleConsistency",
     "ganlab.data.toy": "Gaussian1D Grid Mixture1D Ring Spiral",
@@ -80,6 +81,7 @@ LISTED = {
     "ganlab.networks.refinement": "refiner",
     "ganlab.networks.initial": "FanIn Normal OutputMean Uniform",
     "ganlab.networks.mlp": "discriminator generator",
+    "ganlab.networks.plain": "discriminator encoder generator",
     "ganlab.networks.priors": "Normal Sphere TruncatedNormal Uniform",
     "ganlab.objectives.adversarial": (
         "AbsoluteError Hinge LeastSquares MaximumLikelihood Minimax NonSaturating Wasserstein"
@@ -98,6 +100,7 @@ LISTED = {
     "ganlab.training.play": "Alternating Extragradient Shared Simultaneous",
     "ganlab.training.processes": "UnwrappedDDPStrategy",
     "pytorch_lightning": "Trainer",
+    "pytorch_lightning.callbacks": "Timer",
     "torch.optim": (
         "ASGD Adadelta Adafactor Adagrad Adam AdamW Adamax LBFGS Muon NAdam RAdam RMSprop Rprop SGD "
         "SparseAdam"

@@ -26,16 +26,20 @@ from ganlab.filesystem import cache_directory
 # Objects that may be built although no file of conf/ names them.
 ADDITIONAL_TARGETS = """
 ganlab.networks.initial.FanIn ganlab.networks.priors.TruncatedNormal
+ganlab.networks.plain.generator ganlab.networks.plain.discriminator ganlab.networks.plain.encoder
 ganlab.core.schedules.Constant ganlab.core.schedules.Cosine
 ganlab.core.schedules.HalfLife ganlab.core.schedules.WarmUp
 torch.optim.ASGD torch.optim.Adadelta torch.optim.Adafactor torch.optim.Adagrad torch.optim.Adam
 torch.optim.AdamW torch.optim.Adamax torch.optim.LBFGS torch.optim.Muon torch.optim.NAdam torch.optim.RAdam
 torch.optim.RMSprop torch.optim.Rprop torch.optim.SGD torch.optim.SparseAdam
 """
-# Some objects read files, write files or start processes, so each of them may be built in one group of the
-# config only: a dotted name with the part `callbacks`, as in ganlab.training.callbacks.tensorboard, may occur
-# in the group `logger` only, and so on.
-ONLY_GROUP = {"callbacks": "logger", "data": "data", "processes": "trainer", "pytorch_lightning": "trainer"}
+# Some objects read files, write files or start processes, so each of them may be built in some groups of
+# the config only: a dotted name with the part `callbacks`, as in ganlab.training.callbacks.tensorboard, may
+# occur in the groups `callback` and `logger` only, and so on.
+ONLY_GROUPS = {
+    "callbacks": ("callback", "logger"), "data": ("data",),
+    "processes": ("trainer",), "pytorch_lightning": ("callback", "trainer"),
+}  # fmt: skip
 REMOVE = "remove it from config.yaml"  # a remedy
 
 
@@ -65,7 +69,7 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed_by_user: bool
         hydra_settings = {name for name in node if str(name).startswith("_")} - {"_target_", "_partial_"}
         require(not hydra_settings, "has settings of Hydra that ganlab never writes", remedy, key, target)
         group = key.split(".")[0]
-        in_its_group = all(ONLY_GROUP.get(name, group) == group for name in target.split("."))
+        in_its_group = all(group in ONLY_GROUPS.get(name, (group,)) for name in target.split("."))
         if signed_by_user or (target in allowed_targets() and in_its_group):
             continue
         package = target.split(".")[0]

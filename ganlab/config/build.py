@@ -2,8 +2,9 @@
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import hydra
@@ -20,7 +21,7 @@ from ganlab.core.errors import ConfigError, complete_key, error_message
 from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
-from ganlab.metrics.evaluation import Evaluation, OpenProgressBar
+from ganlab.metrics.evaluation import Evaluation, OpenProgressBar, completing_error_keys
 from ganlab.tricks.base import Trick
 
 
@@ -53,10 +54,12 @@ def as_config_errors() -> Iterator[None]:
         raise ConfigError(error_message(error).rstrip("."), "set HYDRA_FULL_ERROR=1 to see where") from error
 
 
-def instantiate(node: Any, base_class: type = object, **arguments: Any) -> Any:
+def instantiate(
+    node: Any, base_class: type = object, adapt: Callable[[Any], Any] | None = None, **arguments: Any
+) -> Any:
     """The object that a node of the config describes, or a partial that makes it (`_partial_: true`).
 
-    `arguments` replace settings of the node.
+    `arguments` replace settings of the node. `adapt` replaces an object of another class than `base_class`.
 
     Raises:
         ConfigError: the constructor refuses the settings, or the object is no instance of `base_class`.
@@ -64,6 +67,8 @@ def instantiate(node: Any, base_class: type = object, **arguments: Any) -> Any:
     check_arguments(node)
     with as_config_errors():
         built = hydra.utils.instantiate(node, _convert_="all", **arguments)
+        if adapt is not None and not isinstance(built, base_class):
+            built = adapt(built)
     cls = getattr(built, "func", None)  # what a partial calls; None for any other object
     if not (isinstance(built, base_class) or (isinstance(cls, type) and issubclass(cls, base_class))):
         reason = f"is not a {base_class.__module__}.{base_class.__name__}"
@@ -73,9 +78,18 @@ def instantiate(node: Any, base_class: type = object, **arguments: Any) -> Any:
 
 
 def instantiate_group(cfg: DictConfig, group: str) -> dict[str, Any]:
-    """The objects of the selected tricks or metrics, by name."""
-    base_class = {"trick": Trick, "metric": SampleMetric}[group]
-    return {name: instantiate(node, base_class) for name, node in selected_nodes(cfg, group).items()}
+    """The objects of the selected tricks or metrics, by name. Metrics of torchmetrics become ganlab's."""
+    nodes = selected_nodes(cfg, group).items()
+    if group == "trick":
+        return {name: instantiate(node, Trick) for name, node in nodes}
+
+    def adapted(name: str, node: DictConfig, metric: Any) -> Any:
+        from ganlab.metrics.torchmetric import adapt  # its import takes as long as that of torch
+
+        with completing_error_keys(name):
+            return adapt(metric, name, to_plain(node), cfg.evaluation.split)
+
+    return {name: instantiate(node, SampleMetric, partial(adapted, name, node)) for name, node in nodes}
 
 
 def build_data(cfg: DictConfig) -> Data:

@@ -1,6 +1,7 @@
 """Checks of a composed config before anything is built: contradictions, and settings without effect."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,14 @@ from ganlab.core.errors import format_value, prefixing_all_keys, require
 TRAINER_SETTINGS = {
     "_target_", "_partial_", "accelerator", "devices", "num_nodes", "precision", "strategy", "sync_batchnorm",
 }  # fmt: skip
-
-
+# The classes of the network or the data in a place, which a torch module or data set is not.
+CLASSES = {
+    "model.generator": "ganlab.networks.base.Generator",
+    "model.discriminator": "ganlab.networks.base.Discriminator",
+    "data": "ganlab.data.base.Data",
+}
 # The groups of what is around the games of a run. To check their settings imports Lightning and torchvision.
-AROUND_GAMES = ("trainer", "logger", "metric", "extractor", "views")
+AROUND_GAMES = ("trainer", "logger", "callback", "metric", "extractor", "views")
 
 
 def check_config(cfg: DictConfig, overrides: Sequence[str] = (), unchecked: Sequence[str] = ()) -> None:
@@ -42,6 +47,7 @@ def check_config(cfg: DictConfig, overrides: Sequence[str] = (), unchecked: Sequ
     for stage, game_cfg in stage_configs(validated_settings(cfg)):
         place = None if stage is None else f"stages.{stage}"
         with prefixing_all_keys(place, separator="."):
+            refuse_torch_classes(game_cfg)
             check_arguments(validated_settings(game_cfg), unchecked)
             check_game_config(game_cfg)
             used: set[str] = set()
@@ -58,6 +64,18 @@ def check_config(cfg: DictConfig, overrides: Sequence[str] = (), unchecked: Sequ
             refuse_unused_labelled(cfg)
         refuse_unused_extractor(cfg, overrides)
         refuse_unused_weights(cfg)
+
+
+def refuse_torch_classes(cfg: DictConfig) -> None:
+    """Refuses a torch module in the place of a player, or a torch data set in that of the data."""
+    for key, base in CLASSES.items():
+        target, found = OmegaConf.select(cfg, f"{key}._target_"), None
+        with suppress(Exception):  # an import may raise anything; what cannot be built is refused later
+            found = import_object(target)
+        recipe = f"give it as network of ganlab.networks.plain.{key.removeprefix('model.')}"
+        remedy = "choose data=dataset and give it as data.train" if key == "data" else recipe
+        is_own = not isinstance(found, type) or issubclass(found, import_object(base))
+        require(is_own, f"is not a {base}", remedy, f"{key}._target_", target)
 
 
 def used_keys(cfg: DictConfig) -> set[str]:
@@ -196,7 +214,7 @@ def refuse_unused_labelled(cfg: DictConfig) -> None:
 
 
 def selected_nodes(cfg: DictConfig, group: str) -> dict[str, DictConfig]:
-    """The nodes of the selected tricks, metrics or loggers, by name.
+    """The nodes of the selected tricks, metrics, loggers or callbacks, by name.
 
     A node without a class has settings of an option that was not selected, and is refused.
     """

@@ -3,8 +3,8 @@
 import os
 import re
 from argparse import ArgumentParser
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from functools import cache
 from math import ceil
@@ -13,6 +13,7 @@ from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
@@ -22,7 +23,8 @@ from ganlab.core.errors import ConfigError, Diverged, ProcessLost, UnfinishedRun
 
 # Inside the package in a wheel, next to it in a checkout.
 CONF = next(folder / "conf" for folder in Path(__file__).parents[1:3] if (folder / "conf").is_dir())
-MULTIPLE_CHOICE = ("trick", "metric", "logger")  # groups from which a config may select several options
+# The groups from which a config may select several options.
+MULTIPLE_CHOICE = ("trick", "metric", "logger", "callback")
 OWN_ERRORS = (ConfigError, Diverged, ProcessLost, UnfinishedRuns)  # the errors that ganlab itself raises
 # Phrases with which Hydra and OmegaConf start those parts of a message that help only to debug them.
 HYDRA_DETAILS = re.compile("Config search path:|object_type=|To append to your config use")
@@ -55,11 +57,23 @@ def compose(*overrides: str, config_name: str = "run") -> DictConfig:
         return validated_composition(cfg, config_name, overrides)
 
 
-def initialized_hydra() -> AbstractContextManager[Any]:
-    """A context in which Hydra is initialised with conf/. In a command, Hydra is initialised already."""
-    if GlobalHydra.instance().is_initialized():
-        return nullcontext()
-    return hydra.initialize_config_dir(str(CONF), version_base="1.3")
+@contextmanager
+def initialized_hydra() -> Iterator[None]:
+    """A context in which Hydra is initialised with conf/, as it is in a command.
+
+    In somebody else's Hydra app, Hydra is theirs again afterwards.
+    """
+    theirs: Any = GlobalHydra.instance().hydra
+    sources = theirs.config_loader.get_sources() if theirs else ()
+    if any(source.scheme() == "file" and Path(source.path) == CONF for source in sources):
+        yield
+        return
+    GlobalHydra.instance().hydra = None
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = theirs
 
 
 def validated_composition(cfg: DictConfig, config_name: str, overrides: Sequence[str]) -> DictConfig:
@@ -113,12 +127,15 @@ def unknown_override_error(
     with initialized_hydra():
         loader: Any = GlobalHydra.instance().config_loader()
         list_options = loader.get_group_options
-        if folder := own_config_folder(arguments):
-            if not os.path.isdir(folder):
-                return ConfigError("is not a folder", "check the path", "--config-dir", folder)
-            search_path = loader.get_search_path()
-            search_path.prepend("command-line", f"file://{os.path.abspath(folder)}")
-            loader.repository.initialize_sources(search_path)
+        folder = own_config_folder(arguments)
+        if folder and not os.path.isdir(folder):
+            return ConfigError("is not a folder", "check the path", "--config-dir", folder)
+        search_path = loader.get_search_path()
+        given = [f"file://{os.path.abspath(folder)}"] if folder else []
+        for path in [*given, *own_search_path([*overrides, *arguments])]:
+            search_path.prepend("command-line", path)
+        loader.repository.initialize_sources(search_path)
+        overrides = [word for word in overrides if not word.startswith("hydra.")]
 
         def selects_options(override: str) -> bool:
             group, _, value = override.lstrip("+").partition("=")
@@ -134,6 +151,13 @@ def own_config_folder(arguments: Sequence[str]) -> str | None:
     parser = ArgumentParser(add_help=False)
     parser.add_argument("--config-dir", "-cd")
     return parser.parse_known_args(arguments)[0].config_dir
+
+
+def own_search_path(words: Sequence[str]) -> list[str]:
+    """The places in which the user's configs lie, from `hydra.searchpath=[pkg://my_package.conf]`."""
+    of_job = HydraConfig.get().overrides.hydra if HydraConfig.initialized() else ()
+    given = [word.partition("=")[2] for word in (*words, *of_job) if word.startswith("hydra.searchpath=")]
+    return [path for path in re.split(r"[\[\],'\" ]+", ",".join(given)) if path]
 
 
 def refuse_dropped_overrides(overrides: Sequence[str]) -> None:

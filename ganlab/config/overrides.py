@@ -16,7 +16,9 @@ from ganlab.core.errors import UNSET, ConfigError
 
 PARSER = OverridesParser.create()
 # These mappings take entries of any name, so a key in one of them need not exist yet.
-OPEN_GROUPS = {"trick", "metric", "logger", "clip", "initial", "model", "optimizer", *NAMED_ENTRIES}
+OPEN_GROUPS = {
+    "trick", "metric", "logger", "callback", "clip", "initial", "model", "optimizer", *NAMED_ENTRIES
+}  # fmt: skip
 SYNONYMS = {  # names of settings in other programs, and the settings of ganlab that the user may mean
     **dict.fromkeys(("epochs", "epoch", "iterations", "iters", "max_steps", "kimg"), ("steps", "images")),
     **dict.fromkeys(("learning_rate", "rate"), ("optimizer.generator.lr", "optimizer.discriminator.lr")),

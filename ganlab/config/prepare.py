@@ -1,12 +1,13 @@
 """Everything that the config of a run describes, built before anything is written."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ganlab.config.build import as_config_errors, build_data, build_evaluations, instantiate
-from ganlab.config.checks import check_config, refuse_unused_borrows
+from ganlab.config.checks import check_config, refuse_unused_borrows, selected_nodes
 from ganlab.config.load import build_run, load_borrowed
 from ganlab.config.phases import build_phases
 from ganlab.config.run_directory import RunDirectory, new_run_path
@@ -23,8 +24,8 @@ class PreparedRun:
         cfg: the config, from `config_to_play`; what its stages inherit is written into it.
         overrides: those of the command line; what would have no effect is refused.
         directory: that of the run to resume, if its config was read already.
-        phase_class, play_class, trainer_class: what plays the games, and the base classes of what a config
-            names. They are not imported here, since they need Lightning.
+        phase_class, play_class, trainer_class, callback_class: what plays the games, and the base classes of
+            what a config names. They are not imported here, since they need Lightning.
 
     Attributes:
         record: the config as config.yaml and the loggers get it, which `write_record` completes.
@@ -38,7 +39,7 @@ class PreparedRun:
 
     def __init__(
         self, cfg: DictConfig, overrides: Sequence[str], directory: RunDirectory | None,
-        phase_class: type, play_class: type, trainer_class: type,
+        phase_class: type, play_class: type, trainer_class: type, callback_class: type,
     ):  # fmt: skip
         with as_config_errors():
             check_config(cfg, overrides)
@@ -56,11 +57,14 @@ class PreparedRun:
         self.scene = scene_of(cfg, self.directory, self.data)
         self.make_trainer = instantiate(cfg.trainer, trainer_class)
         self.make_loggers = {str(name): instantiate(node) for name, node in cfg.logger.items()}
+        nodes = selected_nodes(cfg, "callback").items()
+        self.callbacks = {name: instantiate(node, callback_class) for name, node in nodes}
         self.settings = run_settings(cfg)
 
     def loggers(self) -> list[Any]:
-        """The loggers, which begin to write."""
-        return [make(directory=self.directory) for make in self.make_loggers.values()]
+        """The loggers, which begin to write. Those of Lightning are made already."""
+        makers = self.make_loggers.values()
+        return [make(directory=self.directory) if isinstance(make, partial) else make for make in makers]
 
     def write_record(self, *, copy_borrowed: bool) -> None:
         """Writes config.yaml, which says that the run has begun, and what the run needs of others."""

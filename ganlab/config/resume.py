@@ -16,7 +16,8 @@ from ganlab.core.errors import require
 # Keys that do not change the game: its length, what is written, the hardware, and where the data are.
 MUTABLE_KEYS = (
     "steps", "images", "trust", "resume", "class_names",
-    "logger", "log_every", "evaluate_every", "sample_every", "checkpoint_every", "views", "profile",
+    "logger", "callback", "log_every", "evaluate_every", "sample_every", "checkpoint_every", "views",
+    "profile",
     "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy",
     "data.root", "data.test_root", "data.path", "data.num_workers", "data.in_memory", "data.memory_limit",
 )  # fmt: skip

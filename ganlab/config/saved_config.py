@@ -46,6 +46,8 @@ def validated_saved_config(cfg: Any, summary: Mapping[str, Any]) -> DictConfig:
     if not isinstance(cfg, DictConfig):
         raise ConfigError("is not the config of a run", RESTORE_REMEDY)
     saved_format = cfg.pop("format", None)
+    if saved_format is not None:
+        cfg.setdefault("callback", {})  # runs that are older than this setting have none
     missing = [name for name in REQUIRED_GROUPS if not isinstance(cfg.get(name), DictConfig)]
     # A file without format that lacks groups is not the config of a run. In any other, a wrong format is
     # reported first, because it explains why groups are missing.

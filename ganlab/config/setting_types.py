@@ -30,7 +30,7 @@ WANDB_KEYS = " ".join(f"logger.wandb.{name}" for name in ("mode", "project", "en
 # `Count` is a whole number of at least 1, `Whole` one of at least 0.
 TYPE_TABLE: tuple[tuple[str, Any], ...] = (
     ("data model objective objective.weight optimizer play trainer evaluation trick metric", dict),
-    ("logger stages initial clip model.generator optimizer.generator optimizer.discriminator", dict),
+    ("logger callback stages initial clip model.generator optimizer.generator optimizer.discriminator", dict),
     (f"{PATHS} {WANDB_KEYS} condition part name monitor code_of checkpoint device", str | None),
     ("rerun", Literal["stale", "failed"] | None),
     ("compile profile dry_run wandb trainer.sync_batchnorm", bool),

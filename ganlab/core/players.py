@@ -87,7 +87,7 @@ class Networks(dict[str, Any]):
             Capability.PAIRS: self.condition is not None and self.condition.paired,
             Capability.TRAINED_GENERATOR: "generator" in network_names(self.players),
             Capability.LATENT: self.generator.latent_dim > 0,
-            Capability.FEATURES: "discriminator" in self and not self.discriminator.judges_patches,
+            Capability.FEATURES: "discriminator" in self and self.discriminator.has_features_of_samples,
         }
         return {capability for capability, present in has_capability.items() if present}
 

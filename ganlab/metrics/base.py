@@ -40,7 +40,7 @@ class SampleMetric(ABC):
     # A conditional game generates classes in the proportions of this split; None: any proportions will do.
     class_split: Split | None = None
     floor_split: Split = "test"  # the split whose samples replace generated ones to measure the floor
-    input_kind: ClassVar[Literal["images", "points"]] = "images"  # `update` receives images scaled to [0, 1]
+    input_kind: Literal["images", "points"] = "images"  # `update` receives images scaled to [0, 1]
     needs_game: ClassVar[bool] = False  # whether the metric measures the game itself, in `observe_game`
     depends_on_sampling: ClassVar[bool] = True  # whether the values depend on how samples are generated
     extras: Mapping[str, float] = {}  # further results of the last `compute`, such as a standard deviation

@@ -1,5 +1,7 @@
 """How close generated samples come to the real ones that belong to their conditions."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,22 @@ from ganlab.metrics.base import GameMetric
 from ganlab.metrics.features import ProtocolFields
 
 CHUNK = 1000  # conditions that are answered at a time
+
+
+def require_pairs(data: Data) -> None:
+    """Raises `ConfigError` unless the data are pairs of a condition and its right sample."""
+    is_paired = data.condition is not None and data.condition.paired
+    reason = "needs data in which each condition has its right sample"
+    require(is_paired, reason, "choose data=paired_folder, or another metric")
+
+
+def answered_conditions(
+    data: Data, game: Game, seed: int, chunk: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yields samples for the test conditions, the right samples, and the conditions, on the CPU."""
+    for i, (x, condition) in enumerate(data.split("test", "cpu", chunk)):
+        assert condition is not None
+        yield game.sample(len(x), seed + i, condition).cpu(), x, condition
 
 
 class PairError(GameMetric):
@@ -23,9 +41,7 @@ class PairError(GameMetric):
     higher_is_better = False
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
-        is_paired = data.condition is not None and data.condition.paired
-        reason = "needs data in which each condition has its right sample"
-        require(is_paired, reason, "choose data=paired_folder, or another metric")
+        require_pairs(data)
         self._data, self._n = data, len(data.sources["test"])
 
     def check_game(self, game: Game) -> None:
@@ -33,11 +49,8 @@ class PairError(GameMetric):
         require(is_told, "needs a generator that is told the conditions", remedy)
 
     def measure(self, game: Game, seed: int) -> float:
-        errors = []
-        for i, (x, condition) in enumerate(self._data.split("test", "cpu", CHUNK)):
-            assert condition is not None
-            sample = game.sample(len(x), seed + i, condition).cpu()
-            errors.append(self.errors((sample - x).double(), condition))
+        answered = answered_conditions(self._data, game, seed, CHUNK)
+        errors = [self.errors((sample - x).double(), condition) for sample, x, condition in answered]
         return float(torch.cat(errors).mean())
 
     def errors(self, difference: Tensor, condition: Tensor) -> Tensor:

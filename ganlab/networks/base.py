@@ -133,6 +133,12 @@ class Discriminator(nn.Module):
         self.condition: ConditionSpec | None = None  # what the network was built for, if anything
         self.code_dim = 0  # the number of elements of the code that is judged with a sample; 0: none is
         self.judges_patches = False  # whether the features are maps [B, num_features, h, w]
+        self.has_features = True  # whether the features say more of a sample than its logit
+
+    @property
+    def has_features_of_samples(self) -> bool:
+        """Whether there are features of whole samples, and not only of patches."""
+        return self.has_features and not self.judges_patches
 
     def forward(self, x: Tensor, condition: Tensor | None = None, code: Tensor | None = None) -> Verdict:
         if code is not None:

@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parent.parent
 SIZE = 12  # hex digits of a hash that are kept
 # What changes no number of a run beyond its last bits: where it lies, what is written, the hardware. The
 # budget counts as `steps`, and the seed stands beside: all runs of an arm have one hash.
-OUTSIDE = [key for key in MUTABLE_KEYS if key != "steps"]
+OUTSIDE = [key for key in MUTABLE_KEYS if key not in ("steps", "callback")]
 OUTSIDE += ["default_steps", "name", "seed", "run_dir", "job", "metric.weights"]
 # Settings of the data that are younger than committed rows, and count only if they are given.
 ONLY_IF_GIVEN = ("classes", "per_class", "share")
@@ -41,8 +41,9 @@ def config(cfg: DictConfig) -> str:
         reduce(lambda node, group: node.get(group, {}), groups, resolved).pop(name, None)
     data = resolved["data"].items()
     resolved["data"] = {key: value for key, value in data if value is not None or key not in ONLY_IF_GIVEN}
-    if not resolved["borrows"]:  # a run that borrows nothing has the hash that it had without this setting
-        del resolved["borrows"]
+    for key in ("borrows", "callback"):  # without any, a run has the hash that it had before this setting
+        if not resolved.get(key):
+            resolved.pop(key, None)
     return short(json.dumps(named(resolved), sort_keys=True, default=str).encode())
 
 

@@ -14,7 +14,7 @@ from ganlab.training.processes import exit_after_parent, has_parent, is_lost_con
 from ganlab.training.provenance import git_commit
 from ganlab.training.report import print_header, print_summary
 from ganlab.training.start import Run, start_run
-from ganlab.training.train import Result
+from ganlab.training.train import CALLBACK, Result
 
 
 def play_run(run: Run) -> Result:
@@ -74,16 +74,18 @@ def fit(run: Run) -> None:
 
 
 def result_of(run: Run) -> Result:
-    """The result after the last step, or after a signal."""
+    """The result after the last step, or after a signal or a callback has stopped the run."""
     signal_name, evaluate = run.callbacks.stop.signal, run.callbacks.evaluate
     metrics = {} if signal_name else run.module.metrics
     if not (signal_name or metrics):  # an earlier process may have played the last step
         metrics = evaluate.measure(run.module.to(run.trainer.strategy.root_device).parts)
+    stopped_early = run.module.game.run_step < run.prepared.timetable.total
+    reason = signal_name or (CALLBACK if stopped_early else None)
     return Result(
         metrics=metrics,
         records=evaluate.latest_records,
-        status="stopped" if signal_name else "finished",
-        reason=signal_name,
+        status="stopped" if reason else "finished",
+        reason=reason,
         run_dir=run.prepared.directory.path,
         game=run.module.game.eval(),
     )

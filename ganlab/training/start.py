@@ -67,7 +67,7 @@ def start_run(
     silence_lightning()
     keep_memory()  # makes malloc keep freed memory, which speeds up steps on the CPU
     check_wandb_mode(config)
-    prepared = PreparedRun(config, overrides, directory, Phase, Play, pl.Trainer)
+    prepared = PreparedRun(config, overrides, directory, Phase, Play, pl.Trainer, pl.Callback)
     for phase in prepared.phases:
         for part in phase.game.parts.values():
             warn_of_batch_norm(part)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ganlab.game import Game
     from ganlab.metrics.protocols import MetricRecords
 
+CALLBACK = "a callback"  # what stopped a run that no signal stopped, such as one of callback=time_limit
+
 
 @dataclass(frozen=True)
 class Result:
@@ -24,8 +26,8 @@ class Result:
     Attributes:
         metrics: the metrics after the last step, by name; empty if a signal stopped the run.
         records: the same metrics, each with a record of how it was measured.
-        status: "finished", or "stopped" by a signal.
-        reason: the signal; None: the run has finished.
+        status: "finished", or "stopped" by a signal or a callback.
+        reason: the signal, or `CALLBACK`; None: the run has finished.
         run_dir: the directory of the run, which `load` reads.
         game: the trained main game in evaluation mode; of a composite of games, the first part.
     """

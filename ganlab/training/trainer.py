@@ -6,6 +6,7 @@ from ganlab.config.build import as_config_errors
 from ganlab.config.prepare import PreparedRun
 from ganlab.metrics.evaluation import monitored_value
 from ganlab.training.callbacks.pictures import FinalViews, SamplePictures
+from ganlab.training.callbacks.places import in_order
 from ganlab.training.callbacks.profile import CallbackProfiler, Profile
 from ganlab.training.callbacks.progress import ProgressBar
 from ganlab.training.callbacks.record import AtomicIO, Checkpoint, Evaluate, LogScalars
@@ -25,16 +26,17 @@ class RunCallbacks:
             self.stop = Stop(timetable.total)
             monitor, higher_is_better = monitored_value(run.evaluations, settings.monitor)
             every = settings.checkpoint_every
-            self.all: list[pl.Callback] = [
-                self.bar,  # first, so that its clock excludes the other callbacks
+            own = [
+                self.bar,
                 self.evaluate,
                 SamplePictures(directory.samples, data, settings.sample_every, timetable),
                 FinalViews(run.views, run.scene, run.games.parts, settings.sample_every, timetable),
-                scalars,  # before Checkpoint, so that the rows are on file when a checkpoint is written
+                scalars,
                 self.stop,
                 Checkpoint(directory.checkpoints, every, scalars, monitor, higher_is_better),
                 *([Profile(directory.path, timetable)] if settings.profile else []),
             ]
+            self.all = in_order(own, run.callbacks)
 
 
 def build_trainer(run: PreparedRun, callbacks: RunCallbacks) -> pl.Trainer:

@@ -31,6 +31,8 @@ class SamplePictures(Callback):
     Steps of a stage before the main game have no pictures: `Timetable.is_due` is false at these steps.
     """
 
+    place = "show"
+
     def __init__(self, folder: Path, data: Data, every: int, timetable: Timetable):
         self.folder, self.data, self.every, self.timetable = folder, data, every, timetable
 
@@ -65,6 +67,8 @@ class FinalViews(Callback):
     Raises:
         ConfigError: the game, the data or the length of the run do not allow a view.
     """
+
+    place = "show"
 
     def __init__(
         self, views: Sequence[ViewOptions], scene: Scene, games: Mapping[str, Game], every: int,

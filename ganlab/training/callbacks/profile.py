@@ -46,6 +46,8 @@ class Profile(Callback):
         timetable: the timetable of the run, which counts the images of its steps.
     """
 
+    place = "after"
+
     def __init__(self, folder: Path, timetable: Timetable):
         self.folder, self.timetable = folder, timetable
         self.tracer = profile(

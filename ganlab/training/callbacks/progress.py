@@ -23,6 +23,8 @@ class ProgressBar(Callback):
     callbacks: evaluation, pictures and checkpoints. A resumed run adds to the time of its earlier parts.
     """
 
+    place = "clock"
+
     state_key = "Bar"  # the name of the callback in checkpoints
 
     def __init__(self, log_scalars: LogScalars, timetable: Timetable):

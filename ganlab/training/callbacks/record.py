@@ -36,6 +36,8 @@ class Evaluate(Callback):
     main game: `Timetable.is_due` is false at these steps.
     """
 
+    place = "measure"
+
     def __init__(self, evaluations: Mapping[str, Evaluation], every: int, timetable: Timetable):
         self.evaluations, self.every, self.timetable = evaluations, every, timetable
         self.latest_records: MetricRecords = {}  # the latest metrics, each with its protocol
@@ -62,6 +64,8 @@ class LogScalars(Callback):
     Raises:
         Diverged: a scalar or a weight is not finite, or has exploded. The row of the step is written first.
     """
+
+    place = "record"
 
     state_key = "Log"  # the name of the callback in checkpoints
 
@@ -159,6 +163,8 @@ class Checkpoint(Callback):
     Raises:
         Diverged: a weight is not finite, or has exploded; the checkpoints on disk stay as they are.
     """
+
+    place = "save"
 
     def __init__(
         self, folder: Path, every: int, log_scalars: LogScalars, monitor: str | None, higher_is_better: bool

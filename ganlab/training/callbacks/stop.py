@@ -28,6 +28,8 @@ class Stop(Callback):
     was there before the run.
     """
 
+    place = "stop"
+
     def __init__(self, steps: int):
         self.steps = steps
         self.signal: str | None = None

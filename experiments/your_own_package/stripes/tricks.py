@@ -1,0 +1,18 @@
+"""A trick."""
+
+from torch import Tensor
+
+from ganlab.core.schedules import ScheduleLike, as_schedule
+from ganlab.core.turn import Turn
+from ganlab.tricks.base import Trick
+
+
+class LatentJitter(Trick):
+    """Adds Gaussian noise of standard deviation `std` to the latents."""
+
+    def __init__(self, std: ScheduleLike):
+        super().__init__()
+        self.std = as_schedule(".std", std, "[0, inf)")
+
+    def latents(self, latent: Tensor, turn: Turn) -> Tensor:
+        return latent + self.std(turn.step) * turn.random.normal("latent_jitter", *latent.shape)

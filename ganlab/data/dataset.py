@@ -1,0 +1,103 @@
+"""Data sets of torch, and yours with their interface, as data of a run."""
+
+from collections.abc import Mapping, Sequence, Sized
+from typing import Any, Unpack
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import ConcatDataset, Dataset, IterableDataset
+
+from ganlab.core.errors import ConfigError, error_message, require
+from ganlab.data.base import Data, DataSettings, check_image_settings, check_settings
+from ganlab.data.sources import Labels, TensorSource
+
+TRIED = 16  # the first samples are read twice: a random transform would change at least one of so many
+
+
+class TorchDataset(Data):
+    """The samples of data sets with the methods `__len__` and `__getitem__`, which are read once.
+
+    An item is a sample, or a pair of a sample and its class, a whole number. A sample is a tensor, an array
+    or a PIL image. Images are [C, H, W] if they are tensors, otherwise [H, W, C]; [H, W] has one channel.
+
+    Args:
+        train: the training samples; its attribute `classes`, if it has one, holds the names of the classes.
+        test: the samples of the test split; None: there is no such split.
+        values: the range of images of floating-point numbers; bytes have 0 to 255.
+        flip: whether half of the training images are mirrored.
+
+    Raises:
+        ConfigError: a data set has no length, an item is something else, samples differ in shape, change when
+            they are read again, or exceed `values`; or a setting contradicts them.
+    """
+
+    def __init__(
+        self, train: Dataset[Any] | None, test: Dataset[Any] | None, values: tuple[float, float], flip: bool,
+        **settings: Unpack[DataSettings],
+    ):  # fmt: skip
+        require(train is not None, "is missing", "give it, as {_target_: my_package.MyDataset}", ".train")
+        given = {
+            split: dataset for split, dataset in (("train", train), ("test", test)) if dataset is not None
+        }
+        x, labels = read_all(given)
+        names = getattr(train, "classes", None)
+        num_classes = None if labels is None else len(names or ()) or int(labels.max()) + 1
+        settings["num_classes"] = settings["num_classes"] or num_classes
+        check = check_settings if settings["range"] is None else check_image_settings
+        check(settings, shape=tuple(x.shape[1:]), num_classes=num_classes)
+        x = x.float() if settings["range"] is None else as_bytes(x, values)
+        sizes = [len(dataset) for dataset in given.values()]  # type: ignore[arg-type]
+        y = [None] * len(sizes) if labels is None else labels.split(sizes)
+        parts = zip(given, x.split(sizes), y, strict=True)
+        sources = {split: TensorSource(x, y, flip=flip and split == "train") for split, x, y in parts}
+        super().__init__(**settings, sources=sources, class_names=names)
+
+
+def read_all(given: Mapping[str, Dataset[Any]]) -> tuple[Tensor, Labels]:
+    """The samples of all splits in turn [N, *shape], and their classes [N]; None: there are none."""
+    for split, dataset in given.items():
+        is_indexed = isinstance(dataset, Sized) and not isinstance(dataset, IterableDataset)
+        reason = "has no __len__ and __getitem__, by which batch k would be a function of the seed and k"
+        require(is_indexed, reason, "define them, or save its images for data=folder", f".{split}")
+    whole: ConcatDataset[Any] = ConcatDataset(given.values())
+    try:
+        with torch.random.fork_rng(devices=[]):
+            tried = [sample_and_class(whole[i])[0] for i in range(min(TRIED, len(whole)))]
+            items = [sample_and_class(whole[i]) for i in range(len(whole))]
+        x, labels = torch.stack([sample for sample, _ in items]), {label is None for _, label in items}
+    except Exception as error:  # a data set may raise anything
+        raise ConfigError(f"cannot be read: {error_message(error)}".rstrip("."), key=".") from error
+    remedy = "remove random transforms, and use data.flip or trick=diff_augment"
+    require(
+        torch.equal(torch.stack(tried), x[: len(tried)]), "differs when it is read again", remedy, ".train"
+    )
+    require(len(labels) == 1, "has classes for some samples only", "give all of them one, or none", ".")
+    return x, None if True in labels else torch.tensor([label for _, label in items])
+
+
+def sample_and_class(item: Any) -> tuple[Tensor, int | None]:
+    """An item of a data set as a sample [*shape], of bytes or floating-point numbers, and its class."""
+    sample, *labels = item if isinstance(item, tuple | list) else (item,)
+    array = np.array(() if torch.is_tensor(sample) else sample)
+    remedy = "return a tensor, an array or an image, or a pair with its class"
+    require(array.dtype != object, f"an item is a {type(sample).__name__}", remedy)
+    x = sample if torch.is_tensor(sample) else torch.from_numpy(array)
+    x = x[None] if x.ndim == 2 else x.permute(2, 0, 1) if x.ndim == 3 and x is not sample else x
+    is_number = x.dtype == torch.uint8 or x.is_floating_point()
+    require(is_number, f"a sample is of {x.dtype}", "make it uint8 or floating point")
+    label = torch.as_tensor(labels[0] if labels else 0)
+    is_class = len(labels) < 2 and label.ndim == 0 and not label.is_floating_point() and label >= 0
+    require(is_class, "an item has more than a sample and its class, a whole number", remedy)
+    return x, int(label) if labels else None
+
+
+def as_bytes(x: Tensor, values: Sequence[float]) -> Tensor:
+    """Images as numbers from 0 to 255; refuses floating-point numbers out of their range `values`."""
+    if x.dtype == torch.uint8:
+        return x
+    low, high = values
+    least, greatest = float(x.min()), float(x.max())
+    reason = f"does not hold the samples, which lie from {least:.4g} to {greatest:.4g}"
+    require(low <= least < greatest <= high, reason, "set the right range", ".values", values)
+    return ((x - low) / (high - low) * 255).float()
