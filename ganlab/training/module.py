@@ -9,6 +9,7 @@ from typing import Any, Self
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from ganlab.core.batch import Batch, Sample
@@ -54,6 +55,8 @@ class Phase:
         self.first_step = 0  # the number of steps of all phases before this one
         self.scalars: dict[str, Tensor] = {}
         self.player_optimizers: dict[str, PlayerOptimizer] = {}
+        # The scalers of the losses; `GameModule.setup` replaces them in a run with precision=16-mixed.
+        self.scalers = {player: GradScaler(enabled=False) for player in game.players}
         # For each player, the optimisers of the parts of the game in which it moves in this step, by the name
         # of the part. `active_players` decides in which parts it moves.
         self.moving: dict[Player, dict[str, PlayerOptimizer]] = {player: {} for player in game.players}
@@ -149,13 +152,17 @@ class Phase:
                     optimizer.optimizer.zero_grad()
                 # With `inputs`, the other player need not be frozen. The losses may share a graph, which the
                 # last backward pass frees.
-                loss.backward(inputs=weights, retain_graph=i < len(terms_by_player))
+                scaler = self.scalers[player]
+                if scaler.is_enabled():  # -inf, which ends the run, if every gradient has overflowed
+                    self.record(f"loss_scale/{player}", scaler.scale(torch.ones_like(loss)).log2())
+                scaler.scale(loss).backward(inputs=weights, retain_graph=i < len(terms_by_player))
 
     def _update(self, players: Iterable[Player]) -> None:
         for player in players:
             with profile_range(player):
                 for part, optimizer in self.moving[player].items():
-                    optimizer.update(self.step, partial(self.record, part=part))
+                    optimizer.update(self.step, self.scalers[player], partial(self.record, part=part))
+                self.scalers[player].update()
 
 
 class GameModule(pl.LightningModule):
@@ -216,6 +223,18 @@ class GameModule(pl.LightningModule):
         require(self.trainer.max_steps < 0, reason, remedy, "max_steps", self.trainer.max_steps)
         for phase in self.phases:
             phase.rank, phase.world_size = self.trainer.global_rank, self.trainer.world_size
+            if self.trainer.precision == "16-mixed":
+                device = self.trainer.strategy.root_device.type
+                phase.scalers = {player: GradScaler(device) for player in phase.scalers}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        states = ({player: s.state_dict() for player, s in phase.scalers.items()} for phase in self.phases)
+        checkpoint["scalers"] = [*states]  # empty unless the precision is 16-mixed
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for phase, states in zip(self.phases, checkpoint.get("scalers", ()), strict=False):
+            for player, state in states.items():
+                phase.scalers[player].load_state_dict(state)
 
     def configure_optimizers(self) -> list[Optimizer]:
         return [player.optimizer for phase in self.phases for player in phase.player_optimizers.values()]

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from ganlab.core.distributed import all_reduce_mean_
@@ -41,13 +42,18 @@ class PlayerOptimizer:
     def _scheduled_values(self, step: int) -> dict[str, Any]:
         return {name: at_step(value, step) for name, value in self.schedules.items()}
 
-    def update(self, step: int, record: Callable[[str, Tensor], None]) -> None:
-        """Updates the weights by their gradients, with the scheduled values at a step of the game."""
+    def update(self, step: int, scaler: GradScaler, record: Callable[[str, Tensor], None]) -> None:
+        """Updates the weights by their gradients, with the scheduled values at a step of the game.
+
+        Gradients that `scaler` has scaled to infinity or NaN leave the weights as they are.
+        """
         for group in self.optimizer.param_groups:
             group.update(self._scheduled_values(step))
         all_reduce_mean_([weight.grad for weight in self.weights if weight.grad is not None])
+        scaler.unscale_(self.optimizer)
         if self.clip is not None:
             norm = nn.utils.clip_grad_norm_(self.weights, self.clip(step))
-            record(f"{self.player}/gradient_norm", norm)
-        self.optimizer.step()
+            # An overflow is no divergence: the scaler skips the step.
+            record(f"{self.player}/gradient_norm", norm.nan_to_num(0, 0) if scaler.is_enabled() else norm)
+        scaler.step(self.optimizer)
         torch.clear_autocast_cache()  # it holds casts of the old weights

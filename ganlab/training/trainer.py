@@ -4,6 +4,7 @@ import pytorch_lightning as pl
 
 from ganlab.config.build import as_config_errors
 from ganlab.config.prepare import PreparedRun
+from ganlab.core.errors import require
 from ganlab.metrics.evaluation import monitored_value
 from ganlab.training.callbacks.pictures import FinalViews, SamplePictures
 from ganlab.training.callbacks.places import in_order
@@ -40,10 +41,14 @@ class RunCallbacks:
 
 
 def build_trainer(run: PreparedRun, callbacks: RunCallbacks) -> pl.Trainer:
-    """The Trainer, with the settings that ganlab itself determines."""
+    """The Trainer, with the settings that ganlab itself determines.
+
+    Raises:
+        ConfigError: the device does not support the precision.
+    """
     cluster = cluster_environment()
     with as_config_errors():
-        return run.make_trainer(
+        trainer = run.make_trainer(
             callbacks=callbacks.all,
             max_epochs=-1,
             logger=False,
@@ -55,3 +60,7 @@ def build_trainer(run: PreparedRun, callbacks: RunCallbacks) -> pl.Trainer:
             enable_model_summary=False,
             sync_batchnorm=False,  # `build_game` replaces the batch norms itself, for CPUs too
         )
+    # On a CPU, Lightning would take bf16-mixed in silence.
+    supported, remedy = trainer.precision == run.settings.precision, "set it to bf16-mixed or 32-true"
+    require(supported, "needs a GPU", remedy, "trainer.precision", run.settings.precision)
+    return trainer
