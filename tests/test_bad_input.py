@@ -206,7 +206,7 @@ PRINTED = {
 
 def refused(line: str, folder: Path, capsys, monkeypatch) -> tuple[str, BaseException]:
     """What `python -m ganlab.run` prints for a command line that it must refuse, and its error."""
-    from ganlab.run import main
+    from ganlab.run import run
 
     errors: list[BaseException] = []
     report = cli.Command.report
@@ -225,7 +225,7 @@ def refused(line: str, folder: Path, capsys, monkeypatch) -> tuple[str, BaseExce
     new = [] if "resume" in line else ["run_dir=new"]
     monkeypatch.setattr("sys.argv", ["run", *small, *new, *line.split()])
     with pytest.raises(SystemExit) as ended:
-        main()
+        cli.launch("run", run)
     assert ended.value.code == 2
     printed = capsys.readouterr().err
     assert len(printed.splitlines()) == 1, printed
