@@ -114,7 +114,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "images=1000 steps=3": ("images", "contradicts steps=3"),
     "trainer.devices=2": ("trainer.devices", "needs trainer=ddp"),
     "trainer.devices=0": ("trainer.devices", WHOLE),
-    "trainer.precision=16-mixed": ("trainer.precision", "must be one of 32-true"),
+    "trainer.precision=16-mixed": ("trainer.precision", "needs a GPU"),
     "objective=mmd model.discriminator.slope=0.1": ("model.discriminator.slope", "has no effect"),
     "clip.generator=-1": ("clip.generator", "at least 0"),
     f"initial.generator=[{UNIFORM},bound:0}}]": ("initial.generator.0.bound", POSITIVE),
