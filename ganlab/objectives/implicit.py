@@ -84,12 +84,11 @@ class IMLE(Objective):
             self.selected_in[new_rows] = period
         return self.latents[rows]
 
-    @uncompiled
     def _draw_candidates(self, turn: Turn) -> None:
         # The same latents on all processes, each of which generates a part of the candidates.
         random = RandomStreams(*turn.random.key, "candidates", device=turn.random.device)
         self.pool.copy_(turn.generator.prior(random, *self.pool.shape))
-        with evaluating(turn.generator) as generator:
+        with uncompiled(), evaluating(turn.generator) as generator:
 
             def generate(rows: slice) -> Tensor:
                 return torch.cat([generator(latents) for latents in self.pool[rows].split(BLOCK)])
