@@ -200,11 +200,10 @@ class Evaluation:
         Each batch is passed to all metrics before the next batch, so that metrics with the same extractor
         extract the features of a batch once.
         """
-        value_range = self.data.value_range
         with progress_bar(text, n) as advance:
             for chunk in chunks:
                 for x in torch.split(chunk, BATCH):
-                    images = x if value_range is None else to_unit_range(x, value_range)
+                    images = to_unit_range(x, self.data.value_range)
                     for name, metric in metrics.items():
                         with completing_error_keys(name):
                             metric.update(x if metric.input_kind == "points" else images, split)

@@ -17,7 +17,6 @@ class Autoencoding(Objective):
     """Base class of objectives with a term for the likelihood of the data given their reconstruction."""
 
     players: ClassVar[Players] = {"generator": ("generator", "encoder")}
-    provides = frozenset()
 
     def __init__(self, likelihood: Likelihood, weight: LossWeights):
         super().__init__(weight)

@@ -32,7 +32,7 @@ class Objective(nn.Module, ABC):
     # The number of outputs of the encoder for each element of a latent: 1 for the latent itself, 2 for the
     # mean and the log-variance of a normal distribution of latents.
     outputs_per_latent: int = 1
-    provides: frozenset[str]  # capabilities that tricks may need, see `Capability`
+    provides: frozenset[str] = frozenset()  # capabilities that tricks may need, see `Capability`
     # Capabilities that the objective itself needs, such as second derivatives, which some settings exclude.
     needs: frozenset[str] = frozenset()
 

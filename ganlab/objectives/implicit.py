@@ -36,7 +36,6 @@ class IMLE(Objective):
     """
 
     players: ClassVar[Players] = {"generator": ("generator",)}
-    provides = frozenset()
     needs = frozenset({Capability.INDEX})
 
     def __init__(self, candidates: Count, period: Count, perturbation: NotNegative, weight: LossWeights):

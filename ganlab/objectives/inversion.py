@@ -22,7 +22,6 @@ class Inversion(Objective):
     """
 
     players: ClassVar[Players] = {"encoder": ("encoder",)}
-    provides = frozenset()
 
     def __init__(self, kappa: NotNegative, weight: LossWeights):
         super().__init__(weight)

@@ -24,7 +24,6 @@ class Matching(Objective):
     """Base class of distances between generated and real samples of the global batch, both in `space`."""
 
     players: ClassVar[Players] = {"generator": ("generator",)}
-    provides = frozenset()
 
     def __init__(self, space: Space, weight: LossWeights):
         super().__init__(weight)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ganlab.core.batch import Sample, Targets
 from ganlab.core.capability import Capability
 from ganlab.core.players import Networks, Player
+from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Turn
 
 Terms = dict[str, Tensor]  # loss terms by name; the player minimises the mean of each term's elements
@@ -119,6 +120,14 @@ class Trick(nn.Module):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         for name in self.saved_attributes:
             setattr(self, name, copy(state[name]))
+
+
+class WeightedTrick(Trick):
+    """Base class of tricks whose setting `weight` multiplies their terms."""
+
+    def __init__(self, weight: ScheduleLike):
+        super().__init__()
+        self.weight = nonzero_schedule(".weight", weight)
 
 
 class PlayerTrick(Trick):

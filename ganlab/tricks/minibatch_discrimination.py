@@ -27,9 +27,8 @@ class MinibatchDiscrimination(Trick):
     def networks(self, networks: Networks) -> None:
         discriminator = networks.discriminator
         # The logits are the sum of the linear score and all modules in `further_scores`.
-        discriminator.further_scores.append(
-            ClosenessScore(discriminator.num_features, self.kernels, self.dims)
-        )
+        score = ClosenessScore(discriminator.num_features, self.kernels, self.dims)
+        discriminator.further_scores.append(score)
 
 
 class Closeness(nn.Module):
