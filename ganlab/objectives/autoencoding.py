@@ -5,12 +5,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from ganlab.core.errors import require
-from ganlab.core.players import Networks, Players
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Turn
 from ganlab.functional.likelihoods import Likelihood
 from ganlab.networks import priors
-from ganlab.objectives.base import LossWeights, Objective
+from ganlab.objectives.base import LossWeights, Networks, Objective, Players, Turn
 
 
 class Autoencoding(Objective):

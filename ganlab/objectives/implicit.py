@@ -6,16 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.capability import Capability
 from ganlab.core.compilation import uncompiled
 from ganlab.core.distributed import all_gather_with_grad, make_in_parallel
 from ganlab.core.errors import require
-from ganlab.core.players import Networks, Players
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import Turn
 from ganlab.core.validation import Count, NotNegative
 from ganlab.networks.base import evaluating
-from ganlab.objectives.base import LossWeights, Objective
+from ganlab.objectives.base import Capability, LossWeights, Networks, Objective, Players, Turn
 
 BLOCK = 1000  # candidates that are generated at once
 

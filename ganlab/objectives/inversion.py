@@ -5,10 +5,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.players import Players
-from ganlab.core.turn import Turn
 from ganlab.core.validation import NotNegative
-from ganlab.objectives.base import LossWeights, Objective
+from ganlab.objectives.base import LossWeights, Objective, Players, Turn
 
 
 class Inversion(Objective):

@@ -11,12 +11,10 @@ from torch.nn.functional import normalize
 from ganlab.core.batch import at_least_float32
 from ganlab.core.distributed import all_gather_with_grad
 from ganlab.core.errors import require
-from ganlab.core.players import Players
-from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
 from ganlab.functional import distances
 from ganlab.functional.kernels import Kernel
-from ganlab.objectives.base import LossWeights, Objective
+from ganlab.objectives.base import LossWeights, Objective, Players, Turn
 from ganlab.objectives.spaces import Space
 
 

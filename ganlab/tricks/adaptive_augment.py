@@ -4,13 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.batch import Sample, at_least_float32
-from ganlab.core.capability import Capability
 from ganlab.core.distributed import mean_over_processes
-from ganlab.core.players import Networks, Player
-from ganlab.core.turn import Turn
 from ganlab.core.validation import Count, Positive
 from ganlab.tricks.augmenting_trick import AugmentationSettings, AugmentingTrick
-from ganlab.tricks.base import Compute, Terms
+from ganlab.tricks.base import Capability, Compute, Networks, Player, Terms, Turn
 
 
 class AdaptiveAugment(AugmentingTrick):

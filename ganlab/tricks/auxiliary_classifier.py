@@ -2,12 +2,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ganlab.core.batch import Sample, at_least_float32
-from ganlab.core.capability import Capability
-from ganlab.core.players import Networks
 from ganlab.core.schedules import ScheduleLike
-from ganlab.core.turn import Turn
 from ganlab.networks.class_conditioning import GeneratorMode, condition_generator
-from ganlab.tricks.base import Terms, WeightedTrick
+from ganlab.tricks.base import Capability, Networks, Terms, Turn, WeightedTrick
 
 
 class AuxiliaryClassifier(WeightedTrick):

@@ -13,6 +13,11 @@ from ganlab.core.players import Networks, Player
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Turn
 
+# A trick imports from here what its hooks receive and return.
+__all__ = [
+    "Capability", "Compute", "Networks", "Order", "Player", "PlayerChoice", "PlayerTrick",
+    "Sample", "Targets", "Terms", "Trick", "Turn", "WeightedTrick",
+]  # fmt: skip
 Terms = dict[str, Tensor]  # loss terms by name; the player minimises the mean of each term's elements
 Compute = Callable[[Turn], Terms]  # computes the loss terms of the player whose turn it is
 PlayerChoice = Literal["discriminator", "generator", "both"]

@@ -4,13 +4,10 @@ from typing import Any
 from torch import Tensor
 
 from ganlab.core.batch import Sample, at_least_float32
-from ganlab.core.capability import Capability
-from ganlab.core.players import Networks
 from ganlab.core.schedules import ScheduleLike
-from ganlab.core.turn import Turn
 from ganlab.core.validation import ValueRange, Widths
 from ganlab.networks import mlp, priors
-from ganlab.tricks.base import Terms, WeightedTrick
+from ganlab.tricks.base import Capability, Networks, Terms, Turn, WeightedTrick
 
 
 class FeatureAutoencoder(WeightedTrick):

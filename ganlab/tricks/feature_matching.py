@@ -1,9 +1,7 @@
 from ganlab.core.batch import at_least_float32
-from ganlab.core.capability import Capability
 from ganlab.core.distributed import mean_over_processes
 from ganlab.core.schedules import ScheduleLike
-from ganlab.core.turn import Turn
-from ganlab.tricks.base import Compute, Terms, WeightedTrick
+from ganlab.tricks.base import Capability, Compute, Terms, Turn, WeightedTrick
 
 
 class FeatureMatching(WeightedTrick):

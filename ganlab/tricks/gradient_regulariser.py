@@ -2,12 +2,9 @@ from abc import abstractmethod
 
 from torch import Tensor
 
-from ganlab.core.capability import Capability
-from ganlab.core.players import Networks, Player
 from ganlab.core.schedules import Schedule
-from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
-from ganlab.tricks.base import Terms, Trick
+from ganlab.tricks.base import Capability, Networks, Player, Terms, Trick, Turn
 
 
 class GradientRegulariser(Trick):

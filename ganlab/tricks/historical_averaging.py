@@ -1,11 +1,8 @@
 import torch
 
-from ganlab.core.capability import Capability
-from ganlab.core.players import Networks, Player
 from ganlab.core.schedules import ScheduleLike
-from ganlab.core.turn import Turn
 from ganlab.networks.weights import flat_weights
-from ganlab.tricks.base import Order, Terms, WeightedTrick
+from ganlab.tricks.base import Capability, Networks, Order, Player, Terms, Turn, WeightedTrick
 
 
 class HistoricalAveraging(WeightedTrick):

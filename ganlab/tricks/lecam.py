@@ -2,12 +2,9 @@ import torch
 from torch import nn
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.capability import Capability
 from ganlab.core.distributed import mean_over_processes
-from ganlab.core.players import Networks, Player
 from ganlab.core.schedules import ScheduleLike, as_schedule
-from ganlab.core.turn import Turn
-from ganlab.tricks.base import Terms, WeightedTrick
+from ganlab.tricks.base import Capability, Networks, Player, Terms, Turn, WeightedTrick
 
 
 class LeCam(WeightedTrick):

@@ -1,12 +1,10 @@
 from torch import Tensor, nn
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.capability import Capability
 from ganlab.core.distributed import all_gather_with_grad
-from ganlab.core.players import Networks
 from ganlab.core.validation import Count
 from ganlab.networks.base import Conditioned
-from ganlab.tricks.base import Trick
+from ganlab.tricks.base import Capability, Networks, Trick
 
 
 class MinibatchDiscrimination(Trick):

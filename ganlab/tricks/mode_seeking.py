@@ -1,12 +1,10 @@
 from torch import Tensor
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.capability import Capability
 from ganlab.core.distributed import mean_over_processes
 from ganlab.core.schedules import ScheduleLike
-from ganlab.core.turn import Turn
 from ganlab.core.validation import Positive
-from ganlab.tricks.base import Terms, WeightedTrick
+from ganlab.tricks.base import Capability, Terms, Turn, WeightedTrick
 
 
 class ModeSeeking(WeightedTrick):

@@ -1,7 +1,5 @@
 from ganlab.core.batch import at_least_float32
-from ganlab.core.capability import Capability
-from ganlab.core.turn import Turn
-from ganlab.tricks.base import Terms, WeightedTrick
+from ganlab.tricks.base import Capability, Terms, Turn, WeightedTrick
 
 
 class PixelLoss(WeightedTrick):

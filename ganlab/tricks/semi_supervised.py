@@ -1,9 +1,6 @@
-from ganlab.core.capability import Capability
-from ganlab.core.players import Networks
-from ganlab.core.turn import Turn
 from ganlab.networks.class_conditioning import KPlusOneLogit
 from ganlab.tricks.auxiliary_classifier import class_cross_entropy
-from ganlab.tricks.base import Terms, WeightedTrick
+from ganlab.tricks.base import Capability, Networks, Terms, Turn, WeightedTrick
 
 
 class SemiSupervised(WeightedTrick):
