@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from ganlab.core.batch import Batch, ConditionSource, Sample, at_least_float32
 from ganlab.core.capability import BASE_CAPABILITIES
-from ganlab.core.compilation import uncompiled
 from ganlab.core.distributed import broadcast_, make_in_parallel
 from ganlab.core.errors import ConfigError, completing_relative_keys, require
 from ganlab.core.players import Networks, Player, network_names
@@ -18,7 +17,7 @@ from ganlab.core.randomness import RandomStreams
 from ganlab.core.space import GameReference, Space
 from ganlab.core.turn import Turn
 from ganlab.core.validation import validated_whole_number
-from ganlab.networks.base import Discriminator, Generator, evaluating
+from ganlab.networks.base import Discriminator, Generator, evaluating, uncompiled
 from ganlab.objectives.base import Objective
 from ganlab.tricks.base import Trick
 from ganlab.tricks.composition import Tricks

@@ -15,6 +15,11 @@ from ganlab.game import Game
 from ganlab.metrics.extractors import classifier
 from ganlab.metrics.features import Extractor, ProtocolFields, shared_extractor
 
+# A metric imports from here what its methods receive and return.
+__all__ = [
+    "GENERATED", "Data", "FeatureMetric", "Game", "GameMetric", "Generated", "ProtocolFields",
+    "SampleMetric", "Split", "StoringMetric", "require_enough", "short_number",
+]  # fmt: skip
 Generated = Literal["generated"]
 GENERATED: Generated = "generated"  # stands for generated samples, wherever real samples are given by a split
 

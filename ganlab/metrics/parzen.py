@@ -8,10 +8,8 @@ from torch import Tensor
 
 from ganlab.core.errors import require
 from ganlab.core.validation import NonEmpty, Positive, TwoOrMore
-from ganlab.data.base import Data, Split
 from ganlab.functional.kernels import squared_distances
-from ganlab.metrics.base import GENERATED, Generated, SampleMetric
-from ganlab.metrics.features import ProtocolFields
+from ganlab.metrics.base import GENERATED, Data, Generated, ProtocolFields, SampleMetric, Split
 
 CHUNK = 500  # real images at a time; the distances of a chunk to all generated samples are held in memory
 

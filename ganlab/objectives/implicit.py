@@ -6,12 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.compilation import uncompiled
 from ganlab.core.distributed import all_gather_with_grad, make_in_parallel
 from ganlab.core.errors import require
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.validation import Count, NotNegative
-from ganlab.networks.base import evaluating
+from ganlab.networks.base import evaluating, uncompiled
 from ganlab.objectives.base import Capability, LossWeights, Networks, Objective, Players, Turn
 
 BLOCK = 1000  # candidates that are generated at once

@@ -3,8 +3,7 @@ from torch import Tensor
 from ganlab.core.gradients import input_gradients, interpolate_samples
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.validation import Count
-from ganlab.tricks.base import Capability, Turn
-from ganlab.tricks.gradient_regulariser import GradientRegulariser
+from ganlab.tricks.base import Capability, GradientRegulariser, Turn
 
 
 class ZeroCentredPenalty(GradientRegulariser):
