@@ -54,8 +54,7 @@ class SampleMetric(ABC):
         """For each of `names`, whether higher values are better: `higher_is_better`, unless overridden."""
         return dict.fromkeys(self.names, self.higher_is_better)
 
-    @abstractmethod
-    def setup(self, data: Data, n_fake: int, n_real: int) -> None:
+    def setup(self, data: Data, n_fake: int, n_real: int) -> None:  # noqa: B027, a hook
         """Prepares the metric for the data of the run and the numbers of samples.
 
         Args:

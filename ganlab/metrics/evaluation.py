@@ -14,9 +14,7 @@ from torch import Tensor
 from ganlab.core.distributed import is_main_process
 from ganlab.core.errors import ConfigError, Diverged, require
 from ganlab.core.players import path
-from ganlab.data.base import Data, Split
-from ganlab.game import Game
-from ganlab.metrics.base import GENERATED, Generated, SampleMetric
+from ganlab.metrics.base import GENERATED, Data, Game, Generated, SampleMetric, Split
 from ganlab.metrics.features import caching_features_on_disk, to_unit_range
 from ganlab.metrics.progress_bar import progress_bar
 from ganlab.metrics.protocols import EXTRAS_KEY, MetricRecords

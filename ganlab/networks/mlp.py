@@ -74,15 +74,10 @@ def discriminator(
         code_dim: the number of elements of the code that is judged together with a sample, which is that of a
             latent (Dumoulin et al. 2017); 0: samples are judged without codes.
     """
-    layers: list[nn.Module] = [nn.Flatten(), *_dropout(input_dropout)]
+    layers: list[nn.Module] = [nn.Flatten(), *([nn.Dropout(input_dropout)] if input_dropout else [])]
     for sizes in pairwise([prod(shape) + code_dim, *hidden]):  # sizes: the numbers of inputs and outputs
         layers += [Maxout(*sizes, maxout)] if maxout else [nn.Linear(*sizes), nn.LeakyReLU(slope)]
-        layers += _dropout(dropout)
+        layers += [nn.Dropout(dropout)] if dropout else []
     network = base.Discriminator(base.ConditionalSequential(*layers), hidden[-1])
     network.code_dim = code_dim
     return network
-
-
-def _dropout(rate: float) -> list[nn.Module]:
-    """A list with a dropout layer; it is empty if the rate is 0."""
-    return [nn.Dropout(rate)] if rate else []

@@ -9,6 +9,8 @@ from ganlab.core.validation import Count, Positive
 from ganlab.tricks.augmenting_trick import AugmentationSettings, AugmentingTrick
 from ganlab.tricks.base import Capability, Compute, Networks, Player, Terms, Turn
 
+MeanSign = Annotated[float, "(-1, 1)"]
+
 
 class AdaptiveAugment(AugmentingTrick):
     """The discriminator's inputs are augmented more as it overfits (ADA, Karras et al. 2020).
@@ -27,11 +29,7 @@ class AdaptiveAugment(AugmentingTrick):
     saved_attributes = ("num_updates", "images")
 
     def __init__(
-        self,
-        target: Annotated[float, "(-1, 1)"],
-        interval: Count,
-        kimg: Positive,
-        **settings: Unpack[AugmentationSettings],
+        self, target: MeanSign, interval: Count, kimg: Positive, **settings: Unpack[AugmentationSettings]
     ):
         super().__init__(**settings)
         self.target, self.interval, self.kimg = target, interval, kimg
