@@ -32,7 +32,6 @@ from ganlab.core.validation import format_number
 
 TRACEBACK_VARIABLE = "HYDRA_FULL_ERROR"  # the environment variable by which users ask for tracebacks
 MAX_NAME = 200  # the largest number of characters in the name of a job; file systems allow 255
-OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC)
 # Errors that are printed in one line. Any other exception is a bug, and its traceback is printed.
 ONE_LINE_ERRORS = (*OWN_ERRORS, HydraException, OmegaConfBaseException, yaml.YAMLError)
 
@@ -140,7 +139,7 @@ def standard_output() -> Iterator[None]:
         sys.stdout.flush()
     except OSError as error:
         # An OSError without a file name is about standard output.
-        if error.filename is not None or error.errno not in OUTPUT_ERRORS:
+        if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC):
             raise
         # Discards standard output, whose descriptor is 1; otherwise Python fails again at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

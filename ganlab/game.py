@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from ganlab.core.batch import Batch, ConditionSource, Sample, at_least_float32
 from ganlab.core.capability import BASE_CAPABILITIES
-from ganlab.core.compilation import uncompiled
 from ganlab.core.distributed import broadcast_, make_in_parallel
 from ganlab.core.errors import ConfigError, completing_relative_keys, require
 from ganlab.core.players import Networks, Player, network_names
@@ -18,7 +17,7 @@ from ganlab.core.randomness import RandomStreams
 from ganlab.core.space import GameReference, Space
 from ganlab.core.turn import Turn
 from ganlab.core.validation import validated_whole_number
-from ganlab.networks.base import Discriminator, Generator, evaluating
+from ganlab.networks.base import Discriminator, Generator, evaluating, uncompiled
 from ganlab.objectives.base import Objective
 from ganlab.tricks.base import Trick
 from ganlab.tricks.composition import Tricks
@@ -161,10 +160,9 @@ class Game(nn.Module):
         return self.presented("discriminator")
 
     @torch.no_grad()
-    @uncompiled
     def classify(self, x: Tensor) -> Tensor:
         """Class logits of samples, [N, *shape] -> [N, K], with the network in evaluation mode."""
-        with evaluating(self.classifier) as classifier:
+        with uncompiled(), evaluating(self.classifier) as classifier:
             code = self.encode(x) if classifier.code_dim else None
             return classifier(self._to_network_input(classifier, x), code=code).class_logits
 
@@ -208,8 +206,6 @@ class Game(nn.Module):
         latents, given = self.latents(n, seed), self._given(n, conditions)
         return self.generate_in_batches(latents[rows], given, batch_size, torch.arange(n)[rows])
 
-    # Not compiled, since evaluation mode and each new shape would need a compilation.
-    @uncompiled
     @torch.no_grad()
     def generate_in_batches(
         self, latents: Tensor, given: Tensor | None, batch_size: int = 250, rows: Tensor | None = None
@@ -222,7 +218,9 @@ class Game(nn.Module):
         """
         rows = torch.arange(len(latents)) if rows is None else rows
         chunks = zip(latents.split(batch_size), rows.split(batch_size), strict=True)
-        return torch.cat([self.generate_in_eval_mode(made, self._taken(given, row)) for made, row in chunks])
+        with uncompiled():  # since evaluation mode and each new shape would need a compilation
+            parts = [self.generate_in_eval_mode(made, self._taken(given, row)) for made, row in chunks]
+        return torch.cat(parts)
 
     def sample_on_all_processes(
         self, n: int, seed: int = 0, rows: slice | None = None, conditions: Conditions = None

@@ -124,9 +124,9 @@ def summary(text: str) -> tuple[str, str]:
     return sentence, " ".join(paper[1].split()) if paper else ""
 
 
-def entry(name: str, text: str, indent: int = 2, column: int = COLUMN) -> list[str]:
+def entry(name: str, text: str, column: int = COLUMN) -> list[str]:
     """The lines of a name and its explanation, which begins in a column, below the name if that is long."""
-    head, lines = " " * indent + name, wrap(text, page_width() - column)
+    head, lines = f"  {name}", wrap(text, page_width() - column)
     if len(head.rstrip()) + 2 <= column and lines:
         head = head.ljust(column) + lines.pop(0)
     return [head.rstrip(), *(" " * column + line for line in lines)]

@@ -99,9 +99,8 @@ def show(
             built = instantiate(node)
             if is_filtered:
                 build(cfg)
-            lines += help.entry(
-                f"{name:<{column - 2}}{costs.get(name, '')}", help.option_text(path), column=beside
-            )
+            head = f"{name:<{column - 2}}{costs.get(name, '')}"
+            lines += help.entry(head, help.option_text(path), column=beside)
             for attribute, word in TRAITS.items():
                 if values := ", ".join(sorted(map(str, getattr(built, attribute, ())))):
                     lines += help.entry("", f"{word}: {values}", column=beside)

@@ -27,7 +27,6 @@ from ganlab.data.conditions import given_conditions
 from ganlab.data.folder import EvaluationFolder
 from ganlab.game import Game
 from ganlab.metrics.evaluation import Evaluation, records_of_parts
-from ganlab.metrics.progress_bar import progress_bar
 from ganlab.metrics.protocols import MetricRecords
 
 
@@ -51,7 +50,7 @@ def measure_run(cfg: DictConfig, typed_class: str | None = None) -> MetricRecord
     data = build_data_of_run(directory, run_cfg, cfg.root)
     for game in games.values():
         game.to(find_device(cfg.device))
-    evaluations = build_evaluations(run_cfg, data, games, progress_bar)
+    evaluations = build_evaluations(run_cfg, data, games)
     for name, game in games.items():
         set_conditions(game, evaluations[name], run_cfg.data, cfg, typed_class)
     return records_of_parts(evaluations, games)
@@ -96,7 +95,7 @@ def measure_folder(cfg: DictConfig) -> MetricRecords:
     reason = f"holds {len(generated)} images, and this protocol needs {required}"
     require(required == len(generated), reason, key="generated", value=cfg.generated)
     cfg.evaluation.n = len(generated)
-    evaluation = build_evaluation(cfg, data, progress_bar)
+    evaluation = build_evaluation(cfg, data)
     low, high = data.value_range or (0.0, 1.0)
     device = torch.device(find_device(cfg.device))
     batches = generated.split("train", device, batch_size=100)  # all images, with values in [0, 1]

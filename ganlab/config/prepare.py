@@ -14,7 +14,6 @@ from ganlab.config.run_directory import RunDirectory, new_run_path
 from ganlab.config.settings import run_settings
 from ganlab.config.stages import Timetable, complete_stages
 from ganlab.config.views import parse_views, scene_of
-from ganlab.metrics.progress_bar import progress_bar
 
 
 class PreparedRun:
@@ -50,7 +49,7 @@ class PreparedRun:
         self.games = build_run(cfg, self.data, self.borrowed)
         self.phases = build_phases(cfg, self.games, phase_class, play_class)
         refuse_unused_borrows(cfg)  # after what is wrong with the borrowed runs themselves
-        self.evaluations = build_evaluations(cfg, self.data, self.games.parts, progress_bar)
+        self.evaluations = build_evaluations(cfg, self.data, self.games.parts)
         self.directory = directory or RunDirectory(cfg.resume or new_run_path(cfg))
         with as_config_errors():
             self.views = parse_views(cfg.views, of_images=self.data.value_range is not None)

@@ -68,6 +68,15 @@ class ConfigError(ValueError):
         """The same error with a different key."""
         return ConfigError(self.reason, self.remedy, key, self.value)
 
+    def of_part(self, group: str, name: str) -> "ConfigError":
+        """The same error with a complete key, if the metric or trick of this name has raised it.
+
+        Of the metric prdc, ".k" becomes "metric.prdc.k". Without a key, the error is about the whole metric.
+        """
+        whole = ConfigError(self.reason, self.remedy, group, name)
+        completed = self.with_key(complete_key(self.key, f"{group}.{name}")) if self.key else whole
+        return completed.with_traceback(self.__traceback__)
+
 
 def require(condition: object, reason: str, remedy: str = "", key: str = "", value: object = UNSET) -> None:
     """Raises `ConfigError(reason, remedy, key, value)` unless the condition holds."""

@@ -117,6 +117,5 @@ class Networks(dict[str, Any]):
     def blank(self, n: int) -> Sample:
         """Zeros with the shapes and types of n generated samples, their conditions and their latents."""
         condition = None if self.condition is None else self.condition.blank(n)
-        return Sample(
-            torch.zeros(n, *self.generator.shape), condition, torch.zeros(n, self.generator.latent_dim)
-        )
+        code = torch.zeros(n, self.generator.latent_dim)
+        return Sample(torch.zeros(n, *self.generator.shape), condition, code)

@@ -226,8 +226,7 @@ class Turn:
         """The turn of another player with the same generated samples, codes and verdicts."""
         if player == self.player:
             return self
-        shared = {"generated": self.generated, "shown": self.shown, "verdicts": self.verdicts}
-        return self._view(player, **shared)
+        return self._view(player, generated=self.generated, shown=self.shown, verdicts=self.verdicts)
 
     def detached(self) -> Turn:
         """The discriminator's turn on the same generated samples and codes, held constant."""
@@ -258,10 +257,8 @@ class Turn:
         """
         assert changes.keys() <= REPLACEABLE | self.networks.keys()
         stale = frozenset().union(*map(values_computed_from, changes))
-        networks = {name: changes.pop(name) for name in self.networks if name in changes}
-        return self._copy(
-            stale, {**changes, "networks": {**self.networks, **networks}} if networks else changes
-        )
+        networks = {name: changes.pop(name, network) for name, network in self.networks.items()}
+        return self._copy(stale, {**changes, "networks": networks})
 
     def with_new_latents(self) -> Self:
         """A copy with the same real samples, which draws new latents when they are first used."""

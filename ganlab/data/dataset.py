@@ -1,6 +1,6 @@
 """Data sets of torch, and yours with their interface, as data of a run."""
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Sequence, Sized
 from typing import Any, Unpack
 
 import numpy as np
@@ -12,6 +12,7 @@ from ganlab.core.errors import ConfigError, error_message, require
 from ganlab.data.base import Data, DataSettings, check_image_settings, check_settings
 from ganlab.data.sources import Labels, TensorSource
 
+SPLITS = ("train", "test")
 TRIED = 16  # the first samples are read twice: a random transform would change at least one of so many
 
 
@@ -37,9 +38,7 @@ class TorchDataset(Data):
         **settings: Unpack[DataSettings],
     ):  # fmt: skip
         require(train is not None, "is missing", "give it, as {_target_: my_package.MyDataset}", ".train")
-        given = {
-            split: dataset for split, dataset in (("train", train), ("test", test)) if dataset is not None
-        }
+        given = [dataset for dataset in (train, test) if dataset is not None]
         x, labels = read_all(given)
         names = getattr(train, "classes", None)
         num_classes = None if labels is None else len(names or ()) or int(labels.max()) + 1
@@ -47,20 +46,19 @@ class TorchDataset(Data):
         check = check_settings if settings["range"] is None else check_image_settings
         check(settings, shape=tuple(x.shape[1:]), num_classes=num_classes)
         x = x.float() if settings["range"] is None else as_bytes(x, values)
-        sizes = [len(dataset) for dataset in given.values()]  # type: ignore[arg-type]
-        y = [None] * len(sizes) if labels is None else labels.split(sizes)
-        parts = zip(given, x.split(sizes), y, strict=True)
-        sources = {split: TensorSource(x, y, flip=flip and split == "train") for split, x, y in parts}
+        whole = TensorSource(x, labels, flip)
+        rows = torch.arange(len(x)).split([*map(len, given)])  # type: ignore[arg-type]
+        sources = {split: whole.at(part) for split, part in zip(SPLITS, rows, strict=False)}
         super().__init__(**settings, sources=sources, class_names=names)
 
 
-def read_all(given: Mapping[str, Dataset[Any]]) -> tuple[Tensor, Labels]:
+def read_all(given: Sequence[Dataset[Any]]) -> tuple[Tensor, Labels]:
     """The samples of all splits in turn [N, *shape], and their classes [N]; None: there are none."""
-    for split, dataset in given.items():
+    for split, dataset in zip(SPLITS, given, strict=False):
         is_indexed = isinstance(dataset, Sized) and not isinstance(dataset, IterableDataset)
         reason = "has no __len__ and __getitem__, by which batch k would be a function of the seed and k"
         require(is_indexed, reason, "define them, or save its images for data=folder", f".{split}")
-    whole: ConcatDataset[Any] = ConcatDataset(given.values())
+    whole: ConcatDataset[Any] = ConcatDataset(given)
     try:
         with torch.random.fork_rng(devices=[]):
             tried = [sample_and_class(whole[i])[0] for i in range(min(TRIED, len(whole)))]
@@ -68,10 +66,9 @@ def read_all(given: Mapping[str, Dataset[Any]]) -> tuple[Tensor, Labels]:
         x, labels = torch.stack([sample for sample, _ in items]), {label is None for _, label in items}
     except Exception as error:  # a data set may raise anything
         raise ConfigError(f"cannot be read: {error_message(error)}".rstrip("."), key=".") from error
+    is_fixed = torch.equal(torch.stack(tried), x[: len(tried)])
     remedy = "remove random transforms, and use data.flip or trick=diff_augment"
-    require(
-        torch.equal(torch.stack(tried), x[: len(tried)]), "differs when it is read again", remedy, ".train"
-    )
+    require(is_fixed, "differs when it is read again", remedy, ".train")
     require(len(labels) == 1, "has classes for some samples only", "give all of them one, or none", ".")
     return x, None if True in labels else torch.tensor([label for _, label in items])
 

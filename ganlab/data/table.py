@@ -17,6 +17,7 @@ from ganlab.data.composition import Sources
 from ganlab.data.listing import sorted_classes
 from ganlab.data.sources import TensorSource
 
+Columns = NonEmpty[str] | None  # names of columns; None: all that have any number
 Value = TypeVar("Value")
 
 
@@ -39,12 +40,7 @@ class Table(Data):
     """
 
     def __init__(
-        self,
-        path: str,
-        columns: NonEmpty[str] | None,
-        label: str | None,
-        test: Rate,
-        **settings: Unpack[DataSettings],
+        self, path: str, columns: Columns, label: str | None, test: Rate, **settings: Unpack[DataSettings]
     ):
         table = TableFile(path)
         others = [name for name in table.columns if name != label]

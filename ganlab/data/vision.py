@@ -18,6 +18,7 @@ from ganlab.core.validation import Count, Whole
 from ganlab.data.base import Data, DataSettings, check_image_settings, check_settings
 from ganlab.data.sources import InMemory, TensorSource
 
+DatasetName = Literal["MNIST", "FashionMNIST", "CIFAR10"]  # as in torchvision
 # The folder in which torchvision stores each data set.
 FOLDERS = {"MNIST": "MNIST", "FashionMNIST": "FashionMNIST", "CIFAR10": "cifar-10-batches-py"}
 # The class names of torchvision. MNIST has none, because the names of its classes are their labels.
@@ -74,13 +75,7 @@ class Vision(Data):
             them.
     """
 
-    def __init__(
-        self,
-        dataset: Literal["MNIST", "FashionMNIST", "CIFAR10"],
-        root: str,
-        flip: bool,
-        **settings: Unpack[DataSettings],
-    ):
+    def __init__(self, dataset: DatasetName, root: str, flip: bool, **settings: Unpack[DataSettings]):
         check_settings(settings, num_classes=NUM_CLASSES)  # a wrong setting is refused before a download
         train, test = load_splits(dataset, root)
         check_image_settings(settings, shape=train[0].shape[1:], num_classes=NUM_CLASSES)
@@ -144,7 +139,7 @@ class Stacks(InMemory):
         return self.images[self.parts[rows]].squeeze(2)  # [b, 3, 1, H, W] -> [b, 3, H, W]
 
 
-def load_splits(dataset: str, root: str) -> list[tuple[Tensor, Tensor]]:
+def load_splits(dataset: DatasetName, root: str) -> list[tuple[Tensor, Tensor]]:
     """The training split and the test split, each as images [N, C, H, W] uint8 and labels [N].
 
     Missing data are downloaded.
@@ -173,7 +168,7 @@ def load_splits(dataset: str, root: str) -> list[tuple[Tensor, Tensor]]:
     return splits
 
 
-def _download(dataset: str, root: Path) -> None:
+def _download(dataset: DatasetName, root: Path) -> None:
     """Downloads a data set into a temporary folder. When the download is complete, moves it into `root`."""
     from torchvision import datasets
 

@@ -15,6 +15,11 @@ from ganlab.game import Game
 from ganlab.metrics.extractors import classifier
 from ganlab.metrics.features import Extractor, ProtocolFields, shared_extractor
 
+# A metric imports from here what its methods receive and return.
+__all__ = [
+    "GENERATED", "Data", "FeatureMetric", "Game", "GameMetric", "Generated", "ProtocolFields",
+    "SampleMetric", "Split", "StoringMetric", "require_enough", "short_number",
+]  # fmt: skip
 Generated = Literal["generated"]
 GENERATED: Generated = "generated"  # stands for generated samples, wherever real samples are given by a split
 
@@ -49,8 +54,7 @@ class SampleMetric(ABC):
         """For each of `names`, whether higher values are better: `higher_is_better`, unless overridden."""
         return dict.fromkeys(self.names, self.higher_is_better)
 
-    @abstractmethod
-    def setup(self, data: Data, n_fake: int, n_real: int) -> None:
+    def setup(self, data: Data, n_fake: int, n_real: int) -> None:  # noqa: B027, a hook
         """Prepares the metric for the data of the run and the numbers of samples.
 
         Args:

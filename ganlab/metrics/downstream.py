@@ -10,10 +10,8 @@ from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.validation import Count, Positive
-from ganlab.data.base import Data
 from ganlab.data.sources import Samples
-from ganlab.game import Game
-from ganlab.metrics.base import GameMetric, short_number
+from ganlab.metrics.base import Data, Game, GameMetric, short_number
 from ganlab.metrics.extractors import Classifier
 from ganlab.metrics.features import ProtocolFields, round_to_256_levels, to_unit_range
 from ganlab.networks.base import evaluating

@@ -1,8 +1,8 @@
 """Evaluation of games: all metrics of a run on the same samples, and records of their values."""
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
@@ -12,20 +12,16 @@ import torch
 from torch import Tensor
 
 from ganlab.core.distributed import is_main_process
-from ganlab.core.errors import ConfigError, Diverged, completing_relative_keys, require
+from ganlab.core.errors import ConfigError, Diverged, require
 from ganlab.core.players import path
-from ganlab.data.base import Data, Split
-from ganlab.game import Game
-from ganlab.metrics.base import GENERATED, Generated, SampleMetric
+from ganlab.metrics.base import GENERATED, Data, Game, Generated, SampleMetric, Split
 from ganlab.metrics.features import caching_features_on_disk, to_unit_range
+from ganlab.metrics.progress_bar import progress_bar
 from ganlab.metrics.protocols import EXTRAS_KEY, MetricRecords
 
 Metrics = Mapping[str, SampleMetric]
 # The metrics that receive the same samples, by the split and the number of these samples.
 MetricsBySamples = defaultdict[tuple[Split, int], dict[str, SampleMetric]]
-# The type of functions such as `progress_bar` in ganlab.metrics.progress_bar. The function gets a text
-# and a total, and returns a context manager, which shows a bar and yields a function `advance(number)`.
-OpenProgressBar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 BATCH = 100  # samples that are passed to metrics at a time; values do not depend on it
 CHUNK = 1000  # samples that are generated at a time
 
@@ -45,7 +41,6 @@ class Evaluation:
         n: the number of generated samples.
         n_real: the largest number of samples of a metric's `subsampled_split`; None: all.
         seed: the seed of the latents of generated samples.
-        open_progress_bar: opens a progress bar; by default, none is shown.
 
     Raises:
         ConfigError: a metric cannot measure these data, or needs a split that they do not have.
@@ -56,7 +51,6 @@ class Evaluation:
     n: int
     n_real: int | None
     seed: int
-    open_progress_bar: OpenProgressBar = lambda text, total: nullcontext(lambda number: None)
 
     def __post_init__(self) -> None:
         # By the name of a value, not of a metric: the protocol of the last value, its floor, its direction.
@@ -204,11 +198,10 @@ class Evaluation:
         Each batch is passed to all metrics before the next batch, so that metrics with the same extractor
         extract the features of a batch once.
         """
-        value_range = self.data.value_range
-        with self.open_progress_bar(text, n) as advance:
+        with progress_bar(text, n) as advance:
             for chunk in chunks:
                 for x in torch.split(chunk, BATCH):
-                    images = x if value_range is None else to_unit_range(x, value_range)
+                    images = to_unit_range(x, self.data.value_range)
                     for name, metric in metrics.items():
                         with completing_error_keys(name):
                             metric.update(x if metric.input_kind == "points" else images, split)
@@ -217,7 +210,7 @@ class Evaluation:
     def _compute_and_reset(self, metrics: Metrics, game: Game | None = None) -> dict[str, float]:
         """Computes metrics, drops their generated samples, and returns the values by their names."""
         values: dict[str, float] = {}
-        with self.open_progress_bar("metrics", len(metrics)) as advance:
+        with progress_bar("metrics", len(metrics)) as advance:
             for name, metric in metrics.items():
                 with completing_error_keys(name):
                     if game is not None:
@@ -285,14 +278,8 @@ def monitored_value(evaluations: Mapping[str, Evaluation], name: str | None) -> 
 
 @contextmanager
 def completing_error_keys(name: str) -> Iterator[None]:
-    """Completes the keys of the errors of the metric with this name: ".k" of "prdc" becomes "metric.prdc.k".
-
-    An error without a key gets the key "metric" with the value `name`.
-    """
+    """Completes the keys of the errors of the metric with this name, see `ConfigError.of_part`."""
     try:
-        with completing_relative_keys(f"metric.{name}"):
-            yield
+        yield
     except ConfigError as error:
-        if error.key:
-            raise
-        raise ConfigError(error.reason, error.remedy, "metric", name) from error.__cause__
+        raise error.of_part("metric", name) from error.__cause__

@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ganlab.core.errors import require
+from ganlab.core.validation import ValueRange
 from ganlab.filesystem import atomic_writer, cache_directory
 
 ProtocolFields = dict[str, str | int | float]  # how a metric is measured: the entries of its protocol
@@ -151,7 +152,9 @@ def round_to_256_levels(x: Tensor) -> Tensor:
     return to_levels(x).double() / 255
 
 
-def to_unit_range(x: Tensor, value_range: tuple[float, float]) -> Tensor:
-    """Samples scaled from their value range to [0, 1], and clamped to it."""
+def to_unit_range(x: Tensor, value_range: ValueRange) -> Tensor:
+    """Samples scaled from their value range to [0, 1], and clamped to it; without a range, as they are."""
+    if value_range is None:
+        return x
     low, high = value_range
     return ((x - low) / (high - low)).clamp(0, 1)

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from ganlab.core.errors import require
 from ganlab.core.validation import Count
-from ganlab.data.base import Split
-from ganlab.metrics.base import GENERATED, StoringMetric, require_enough
+from ganlab.metrics.base import GENERATED, Split, StoringMetric, require_enough
 from ganlab.metrics.features import Extractor, to_levels
 
 CHUNK = 1000  # rows of the distance matrix that are computed at a time

@@ -6,10 +6,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import require
-from ganlab.data.base import Data
-from ganlab.game import Game
-from ganlab.metrics.base import GameMetric
-from ganlab.metrics.features import ProtocolFields
+from ganlab.metrics.base import Data, Game, GameMetric, ProtocolFields
 
 CHUNK = 1000  # conditions that are answered at a time
 

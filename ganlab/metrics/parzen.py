@@ -8,10 +8,8 @@ from torch import Tensor
 
 from ganlab.core.errors import require
 from ganlab.core.validation import NonEmpty, Positive, TwoOrMore
-from ganlab.data.base import Data, Split
 from ganlab.functional.kernels import squared_distances
-from ganlab.metrics.base import GENERATED, Generated, SampleMetric
-from ganlab.metrics.features import ProtocolFields
+from ganlab.metrics.base import GENERATED, Generated, ProtocolFields, SampleMetric, Split
 
 CHUNK = 500  # real images at a time; the distances of a chunk to all generated samples are held in memory
 
@@ -46,9 +44,6 @@ class Parzen(SampleMetric):
         self._num_validation = num_validation
         # Batches of flattened samples, by their split, or `GENERATED`.
         self._samples: dict[Split | Generated, list[Tensor]] = {"validation": [], "test": [], GENERATED: []}
-
-    def setup(self, data: Data, n_fake: int, n_real: int) -> None:
-        """Nothing to check or prepare."""
 
     def update(self, x: Tensor, split: Split | Generated = GENERATED) -> None:
         self._samples[split].append(x.detach().flatten(1).float())

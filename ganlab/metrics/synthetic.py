@@ -14,10 +14,8 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError, require
-from ganlab.data.base import Data, Split
 from ganlab.data.densities import Mixture
-from ganlab.metrics.base import GENERATED, Generated, SampleMetric, StoringMetric
-from ganlab.metrics.features import ProtocolFields
+from ganlab.metrics.base import GENERATED, Data, Generated, ProtocolFields, SampleMetric, Split, StoringMetric
 
 MAX_DEVIATIONS = 3.0  # the largest distance of samples of high quality, in standard deviations
 NUM_DIGITS = 10  # the number of different digits, 0 to 9

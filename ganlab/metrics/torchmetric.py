@@ -159,10 +159,6 @@ class OfPairs(TorchMetric):
         """Does nothing, because the metric draws samples of its own."""
 
     def observe_game(self, game: Game, seed: int) -> None:
-        value_range = self._data.value_range
         for *pair, _ in answered_conditions(self._data, game, seed, BATCH):
             self.num_samples[False] += len(pair[0])
-            self.call(
-                self.metric.update,
-                *(x if value_range is None else to_unit_range(x, value_range) for x in pair),
-            )
+            self.call(self.metric.update, *(to_unit_range(x, self._data.value_range) for x in pair))

@@ -4,9 +4,10 @@ A condition is what `ConditionSpec` describes: the class of each sample, int64 [
 of each sample. It is None in a game without conditions.
 """
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import count
 from typing import Any, TypeVar
@@ -257,3 +258,12 @@ def evaluating(network: Network) -> Iterator[Network]:
     finally:
         if is_training:
             network.train()
+
+
+def uncompiled() -> AbstractContextManager[object]:
+    """A context in which compiled networks run as they are written.
+
+    `torch.compiler.set_stance` does this, but imports torch's compiler, which takes a second.
+    """
+    has_compiled = "torch._dynamo" in sys.modules
+    return torch.compiler.set_stance("force_eager") if has_compiled else nullcontext()

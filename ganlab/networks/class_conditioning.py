@@ -15,20 +15,14 @@ from torch.nn.functional import one_hot
 from ganlab.core.batch import at_least_float32
 from ganlab.core.errors import require
 from ganlab.core.players import Networks
-from ganlab.networks.base import (
-    Conditioned,
-    InputTransform,
-    add_network_inputs,
-    input_layers,
-    replace_modules,
-)
+from ganlab.networks import base
 from ganlab.networks.norms import NORMS, Norm
 
 GeneratorMode = Literal["concat", "embedding", "norm"]
 DiscriminatorMode = Literal["concat", "embedding", "projection"]
 
 
-class EmbeddingTransform(InputTransform):
+class EmbeddingTransform(base.InputTransform):
     """Base class of input transforms that represent each class by a vector, learned or one-hot.
 
     They return the condition unchanged. They return it at all because other input transforms change it: that
@@ -71,7 +65,7 @@ class AppendVector(EmbeddingTransform):
         return torch.cat([x.flatten(1), self.embedding(condition).to(x.dtype)], 1), condition
 
 
-class ConditionalNorm(Conditioned):
+class ConditionalNorm(base.Conditioned):
     """A normalisation with a gain and a bias for each class (Dumoulin et al. 2017), [B, C, ...] -> the same.
 
     Args:
@@ -94,7 +88,7 @@ class ConditionalNorm(Conditioned):
         return x * self.gain(condition).view(shape) + self.bias(condition).view(shape)
 
 
-class Projection(Conditioned):
+class Projection(base.Conditioned):
     """A score [B]: the dot product of the features with an embedding of the class (Miyato & Koyama 2018)."""
 
     def __init__(self, num_classes: int, num_features: int):
@@ -134,14 +128,14 @@ def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
     generator, num_classes = networks.generator, networks.num_classes
     assert num_classes is not None
     if mode == "concat":
-        add_network_inputs(generator.body, num_classes)
+        base.add_network_inputs(generator.body, num_classes)
         generator.latent_transforms.append(AppendVector(num_classes))
     elif mode == "embedding":
         generator.latent_transforms.append(MultiplyByVector(num_classes, generator.latent_dim))
     else:
-        replaced = replace_modules(generator.body, NORMS, lambda norm: ConditionalNorm(norm, num_classes))
+        count = base.replace_modules(generator.body, NORMS, lambda norm: ConditionalNorm(norm, num_classes))
         remedy = "choose concat or embedding, or use batch norm and drop trick.normalisation.kind=none"
-        require(replaced, "needs a generator with batch norm", remedy, ".generator", mode)
+        require(count, "needs a generator with batch norm", remedy, ".generator", mode)
     generator.condition = networks.condition
     return num_classes
 
@@ -159,12 +153,12 @@ def condition_discriminator(networks: Networks, mode: DiscriminatorMode) -> None
         discriminator.further_scores.append(Projection(num_classes, discriminator.num_features))
         return
     shape = networks.generator.shape
-    is_convolutional = isinstance(input_layers(discriminator.body)[0], nn.Conv2d)
+    is_convolutional = isinstance(base.input_layers(discriminator.body)[0], nn.Conv2d)
     size, num_added = None, num_classes  # one-hot vectors add one input of the layer for each class
     if mode == "embedding":
         # A learned vector has as many elements as one channel of an image [C, H, W], or as a point [D].
         size = prod(shape[1:] or shape)
         num_added = 1 if is_convolutional else size  # a convolution gets the vector as one plane
-    add_network_inputs(discriminator.body, num_added)
+    base.add_network_inputs(discriminator.body, num_added)
     transform = AppendPlanes if is_convolutional else AppendVector
     discriminator.input_transforms.append(transform(num_classes, size))

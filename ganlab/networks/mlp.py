@@ -7,19 +7,12 @@ from math import prod
 from torch import Tensor, nn
 
 from ganlab.core.validation import Count, NonEmpty, Rate, TwoOrMore, ValueRange, Whole, Widths
-from ganlab.networks.base import (
-    Branching,
-    ConditionalSequential,
-    Discriminator,
-    Generator,
-    output_layer,
-    relu,
-)
+from ganlab.networks import base
 from ganlab.networks.hidden_activations import Activation
 from ganlab.networks.priors import Prior
 
 
-class Maxout(Activation, Branching):
+class Maxout(Activation, base.Branching):
     """The maximum of `pieces` linear maps (Goodfellow et al. 2013), [B, num_inputs] -> [B, num_outputs]."""
 
     def __init__(self, num_inputs: int, num_outputs: int, pieces: int):
@@ -43,7 +36,7 @@ def generator(
     shape: Sequence[int],
     value_range: ValueRange,
     prior: Prior,
-) -> Generator:
+) -> base.Generator:
     """A generator: hidden layers with (leaky) ReLU, then a linear layer.
 
     Args:
@@ -54,9 +47,10 @@ def generator(
     widths = [latent_dim, *hidden]
     for num_inputs, num_outputs in pairwise(widths):
         norm = [nn.BatchNorm1d(num_outputs)] if batch_norm else []
-        layers += [nn.Linear(num_inputs, num_outputs), *norm, relu(slope)]
-    layers += [nn.Linear(widths[-1], prod(shape)), output_layer(value_range), nn.Unflatten(1, tuple(shape))]
-    return Generator(ConditionalSequential(*layers), latent_dim, tuple(shape), prior)
+        layers += [nn.Linear(num_inputs, num_outputs), *norm, base.relu(slope)]
+    layers.append(nn.Linear(widths[-1], prod(shape)))
+    layers += [base.output_layer(value_range), nn.Unflatten(1, tuple(shape))]
+    return base.Generator(base.ConditionalSequential(*layers), latent_dim, tuple(shape), prior)
 
 
 def discriminator(
@@ -68,7 +62,7 @@ def discriminator(
     input_dropout: Rate,
     shape: Sequence[int],
     code_dim: Whole = 0,
-) -> Discriminator:
+) -> base.Discriminator:
     """A discriminator: hidden layers, the last of which outputs the features, and a linear score.
 
     Args:
@@ -80,15 +74,10 @@ def discriminator(
         code_dim: the number of elements of the code that is judged together with a sample, which is that of a
             latent (Dumoulin et al. 2017); 0: samples are judged without codes.
     """
-    layers: list[nn.Module] = [nn.Flatten(), *_dropout(input_dropout)]
+    layers: list[nn.Module] = [nn.Flatten(), *([nn.Dropout(input_dropout)] if input_dropout else [])]
     for sizes in pairwise([prod(shape) + code_dim, *hidden]):  # sizes: the numbers of inputs and outputs
         layers += [Maxout(*sizes, maxout)] if maxout else [nn.Linear(*sizes), nn.LeakyReLU(slope)]
-        layers += _dropout(dropout)
-    network = Discriminator(ConditionalSequential(*layers), hidden[-1])
+        layers += [nn.Dropout(dropout)] if dropout else []
+    network = base.Discriminator(base.ConditionalSequential(*layers), hidden[-1])
     network.code_dim = code_dim
     return network
-
-
-def _dropout(rate: float) -> list[nn.Module]:
-    """A list with a dropout layer; it is empty if the rate is 0."""
-    return [nn.Dropout(rate)] if rate else []

@@ -11,22 +11,14 @@ from torch import Tensor, nn
 from ganlab.core.batch import ConditionSpec
 from ganlab.core.errors import require
 from ganlab.core.validation import Count, NonEmpty, ValueRange, Whole
-from ganlab.networks.base import (
-    AppendCondition,
-    Branching,
-    ConditionalSequential,
-    Conditioned,
-    Discriminator,
-    Generator,
-    output_layer,
-)
+from ganlab.networks import base
 from ganlab.networks.dcgan import initialise
 from ganlab.networks.priors import Prior
 
 SLOPE = 0.2  # of leaky ReLU
 
 
-class UNet(Branching, Conditioned):
+class UNet(base.Branching, base.Conditioned):
     """A latent [B, latent_dim] and an image [B, C, H, W] -> an image, through skip connections at each size.
 
     Args:
@@ -62,7 +54,7 @@ def unet(
     shape: Sequence[int],
     value_range: ValueRange,
     prior: Prior,
-) -> Generator:
+) -> base.Generator:
     """A generator that translates images: convolutions to small maps and back, with skip connections.
 
     Convolutions have kernels of 4 and a stride of 2. Batch norm follows each but the first and the last. The
@@ -92,16 +84,16 @@ def unet(
         up.append(nn.Sequential(*layers))
         inputs = 2 * outputs  # with the maps that skip
     last = nn.ConvTranspose2d(inputs, shape[0], 4, 2, 1)
-    up.append(nn.Sequential(nn.ReLU(), last, output_layer(value_range)))
-    body = ConditionalSequential(UNet(down, up).apply(initialise))
-    generator = Generator(body, latent_dim, tuple(shape), prior)
+    up.append(nn.Sequential(nn.ReLU(), last, base.output_layer(value_range)))
+    body = base.ConditionalSequential(UNet(down, up).apply(initialise))
+    generator = base.Generator(body, latent_dim, tuple(shape), prior)
     generator.condition = condition
     return generator
 
 
 def patch(
     width: Count, halvings: Count, *, condition: ConditionSpec | None, shape: Sequence[int]
-) -> Discriminator:
+) -> base.Discriminator:
     """A discriminator with a verdict for each patch: logits [B, h, w].
 
     Convolutions of kernel 4 and stride 2 with leaky ReLU, then one of kernel 3 and stride 1. Batch norm
@@ -127,7 +119,9 @@ def patch(
     return _judge(layers, channels[-1], condition).apply(initialise)
 
 
-def pixelwise(hidden: NonEmpty[Count], width: Count, *, hint: Whole, shape: Sequence[int]) -> Discriminator:
+def pixelwise(
+    hidden: NonEmpty[Count], width: Count, *, hint: Whole, shape: Sequence[int]
+) -> base.Discriminator:
     """A fully connected discriminator of all pixels together with a verdict on each: logits [B, H, W].
 
     Args:
@@ -143,12 +137,14 @@ def pixelwise(hidden: NonEmpty[Count], width: Count, *, hint: Whole, shape: Sequ
     return _judge(layers, width, ConditionSpec("image", (hint, *size)))
 
 
-def _judge(layers: Sequence[nn.Module], num_features: int, condition: ConditionSpec | None) -> Discriminator:
+def _judge(
+    layers: Sequence[nn.Module], num_features: int, condition: ConditionSpec | None
+) -> base.Discriminator:
     """A discriminator whose layers end in feature maps, of which the score is a convolution of kernel 1."""
     make_head = partial(nn.Conv2d, kernel_size=1)
-    discriminator = Discriminator(ConditionalSequential(*layers), num_features, make_head)
+    discriminator = base.Discriminator(base.ConditionalSequential(*layers), num_features, make_head)
     discriminator.judges_patches = True
     if condition is not None:
         discriminator.condition = condition
-        discriminator.input_transforms.append(AppendCondition())
+        discriminator.input_transforms.append(base.AppendCondition())
     return discriminator

@@ -10,10 +10,8 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, relu, softplus
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.capability import Capability
 from ganlab.core.errors import require
-from ganlab.core.turn import Turn
-from ganlab.objectives.base import LossWeights, Objective
+from ganlab.objectives.base import Capability, LossWeights, Objective, Turn
 
 MaxLogit = Annotated[float, "(0, 40]"]  # exp(max_logit) stays far below the largest float32, about exp(88)
 

@@ -5,19 +5,16 @@ from typing import ClassVar
 from torch import Tensor
 
 from ganlab.core.errors import require
-from ganlab.core.players import Networks, Players
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Turn
 from ganlab.functional.likelihoods import Likelihood
 from ganlab.networks import priors
-from ganlab.objectives.base import LossWeights, Objective
+from ganlab.objectives.base import LossWeights, Networks, Objective, Players, Turn
 
 
 class Autoencoding(Objective):
     """Base class of objectives with a term for the likelihood of the data given their reconstruction."""
 
     players: ClassVar[Players] = {"generator": ("generator", "encoder")}
-    provides = frozenset()
 
     def __init__(self, likelihood: Likelihood, weight: LossWeights):
         super().__init__(weight)

@@ -7,11 +7,16 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ganlab.core.batch import Sample
+from ganlab.core.capability import Capability
 from ganlab.core.errors import require
 from ganlab.core.players import TWO_PLAYERS, Networks, Player, Players, network_names
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Turn
 
+# An objective imports from here what its methods receive and return.
+__all__ = [
+    "TWO_PLAYERS", "Capability", "LossWeights", "Networks", "Objective", "Players", "Sample", "Turn",
+]  # fmt: skip
 LossWeights = Mapping[Player, ScheduleLike]  # for each player, the factor of its loss terms
 
 
@@ -32,7 +37,7 @@ class Objective(nn.Module, ABC):
     # The number of outputs of the encoder for each element of a latent: 1 for the latent itself, 2 for the
     # mean and the log-variance of a normal distribution of latents.
     outputs_per_latent: int = 1
-    provides: frozenset[str]  # capabilities that tricks may need, see `Capability`
+    provides: frozenset[str] = frozenset()  # capabilities that tricks may need, see `Capability`
     # Capabilities that the objective itself needs, such as second derivatives, which some settings exclude.
     needs: frozenset[str] = frozenset()
 

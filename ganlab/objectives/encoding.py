@@ -4,14 +4,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ganlab.core.capability import Capability
 from ganlab.core.errors import require
-from ganlab.core.players import TWO_PLAYERS, Networks, Players
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Turn
 from ganlab.functional.likelihoods import Likelihood
 from ganlab.objectives.autoencoding import Autoencoding, kl_from_standard_normal, require_normal_prior
-from ganlab.objectives.base import LossWeights, Objective
+from ganlab.objectives.base import TWO_PLAYERS, Capability, LossWeights, Networks, Objective, Players, Turn
 
 
 class VAEGAN(Autoencoding):

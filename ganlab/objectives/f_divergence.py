@@ -14,9 +14,8 @@ from torch import Tensor
 from torch.nn.functional import relu, softplus
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.turn import Turn
 from ganlab.objectives.adversarial import Adversarial, MaxLogit
-from ganlab.objectives.base import LossWeights
+from ganlab.objectives.base import LossWeights, Turn
 
 
 class Divergence(ABC):

@@ -6,16 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.capability import Capability
-from ganlab.core.compilation import uncompiled
 from ganlab.core.distributed import all_gather_with_grad, make_in_parallel
 from ganlab.core.errors import require
-from ganlab.core.players import Networks, Players
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import Turn
 from ganlab.core.validation import Count, NotNegative
-from ganlab.networks.base import evaluating
-from ganlab.objectives.base import LossWeights, Objective
+from ganlab.networks.base import evaluating, uncompiled
+from ganlab.objectives.base import Capability, LossWeights, Networks, Objective, Players, Turn
 
 BLOCK = 1000  # candidates that are generated at once
 
@@ -36,7 +32,6 @@ class IMLE(Objective):
     """
 
     players: ClassVar[Players] = {"generator": ("generator",)}
-    provides = frozenset()
     needs = frozenset({Capability.INDEX})
 
     def __init__(self, candidates: Count, period: Count, perturbation: NotNegative, weight: LossWeights):
@@ -84,12 +79,11 @@ class IMLE(Objective):
             self.selected_in[new_rows] = period
         return self.latents[rows]
 
-    @uncompiled
     def _draw_candidates(self, turn: Turn) -> None:
         # The same latents on all processes, each of which generates a part of the candidates.
         random = RandomStreams(*turn.random.key, "candidates", device=turn.random.device)
         self.pool.copy_(turn.generator.prior(random, *self.pool.shape))
-        with evaluating(turn.generator) as generator:
+        with uncompiled(), evaluating(turn.generator) as generator:
 
             def generate(rows: slice) -> Tensor:
                 return torch.cat([generator(latents) for latents in self.pool[rows].split(BLOCK)])

@@ -4,14 +4,11 @@ import torch
 from torch import Tensor
 
 from ganlab.core.batch import Sample, Targets, at_least_float32
-from ganlab.core.capability import Capability
 from ganlab.core.distributed import mean_over_processes
 from ganlab.core.errors import require
-from ganlab.core.players import Networks
-from ganlab.core.turn import Turn
 from ganlab.core.validation import OpenFraction, Positive
 from ganlab.objectives.adversarial import Adversarial
-from ganlab.objectives.base import LossWeights, Objective
+from ganlab.objectives.base import Capability, LossWeights, Networks, Objective, Turn
 
 
 class GAIN(Objective):

@@ -5,10 +5,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.players import Players
-from ganlab.core.turn import Turn
 from ganlab.core.validation import NotNegative
-from ganlab.objectives.base import LossWeights, Objective
+from ganlab.objectives.base import LossWeights, Objective, Players, Turn
 
 
 class Inversion(Objective):
@@ -22,7 +20,6 @@ class Inversion(Objective):
     """
 
     players: ClassVar[Players] = {"encoder": ("encoder",)}
-    provides = frozenset()
 
     def __init__(self, kappa: NotNegative, weight: LossWeights):
         super().__init__(weight)

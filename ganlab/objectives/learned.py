@@ -4,14 +4,12 @@ import torch
 from torch import Tensor
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.capability import Capability
 from ganlab.core.distributed import all_gather_with_grad
 from ganlab.core.gradients import input_gradients, interpolate_samples, row_norms
 from ganlab.core.schedules import Schedule, ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Turn
 from ganlab.functional.distances import BatchEstimator, MMDEstimator
 from ganlab.functional.kernels import Kernel
-from ganlab.objectives.base import LossWeights, Objective
+from ganlab.objectives.base import Capability, LossWeights, Objective, Turn
 
 
 class LearnedMMD(Objective):

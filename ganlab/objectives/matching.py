@@ -11,12 +11,10 @@ from torch.nn.functional import normalize
 from ganlab.core.batch import at_least_float32
 from ganlab.core.distributed import all_gather_with_grad
 from ganlab.core.errors import require
-from ganlab.core.players import Players
-from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
 from ganlab.functional import distances
 from ganlab.functional.kernels import Kernel
-from ganlab.objectives.base import LossWeights, Objective
+from ganlab.objectives.base import LossWeights, Objective, Players, Turn
 from ganlab.objectives.spaces import Space
 
 
@@ -24,7 +22,6 @@ class Matching(Objective):
     """Base class of distances between generated and real samples of the global batch, both in `space`."""
 
     players: ClassVar[Players] = {"generator": ("generator",)}
-    provides = frozenset()
 
     def __init__(self, space: Space, weight: LossWeights):
         super().__init__(weight)

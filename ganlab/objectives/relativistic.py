@@ -7,10 +7,9 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.capability import Capability
 from ganlab.core.distributed import all_gather_with_grad
-from ganlab.core.turn import Turn
 from ganlab.objectives.adversarial import Adversarial
+from ganlab.objectives.base import Capability, Turn
 
 
 class Relativistic(Adversarial):

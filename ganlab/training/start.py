@@ -26,7 +26,7 @@ from ganlab.training.processes import LocalProcesses
 from ganlab.training.provenance import command_line
 from ganlab.training.summary import Summary
 from ganlab.training.trainer import RunCallbacks, build_trainer
-from ganlab.tricks.gradient_regulariser import GradientRegulariser
+from ganlab.tricks.base import GradientRegulariser
 
 
 @dataclass

@@ -4,13 +4,12 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.batch import Sample, at_least_float32
-from ganlab.core.capability import Capability
 from ganlab.core.distributed import mean_over_processes
-from ganlab.core.players import Networks, Player
-from ganlab.core.turn import Turn
 from ganlab.core.validation import Count, Positive
 from ganlab.tricks.augmenting_trick import AugmentationSettings, AugmentingTrick
-from ganlab.tricks.base import Compute, Terms
+from ganlab.tricks.base import Capability, Compute, Networks, Player, Terms, Turn
+
+MeanSign = Annotated[float, "(-1, 1)"]
 
 
 class AdaptiveAugment(AugmentingTrick):
@@ -30,11 +29,7 @@ class AdaptiveAugment(AugmentingTrick):
     saved_attributes = ("num_updates", "images")
 
     def __init__(
-        self,
-        target: Annotated[float, "(-1, 1)"],
-        interval: Count,
-        kimg: Positive,
-        **settings: Unpack[AugmentationSettings],
+        self, target: MeanSign, interval: Count, kimg: Positive, **settings: Unpack[AugmentationSettings]
     ):
         super().__init__(**settings)
         self.target, self.interval, self.kimg = target, interval, kimg

@@ -5,13 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.capability import Capability
 from ganlab.core.distributed import mean_over_processes
 from ganlab.core.errors import require
-from ganlab.core.players import Player
-from ganlab.core.turn import Turn
 from ganlab.core.validation import Positive
-from ganlab.tricks.base import Compute, Order, Terms, Trick
+from ganlab.tricks.base import Capability, Compute, Order, Player, Terms, Trick, Turn
 
 LeadMeasure = Literal["accuracy", "ranking", "loss_ratio"]
 

@@ -6,10 +6,8 @@ from torch import Tensor
 from ganlab.augmentations.base import Augmentation, Span, validated_image_shape
 from ganlab.core.batch import Sample, at_least_float32
 from ganlab.core.errors import completing_relative_keys, require
-from ganlab.core.players import Networks
-from ganlab.core.turn import Turn
 from ganlab.core.validation import ValueRange
-from ganlab.tricks.base import Trick
+from ganlab.tricks.base import Networks, Trick, Turn
 
 
 class AugmentationSettings(TypedDict):

@@ -2,15 +2,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ganlab.core.batch import Sample, at_least_float32
-from ganlab.core.capability import Capability
-from ganlab.core.players import Networks
-from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Turn
+from ganlab.core.schedules import ScheduleLike
 from ganlab.networks.class_conditioning import GeneratorMode, condition_generator
-from ganlab.tricks.base import Terms, Trick
+from ganlab.tricks.base import Capability, Networks, Terms, Turn, WeightedTrick
 
 
-class AuxiliaryClassifier(Trick):
+class AuxiliaryClassifier(WeightedTrick):
     """AC-GAN: both players are trained so that a classifier head recognises the class (Odena et al. 2017).
 
     The generator is conditioned on a class y, by one of the modes of the trick label_conditioning. The
@@ -24,9 +21,8 @@ class AuxiliaryClassifier(Trick):
     claims = frozenset({Capability.LABELS})
 
     def __init__(self, generator: GeneratorMode, weight: ScheduleLike):
-        super().__init__()
+        super().__init__(weight)
         self.generator_mode = generator
-        self.weight = nonzero_schedule(".weight", weight)
 
     def networks(self, networks: Networks) -> None:
         num_classes = condition_generator(networks, self.generator_mode)

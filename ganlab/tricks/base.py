@@ -1,5 +1,6 @@
 """Base classes of tricks, which change parts of a game through hooks."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from copy import copy
 from enum import IntEnum
@@ -10,8 +11,15 @@ from torch import Tensor, nn
 from ganlab.core.batch import Sample, Targets
 from ganlab.core.capability import Capability
 from ganlab.core.players import Networks, Player
+from ganlab.core.schedules import Schedule, ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Turn
+from ganlab.core.validation import Count
 
+# A trick imports from here what its hooks receive and return.
+__all__ = [
+    "Capability", "Compute", "GradientRegulariser", "Networks", "Order", "Player", "PlayerChoice",
+    "PlayerTrick", "Sample", "Targets", "Terms", "Trick", "Turn", "WeightedTrick",
+]  # fmt: skip
 Terms = dict[str, Tensor]  # loss terms by name; the player minimises the mean of each term's elements
 Compute = Callable[[Turn], Terms]  # computes the loss terms of the player whose turn it is
 PlayerChoice = Literal["discriminator", "generator", "both"]
@@ -121,6 +129,14 @@ class Trick(nn.Module):
             setattr(self, name, copy(state[name]))
 
 
+class WeightedTrick(Trick):
+    """Base class of tricks whose setting `weight` multiplies their terms."""
+
+    def __init__(self, weight: ScheduleLike):
+        super().__init__()
+        self.weight = nonzero_schedule(".weight", weight)
+
+
 class PlayerTrick(Trick):
     """Base class of tricks whose setting `player` selects the players that they apply to."""
 
@@ -130,3 +146,40 @@ class PlayerTrick(Trick):
         self.players = ("discriminator", "generator") if player == "both" else (player,)
         needs = {"discriminator": Capability.DISCRIMINATOR, "generator": Capability.TRAINED_GENERATOR}
         self.needs = frozenset(needs[name] for name in self.players)
+
+
+class GradientRegulariser(Trick):
+    """Base class of penalties on the gradient of the discriminator's logits with respect to its inputs.
+
+    The penalty is computed at every `every`-th update of the discriminator and multiplied by `every`, so its
+    mean stays the same (lazy regularisation, StyleGAN2, Karras et al. 2020, section 3.1). StyleGAN2 updates
+    the weights separately for the penalty, and therefore corrects the hyperparameters of Adam. Here the
+    penalty is a term of the loss, so no correction is needed. In unrolled steps of the discriminator, the
+    penalty is computed at each step.
+
+    In a discriminator with batch norm, as in model=dcgan, the gradient at a sample depends on all samples of
+    the batch. The trick `normalisation` replaces the batch norm.
+    """
+
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.SECOND_DERIVATIVES})
+    players = ("discriminator",)
+    saved_attributes = ("num_updates",)
+
+    def __init__(self, name: str, weight: Schedule, every: Count):
+        super().__init__()
+        self.name, self.weight, self.every = name, weight, every
+        self.num_updates = 0  # the number of updates of the discriminator, at most one in each step
+
+    @abstractmethod
+    def penalty(self, turn: Turn) -> Tensor:
+        """The penalty of each sample or pack, before it is multiplied by `weight` and `every`, [N]."""
+
+    def terms(self, turn: Turn) -> Terms:
+        every = 1 if turn.is_unrolled else self.every
+        if self.num_updates % every:
+            return {}
+        return {self.name: every * self.weight(turn.step) * self.penalty(turn)}
+
+    def after_update(self, player: Player, networks: Networks, step: int) -> None:
+        if player == "discriminator":
+            self.num_updates += 1

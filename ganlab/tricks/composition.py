@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.capability import Capability
-from ganlab.core.errors import ConfigError, complete_key
+from ganlab.core.errors import ConfigError
 from ganlab.core.players import Networks, Player
 from ganlab.core.profiling import profiled
 from ganlab.core.randomness import derive_seed
@@ -26,11 +26,7 @@ def call_hook(name: str, hook: Callable[..., Any], *args: Any) -> Any:
     try:
         return profiled(f"trick {name}", hook)(*args)
     except ConfigError as error:
-        if error.key:
-            completed = error.with_key(complete_key(error.key, f"trick.{name}"))
-        else:
-            completed = ConfigError(error.reason, error.remedy, "trick", name)
-        raise completed.with_traceback(error.__traceback__) from error.__cause__
+        raise error.of_part("trick", name) from error.__cause__
 
 
 # For each capability that does not depend on the objective: why it is missing, and the remedy. The reasons

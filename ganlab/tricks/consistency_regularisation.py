@@ -1,12 +1,10 @@
 from typing import Unpack
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.capability import Capability
 from ganlab.core.errors import require
 from ganlab.core.schedules import ScheduleLike, as_schedule
-from ganlab.core.turn import Turn
 from ganlab.tricks.augmenting_trick import AugmentationSettings, AugmentingTrick
-from ganlab.tricks.base import Terms
+from ganlab.tricks.base import Capability, Terms, Turn
 
 
 class ConsistencyRegularisation(AugmentingTrick):

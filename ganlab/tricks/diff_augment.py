@@ -3,13 +3,10 @@ from torch import Tensor
 from ganlab.augmentations import images as transforms
 from ganlab.augmentations.base import Span, require_shift_of_a_pixel, validated_image_shape
 from ganlab.core.batch import Sample, at_least_float32
-from ganlab.core.capability import Capability
 from ganlab.core.errors import require
-from ganlab.core.players import Networks
 from ganlab.core.schedules import Schedule, ScheduleLike, as_schedule
-from ganlab.core.turn import Turn
 from ganlab.core.validation import ValueRange
-from ganlab.tricks.base import Trick
+from ganlab.tricks.base import Capability, Networks, Trick, Turn
 
 
 class DiffAugment(Trick):

@@ -4,9 +4,8 @@ from ganlab.core.batch import at_least_float32
 from ganlab.core.distributed import mean_over_processes
 from ganlab.core.gradients import input_gradients, row_norms
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
-from ganlab.tricks.gradient_regulariser import GradientRegulariser
+from ganlab.tricks.base import GradientRegulariser, Turn
 
 
 class DRAGAN(GradientRegulariser):

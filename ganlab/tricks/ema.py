@@ -7,16 +7,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from ganlab.core.capability import Capability
 from ganlab.core.errors import require
-from ganlab.core.players import Networks, Player
 from ganlab.core.randomness import RandomStreams, proportional_classes
 from ganlab.core.schedules import Schedule, ScheduleLike, WarmUp, as_schedule
 from ganlab.core.validation import NonEmpty
 from ganlab.networks.base import Generator
 from ganlab.networks.norms import set_standing_statistics
 from ganlab.networks.weights import set_singular_vectors
-from ganlab.tricks.base import Order, Trick
+from ganlab.tricks.base import Capability, Networks, Order, Player, Trick
 
 # The number and the size of the batches of latents from which batch norm statistics are computed.
 NUM_BATCHES, BATCH_SIZE = 4, 250

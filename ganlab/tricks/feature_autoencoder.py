@@ -4,16 +4,13 @@ from typing import Any
 from torch import Tensor
 
 from ganlab.core.batch import Sample, at_least_float32
-from ganlab.core.capability import Capability
-from ganlab.core.players import Networks
-from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Turn
+from ganlab.core.schedules import ScheduleLike
 from ganlab.core.validation import ValueRange, Widths
 from ganlab.networks import mlp, priors
-from ganlab.tricks.base import Terms, Trick
+from ganlab.tricks.base import Capability, Networks, Terms, Turn, WeightedTrick
 
 
-class FeatureAutoencoder(Trick):
+class FeatureAutoencoder(WeightedTrick):
     """A decoder reconstructs each sample from the discriminator's features (Li et al. 2017).
 
     Adds `weight` * mean (x - decoded)^2 to the discriminator's loss. The mean is over the elements of each
@@ -25,8 +22,7 @@ class FeatureAutoencoder(Trick):
     players = ("discriminator",)
 
     def __init__(self, weight: ScheduleLike, hidden: Widths, shape: Sequence[int], value_range: ValueRange):
-        super().__init__()
-        self.weight = nonzero_schedule(".weight", weight)
+        super().__init__(weight)
         self.decoder_settings: dict[str, Any] = {"hidden": hidden, "shape": shape, "value_range": value_range}
 
     def networks(self, networks: Networks) -> None:

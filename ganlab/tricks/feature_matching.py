@@ -1,12 +1,10 @@
 from ganlab.core.batch import at_least_float32
-from ganlab.core.capability import Capability
 from ganlab.core.distributed import mean_over_processes
-from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Turn
-from ganlab.tricks.base import Compute, Terms, Trick
+from ganlab.core.schedules import ScheduleLike
+from ganlab.tricks.base import Capability, Compute, Terms, Turn, WeightedTrick
 
 
-class FeatureMatching(Trick):
+class FeatureMatching(WeightedTrick):
     """The generator minimises `weight` * |E f(x) - E f(G(z))|^2 (Salimans et al. 2016, section 3.1).
 
     f(x) are the discriminator's features of a sample x, the inputs of its last layer. The expectations are
@@ -19,8 +17,7 @@ class FeatureMatching(Trick):
     needs = frozenset({Capability.DISCRIMINATOR, Capability.APART})
 
     def __init__(self, weight: ScheduleLike, replace: bool):
-        super().__init__()
-        self.weight = nonzero_schedule(".weight", weight)
+        super().__init__(weight)
         self.replace = replace
         if replace:  # then no other trick may use the adversarial terms, which are dropped
             self.claims = frozenset({Capability.GENERATOR_ADVERSARIAL_TERM})

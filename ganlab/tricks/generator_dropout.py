@@ -1,13 +1,11 @@
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.capability import Capability
 from ganlab.core.errors import require
-from ganlab.core.players import Networks
 from ganlab.core.randomness import derive_seed
 from ganlab.core.validation import OpenFraction
 from ganlab.networks.base import InputTransform, insert_between_layers
-from ganlab.tricks.base import Trick
+from ganlab.tricks.base import Capability, Networks, Trick
 
 
 class GeneratorDropout(Trick):

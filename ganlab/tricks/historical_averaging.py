@@ -1,14 +1,11 @@
 import torch
 
-from ganlab.core.capability import Capability
-from ganlab.core.players import Networks, Player
-from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Turn
+from ganlab.core.schedules import ScheduleLike
 from ganlab.networks.weights import flat_weights
-from ganlab.tricks.base import Order, Terms, Trick
+from ganlab.tricks.base import Capability, Networks, Order, Player, Terms, Turn, WeightedTrick
 
 
-class HistoricalAveraging(Trick):
+class HistoricalAveraging(WeightedTrick):
     """Adds `weight` * |w - average|^2 to each player's loss (Salimans et al. 2016, section 3.3).
 
     w is the vector of all weights of the player. The average is (w[1] + ... + w[t]) / t, where w[i] is the
@@ -22,8 +19,7 @@ class HistoricalAveraging(Trick):
     saved_attributes = ("num_updates",)
 
     def __init__(self, weight: ScheduleLike):
-        super().__init__()
-        self.weight = nonzero_schedule(".weight", weight)
+        super().__init__(weight)
         self.num_updates: dict[str, int] = {}  # the number of updates of each player
         self.updated: dict[str, list[str]] = {}  # the names of the networks that each player updates
 

@@ -1,8 +1,5 @@
-from ganlab.core.batch import Sample
-from ganlab.core.capability import Capability
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Turn
-from ganlab.tricks.base import Trick
+from ganlab.tricks.base import Capability, Sample, Trick, Turn
 
 
 class InstanceNoise(Trick):

@@ -1,6 +1,4 @@
-from ganlab.core.capability import Capability
-from ganlab.core.turn import Turn
-from ganlab.tricks.base import Compute, Order, Terms, Trick
+from ganlab.tricks.base import Capability, Compute, Order, Terms, Trick, Turn
 
 
 class InvertedLabels(Trick):

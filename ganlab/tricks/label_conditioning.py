@@ -1,7 +1,5 @@
-from ganlab.core.capability import Capability
-from ganlab.core.players import Networks
 from ganlab.networks import class_conditioning as conditioning
-from ganlab.tricks.base import Trick
+from ganlab.tricks.base import Capability, Networks, Trick
 
 
 class LabelConditioning(Trick):

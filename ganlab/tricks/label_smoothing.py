@@ -1,8 +1,5 @@
-from ganlab.core.batch import Targets
-from ganlab.core.capability import Capability
 from ganlab.core.schedules import ScheduleLike, as_schedule
-from ganlab.core.turn import Turn
-from ganlab.tricks.base import Trick
+from ganlab.tricks.base import Capability, Targets, Trick, Turn
 
 
 class LabelSmoothing(Trick):

@@ -2,15 +2,12 @@ import torch
 from torch import nn
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.capability import Capability
 from ganlab.core.distributed import mean_over_processes
-from ganlab.core.players import Networks, Player
-from ganlab.core.schedules import ScheduleLike, as_schedule, nonzero_schedule
-from ganlab.core.turn import Turn
-from ganlab.tricks.base import Terms, Trick
+from ganlab.core.schedules import ScheduleLike, as_schedule
+from ganlab.tricks.base import Capability, Networks, Player, Terms, Turn, WeightedTrick
 
 
-class LeCam(Trick):
+class LeCam(WeightedTrick):
     """The logits on real samples and on fakes are pulled to each other's averages (Tseng et al. 2021).
 
     Adds `weight` * (E |D(x) - a_fake|^2 + E |D(G(z)) - a_real|^2) to the discriminator's loss (equation 3).
@@ -25,8 +22,7 @@ class LeCam(Trick):
     saved_attributes = ("num_updates",)
 
     def __init__(self, weight: ScheduleLike, decay: ScheduleLike):
-        super().__init__()
-        self.weight = nonzero_schedule(".weight", weight)
+        super().__init__(weight)
         self.decay = as_schedule(".decay", decay, "(0, 1)")
         self.averages = nn.Buffer(torch.zeros(2))  # the average logit on real samples, and that on fakes
         # The averages including the batch of the current turn. They become `averages` after the update.

@@ -1,13 +1,11 @@
 import torch
 
-from ganlab.core.capability import Capability
 from ganlab.core.errors import require
-from ganlab.core.players import Networks, Player
 from ganlab.core.schedules import ScheduleLike, as_schedule
 from ganlab.core.validation import Count
 from ganlab.networks.salimans2016 import NormalisedLinear
 from ganlab.networks.weights import flat_weights, set_singular_vectors
-from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
+from ganlab.tricks.base import Capability, Networks, Order, Player, PlayerChoice, PlayerTrick
 
 
 class Lookahead(PlayerTrick):

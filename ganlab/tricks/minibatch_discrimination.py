@@ -1,12 +1,10 @@
 from torch import Tensor, nn
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.capability import Capability
 from ganlab.core.distributed import all_gather_with_grad
-from ganlab.core.players import Networks
 from ganlab.core.validation import Count
 from ganlab.networks.base import Conditioned
-from ganlab.tricks.base import Trick
+from ganlab.tricks.base import Capability, Networks, Trick
 
 
 class MinibatchDiscrimination(Trick):
@@ -27,9 +25,8 @@ class MinibatchDiscrimination(Trick):
     def networks(self, networks: Networks) -> None:
         discriminator = networks.discriminator
         # The logits are the sum of the linear score and all modules in `further_scores`.
-        discriminator.further_scores.append(
-            ClosenessScore(discriminator.num_features, self.kernels, self.dims)
-        )
+        score = ClosenessScore(discriminator.num_features, self.kernels, self.dims)
+        discriminator.further_scores.append(score)
 
 
 class Closeness(nn.Module):

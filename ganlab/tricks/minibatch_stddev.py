@@ -2,11 +2,9 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.capability import Capability
-from ganlab.core.players import Networks
 from ganlab.core.validation import TwoOrMore, require_whole_groups
 from ganlab.networks.base import add_network_inputs, last_layer
-from ganlab.tricks.base import Trick
+from ganlab.tricks.base import Capability, Networks, Trick
 
 
 class MinibatchStddev(Trick):

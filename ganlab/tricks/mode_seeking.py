@@ -1,15 +1,13 @@
 from torch import Tensor
 
 from ganlab.core.batch import at_least_float32
-from ganlab.core.capability import Capability
 from ganlab.core.distributed import mean_over_processes
-from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Turn
+from ganlab.core.schedules import ScheduleLike
 from ganlab.core.validation import Positive
-from ganlab.tricks.base import Terms, Trick
+from ganlab.tricks.base import Capability, Terms, Turn, WeightedTrick
 
 
-class ModeSeeking(Trick):
+class ModeSeeking(WeightedTrick):
     """The generator is trained so that fakes differ as much as their latents (Mao et al. 2019).
 
     Adds `weight` / (d(G(z), G(z')) / d(z, z') + `eps`) to the generator's loss, where d is the mean absolute
@@ -22,8 +20,7 @@ class ModeSeeking(Trick):
     needs = frozenset({Capability.TRAINED_GENERATOR, Capability.LATENT})
 
     def __init__(self, weight: ScheduleLike, eps: Positive):
-        super().__init__()
-        self.weight = nonzero_schedule(".weight", weight)
+        super().__init__(weight)
         self.eps = eps
 
     def terms(self, turn: Turn) -> Terms:

@@ -3,14 +3,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.batch import Sample
 from ganlab.core.errors import require
-from ganlab.core.players import Networks, Player
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Turn
 from ganlab.networks.base import ConditionalSequential, insert_between_layers
-from ganlab.tricks.base import PlayerChoice, PlayerTrick
+from ganlab.tricks.base import Networks, Player, PlayerChoice, PlayerTrick, Sample, Turn
 
 
 class NoiseLayers(PlayerTrick):

@@ -3,12 +3,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ganlab.core.batch import Targets
-from ganlab.core.capability import Capability
 from ganlab.core.errors import require
 from ganlab.core.schedules import ScheduleLike, as_schedule
-from ganlab.core.turn import Turn
-from ganlab.tricks.base import Trick
+from ganlab.tricks.base import Capability, Targets, Trick, Turn
 
 
 class NoisyLabels(Trick):

@@ -2,13 +2,11 @@ from typing import Literal
 
 from torch import nn
 
-from ganlab.core.capability import Capability
 from ganlab.core.errors import require
-from ganlab.core.players import Networks
 from ganlab.core.validation import Count
 from ganlab.networks.base import replace_modules
 from ganlab.networks.norms import BATCH_NORMS, remove_batch_norm
-from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
+from ganlab.tricks.base import Capability, Networks, Order, PlayerChoice, PlayerTrick
 
 NormKind = Literal["layer", "instance", "group", "none"]
 

@@ -3,11 +3,9 @@ from torch import Tensor, nn
 
 from ganlab.core.batch import at_least_float32
 from ganlab.core.errors import require
-from ganlab.core.players import Networks, Player
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Turn
 from ganlab.networks.weights import optimised_weight, weight_layers
-from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick, Terms
+from ganlab.tricks.base import Networks, Order, Player, PlayerChoice, PlayerTrick, Terms, Turn
 
 
 class OrthogonalRegularisation(PlayerTrick):

@@ -3,13 +3,9 @@ from typing import Literal
 
 from torch import nn
 
-from ganlab.core.batch import Sample
-from ganlab.core.capability import Capability
-from ganlab.core.players import Networks
-from ganlab.core.turn import Turn
 from ganlab.core.validation import require_whole_groups
 from ganlab.networks.base import add_network_inputs, input_layers
-from ganlab.tricks.base import Order, Trick
+from ganlab.tricks.base import Capability, Networks, Order, Sample, Trick, Turn
 from ganlab.tricks.minibatch_stddev import MinibatchStddevLayer
 
 

@@ -1,11 +1,8 @@
 from ganlab.core.batch import at_least_float32
-from ganlab.core.capability import Capability
-from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Turn
-from ganlab.tricks.base import Terms, Trick
+from ganlab.tricks.base import Capability, Terms, Turn, WeightedTrick
 
 
-class PixelLoss(Trick):
+class PixelLoss(WeightedTrick):
     """The generator is trained to make what the real sample of the same condition is (Isola et al. 2017).
 
     Adds `weight` * mean |x - G(z, c)| to the generator's loss, where x is the real sample that answers the
@@ -14,10 +11,6 @@ class PixelLoss(Trick):
 
     players = ("generator",)
     needs = frozenset({Capability.TRAINED_GENERATOR, Capability.PAIRS})
-
-    def __init__(self, weight: ScheduleLike):
-        super().__init__()
-        self.weight = nonzero_schedule(".weight", weight)
 
     def terms(self, turn: Turn) -> Terms:
         difference = at_least_float32(turn.generated.x) - at_least_float32(turn.batch.real.x)

@@ -2,9 +2,8 @@ from torch import Tensor
 
 from ganlab.core.gradients import input_gradients
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
-from ganlab.tricks.gradient_regulariser import GradientRegulariser
+from ganlab.tricks.base import GradientRegulariser, Turn
 
 
 class R1(GradientRegulariser):

@@ -3,12 +3,8 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from ganlab.core.batch import Sample
-from ganlab.core.capability import Capability
-from ganlab.core.players import Networks, Player
-from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
-from ganlab.tricks.base import Trick
+from ganlab.tricks.base import Capability, Networks, Player, Sample, Trick, Turn
 
 
 class ReplayBuffer(Trick):

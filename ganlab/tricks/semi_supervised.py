@@ -1,13 +1,9 @@
-from ganlab.core.capability import Capability
-from ganlab.core.players import Networks
-from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Turn
 from ganlab.networks.class_conditioning import KPlusOneLogit
 from ganlab.tricks.auxiliary_classifier import class_cross_entropy
-from ganlab.tricks.base import Terms, Trick
+from ganlab.tricks.base import Capability, Networks, Terms, Turn, WeightedTrick
 
 
-class SemiSupervised(Trick):
+class SemiSupervised(WeightedTrick):
     """The discriminator classifies samples as K classes or as fake (Salimans et al. 2016, section 5).
 
     With class logits l_1, ..., l_K and l_(K+1) = 0 for fakes, D = Z / (Z + 1), where Z = sum_k exp l_k for
@@ -22,10 +18,6 @@ class SemiSupervised(Trick):
     })  # fmt: skip
     claims = frozenset({Capability.LABELS})
     players = ("discriminator",)
-
-    def __init__(self, weight: ScheduleLike):
-        super().__init__()
-        self.weight = nonzero_schedule(".weight", weight)
 
     def networks(self, networks: Networks) -> None:
         assert networks.num_classes is not None

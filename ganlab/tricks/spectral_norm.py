@@ -1,11 +1,9 @@
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ganlab.core.capability import Capability
-from ganlab.core.players import Networks
 from ganlab.core.validation import Count
 from ganlab.networks.class_conditioning import Projection
 from ganlab.networks.weights import parametrise, weight_layers
-from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
+from ganlab.tricks.base import Capability, Networks, Order, PlayerChoice, PlayerTrick
 
 
 class SpectralNorm(PlayerTrick):

@@ -1,8 +1,6 @@
-from ganlab.core.capability import Capability
 from ganlab.core.errors import require
-from ganlab.core.players import Player
 from ganlab.core.validation import TwoOrMore, Whole
-from ganlab.tricks.base import Trick
+from ganlab.tricks.base import Capability, Player, Trick
 
 
 class Burst:

@@ -1,10 +1,8 @@
 from ganlab.core.batch import at_least_float32
-from ganlab.core.capability import Capability
 from ganlab.core.distributed import all_gather_with_grad, local_rows
 from ganlab.core.errors import require
 from ganlab.core.schedules import ScheduleLike, as_schedule
-from ganlab.core.turn import Turn
-from ganlab.tricks.base import Compute, Terms, Trick
+from ganlab.tricks.base import Capability, Compute, Terms, Trick, Turn
 
 
 class TopK(Trick):

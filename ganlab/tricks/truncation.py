@@ -3,13 +3,11 @@ from typing import cast
 
 from torch import nn
 
-from ganlab.core.capability import Capability
 from ganlab.core.errors import require
-from ganlab.core.players import Networks
 from ganlab.core.validation import Positive
 from ganlab.networks import priors
 from ganlab.networks.base import Generator
-from ganlab.tricks.base import Order, Trick
+from ganlab.tricks.base import Capability, Networks, Order, Trick
 
 
 class Truncation(Trick):

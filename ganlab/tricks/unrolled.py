@@ -5,14 +5,11 @@ from torch import nn
 from torch.func import functional_call
 
 from ganlab.core.batch import Sample, at_least_float32
-from ganlab.core.capability import Capability
 from ganlab.core.distributed import mean_over_processes
-from ganlab.core.players import Networks
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Turn
 from ganlab.networks.base import replace_modules
 from ganlab.networks.norms import BATCH_NORMS, DifferentiableBatchNorm
-from ganlab.tricks.base import Compute, Order, Terms, Trick
+from ganlab.tricks.base import Capability, Compute, Networks, Order, Terms, Trick, Turn
 
 
 class Unrolled(Trick):

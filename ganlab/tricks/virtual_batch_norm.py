@@ -3,14 +3,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.capability import Capability
 from ganlab.core.errors import require
-from ganlab.core.players import Networks
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.validation import TwoOrMore
 from ganlab.networks.base import Branching, Conditioned, InputTransform, replace_modules
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
-from ganlab.tricks.base import Order, Trick
+from ganlab.tricks.base import Capability, Networks, Order, Trick
 
 
 class VirtualBatchNorm(Trick):

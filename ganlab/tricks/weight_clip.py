@@ -1,10 +1,8 @@
 import torch
 
-from ganlab.core.capability import Capability
-from ganlab.core.players import Networks, Player
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.networks.weights import refuse_normalised_weights
-from ganlab.tricks.base import Order, Trick
+from ganlab.tricks.base import Capability, Networks, Order, Player, Trick
 
 
 class WeightClip(Trick):

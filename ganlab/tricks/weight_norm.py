@@ -2,10 +2,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
-from ganlab.core.capability import Capability
-from ganlab.core.players import Networks
 from ganlab.networks.weights import parametrise, weight_layers
-from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
+from ganlab.tricks.base import Capability, Networks, Order, PlayerChoice, PlayerTrick
 
 
 class WeightNorm(PlayerTrick):

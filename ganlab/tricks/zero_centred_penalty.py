@@ -1,11 +1,9 @@
 from torch import Tensor
 
-from ganlab.core.capability import Capability
 from ganlab.core.gradients import input_gradients, interpolate_samples
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
-from ganlab.tricks.gradient_regulariser import GradientRegulariser
+from ganlab.tricks.base import Capability, GradientRegulariser, Turn
 
 
 class ZeroCentredPenalty(GradientRegulariser):

@@ -11,11 +11,10 @@ from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Turn
 from ganlab.game import Game
-from ganlab.tricks.base import Trick
+from ganlab.tricks.base import GradientRegulariser, Trick
 from ganlab.tricks.composition import Tricks
 from ganlab.tricks.dragan import DRAGAN
 from ganlab.tricks.gradient_penalty import GradientPenalty
-from ganlab.tricks.gradient_regulariser import GradientRegulariser
 from ganlab.tricks.instance_noise import InstanceNoise
 from ganlab.tricks.r1 import R1
 from ganlab.tricks.r2 import R2

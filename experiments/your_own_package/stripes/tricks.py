@@ -3,8 +3,7 @@
 from torch import Tensor
 
 from ganlab.core.schedules import ScheduleLike, as_schedule
-from ganlab.core.turn import Turn
-from ganlab.tricks.base import Trick
+from ganlab.tricks.base import Trick, Turn
 
 
 class LatentJitter(Trick):
