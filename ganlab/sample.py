@@ -11,12 +11,12 @@ from ganlab.cli import launch
 from ganlab.config.checks import typed_values
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.views import (
+    Scene,
     check_options,
     check_output,
     check_size,
     class_number,
     file_name,
-    scene_of,
     view_options,
 )  # fmt: skip
 from ganlab.core.errors import escape_unprintable, require
@@ -66,7 +66,7 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         is_read = load_data.cache_info().currsize > 0
         reason = "has no effect: this picture reads no data"
         require(is_read or cfg.root is None, reason, "remove it", "root", cfg.root)
-        scene = scene_of(config, run, load_data() if is_read else None)
+        scene = Scene(config, run, load_data() if is_read else None)
         view = VIEWS[options.what](options, scene, game)
     with config_error_if_unwritable(output, key="output"):
         view.write(output)

@@ -250,7 +250,7 @@ ATTACKS: Mapping[str, Callable[[str], str]] = {
     "wrapped": builds("ganlab.metrics.extractors.classifier.__wrapped__", name="digits"),
     "alias": builds("ganlab.networks.dcgan.Generator"),
     "alias_of_a_listed": builds("ganlab.config.build.hydra.utils.instantiate"),
-    "private": builds("ganlab.training.processes._ignore_interrupts"),
+    "private": builds("ganlab.networks.norms._layers_in_order"),
     "workers": builds("ganlab.training.processes.LocalProcesses", count=2),
     "callback": builds("ganlab.training.callbacks.record.Checkpoint", folder="x"),
     "drawing": builds("ganlab.theory.ring.draw"),

@@ -21,7 +21,7 @@ from ganlab.core.errors import ConfigError, complete_key, error_message
 from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
-from ganlab.metrics.evaluation import Evaluation, OpenProgressBar, completing_error_keys
+from ganlab.metrics.evaluation import Evaluation, completing_error_keys
 from ganlab.tricks.base import Trick
 
 
@@ -115,22 +115,17 @@ def build_data_of_run(run: RunDirectory, cfg: DictConfig, root: str | None) -> D
     return data
 
 
-def build_evaluation(
-    cfg: DictConfig, data: Data, open_progress_bar: OpenProgressBar = Evaluation.open_progress_bar
-) -> Evaluation:
+def build_evaluation(cfg: DictConfig, data: Data) -> Evaluation:
     """The metrics of a config, which compare generated samples with those of some data."""
+    from ganlab.metrics.progress_bar import progress_bar  # imports rich, which no game needs
+
     settings = {"n": cfg.evaluation.n, "n_real": cfg.evaluation.n_real, "seed": cfg.evaluation.seed}
-    return Evaluation(instantiate_group(cfg, "metric"), data, **settings, open_progress_bar=open_progress_bar)
+    return Evaluation(instantiate_group(cfg, "metric"), data, **settings, open_progress_bar=progress_bar)
 
 
-def build_evaluations(
-    cfg: DictConfig,
-    data: Data,
-    games: Mapping[str, Game],
-    open_progress_bar: OpenProgressBar = Evaluation.open_progress_bar,
-) -> dict[str, Evaluation]:
+def build_evaluations(cfg: DictConfig, data: Data, games: Mapping[str, Game]) -> dict[str, Evaluation]:
     """The metrics of a run's games, each on its own data; refuses what a metric cannot measure."""
-    evaluations = {name: build_evaluation(cfg, data.of_part(name), open_progress_bar) for name in games}
+    evaluations = {name: build_evaluation(cfg, data.of_part(name)) for name in games}
     for name, game in games.items():
         evaluations[name].check_game(game)
     return evaluations

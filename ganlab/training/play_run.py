@@ -8,12 +8,13 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ganlab.config.overrides import shell_override
-from ganlab.config.settings import hyperparameters
+from ganlab.config.prepare import hyperparameters
 from ganlab.core.errors import ConfigError, Diverged, ProcessLost, error_message
 from ganlab.training.processes import exit_after_parent, has_parent, is_lost_connection
 from ganlab.training.provenance import git_commit
-from ganlab.training.report import print_header, print_summary
-from ganlab.training.start import Run, start_run
+from ganlab.training.report import print_header, print_summary, write_failure, write_summary
+from ganlab.training.run import Run
+from ganlab.training.start import start_run
 from ganlab.training.train import CALLBACK, Result
 
 
@@ -31,14 +32,14 @@ def play_run(run: Run) -> Result:
             print_header(run)
         fit(run)
         result = result_of(run)
-        run.summary.write(result.status, result.reason)
+        write_summary(run, result.status, result.reason)
         logger_status = "success"
     except BaseException as error:
         reported = error_for_user(run, error)
         # KeyboardInterrupt, by which Ctrl-C stops the run, is no `Exception`.
         logger_status = "failed" if isinstance(reported, Exception) else "stopped"
         # What causes an OSError, such as a full disk, may also prevent writing the summary.
-        run.summary.write_failure(reported, silent=isinstance(error, OSError))
+        write_failure(run, reported, silent=isinstance(error, OSError))
         if reported is error:
             raise
         raise reported from error
@@ -63,7 +64,7 @@ def play_in_started_process() -> None:
 
 def fit(run: Run) -> None:
     """Plays the remaining steps, after optimisers and callbacks were restored from the checkpoint, if any."""
-    module, trainer, stop = run.module, run.trainer, run.callbacks.stop
+    module, trainer, stop = run.module, run.trainer, run.stop
     device, rank, world_size = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
     seed, stages = run.prepared.settings.seed, run.prepared.timetable.steps_and_batch_sizes
     stream = run.prepared.data.stream(seed, lambda: module.game.run_step, device, rank, world_size, stages)
@@ -75,7 +76,7 @@ def fit(run: Run) -> None:
 
 def result_of(run: Run) -> Result:
     """The result after the last step, or after a signal or a callback has stopped the run."""
-    signal_name, evaluate = run.callbacks.stop.signal, run.callbacks.evaluate
+    signal_name, evaluate = run.stop.signal, run.evaluate
     metrics = {} if signal_name else run.module.metrics
     if not (signal_name or metrics):  # an earlier process may have played the last step
         metrics = evaluate.measure(run.module.to(run.trainer.strategy.root_device).parts)
@@ -102,7 +103,7 @@ def error_for_user(run: Run, error: BaseException) -> BaseException:
         return ProcessLost(lost)
     if run.trainer.world_size > 1 and is_lost_connection(error):
         # torchrun sends SIGTERM, and this process still has to print the error.
-        run.callbacks.stop.ignore_sigterm()
+        run.stop.ignore_sigterm()
         resume = shell_override("resume", run.prepared.directory.path)
         return ProcessLost(f"another process is gone, so all end; {resume} continues")
     if isinstance(error, OSError) and (run.module.game.run_step or run.prepared.settings.resume):
@@ -117,7 +118,7 @@ def close(run: Run, logger_status: str) -> None:
 
     If the run failed before its first step, the files in the directory are removed.
     """
-    run.callbacks.stop.release()
+    run.stop.release()
     run.processes.ended.set()  # from here on, the end of a process is no error
     for logger in run.trainer.loggers:
         try:

@@ -2,8 +2,6 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,71 +12,39 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ganlab.config.load import load_players, load_weights
 from ganlab.config.prepare import PreparedRun
 from ganlab.config.run_directory import RunDirectory
-from ganlab.config.settings import RunSettings
 from ganlab.core.errors import ProcessLost, escape_unprintable, require
-from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.training.callbacks.weights_and_biases import check_wandb_mode
-from ganlab.training.module import GameModule, Phase
+from ganlab.training.module import Phase
 from ganlab.training.play import Play
 from ganlab.training.process_settings import keep_memory, silence_lightning
 from ganlab.training.processes import LocalProcesses
 from ganlab.training.provenance import command_line
-from ganlab.training.summary import Summary
-from ganlab.training.trainer import RunCallbacks, build_trainer
+from ganlab.training.report import write_failure, write_summary
+from ganlab.training.run import Run
 from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
 
-@dataclass
-class Run:
-    """A run that is ready for its next step.
-
-    Attributes:
-        checkpoint: the checkpoint from which the Trainer restores the optimisers and callbacks; None: none.
-        start_step: the number of steps that earlier processes have played.
-    """
-
-    prepared: PreparedRun
-    module: GameModule
-    callbacks: RunCallbacks
-    trainer: pl.Trainer
-    processes: LocalProcesses
-    summary: Summary
-    checkpoint: Path | None = None
-    start_step: int = 0
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this is the process that writes."""
-        return self.trainer.is_global_zero
-
-
-def start_run(
-    config: DictConfig, overrides: Sequence[str] = (), directory: RunDirectory | None = None
-) -> Run:
+def start_run(config: DictConfig, overrides: Sequence[str] = (), run_dir: RunDirectory | None = None) -> Run:
     """Builds a run, begins it, and starts its other processes. If this fails, nothing is left behind.
 
     Args:
         config: the config from `config_to_play`. The directory of the run and the classes of the data are
             written into it.
         overrides: the overrides of the command line.
-        directory: the directory of the run to resume, if its config was read already.
+        run_dir: the directory of the run to resume, if its config was read already.
     """
     silence_lightning()
     keep_memory()  # makes malloc keep freed memory, which speeds up steps on the CPU
     check_wandb_mode(config)
-    prepared = PreparedRun(config, overrides, directory, Phase, Play, pl.Trainer, pl.Callback)
+    prepared = PreparedRun(config, overrides, run_dir, Phase, Play, pl.Trainer, pl.Callback)
     for phase in prepared.phases:
         for part in phase.game.parts.values():
             warn_of_batch_norm(part)
-    module = GameModule(prepared.phases)
-    callbacks = RunCallbacks(prepared)
     settings, directory = prepared.settings, prepared.directory
     processes = LocalProcesses(settings.devices, settings.num_nodes)
     try:
-        trainer = build_trainer(prepared, callbacks)
-        summary = Summary(prepared, module, callbacks, trainer, command_line(overrides))
-        run = Run(prepared, module, callbacks, trainer, processes, summary)
+        run = Run(prepared, processes, command_line(overrides))
         begin(run)
     except BaseException as error:
         processes.end()  # otherwise the next job of a sweep would wait for them
@@ -112,19 +78,17 @@ def begin(run: Run) -> None:
         directory.make_folders()
         prepared.write_record(copy_borrowed=not settings.resume)
     prepared.borrowed.clear()
-    run.summary.write("running", reason=None)
-    run.processes.start(
-        prepared.text_for_processes, lambda lost: run.summary.write_failure(ProcessLost(lost))
-    )
+    write_summary(run, "running", reason=None)
+    run.processes.start(prepared.text_for_processes, lambda lost: write_failure(run, ProcessLost(lost)))
 
 
 def resume(run: Run) -> None:
     """Restores the last checkpoint. A run that was killed early has none, and starts again."""
-    prepared, directory, summary = run.prepared, run.prepared.directory, run.summary
-    settings, saved = prepared.settings, directory.summary()
+    directory, settings = run.prepared.directory, run.prepared.settings
+    saved = directory.summary()
     history = saved.get("before")  # the key of the hardware history in summary.json
-    summary.hardware_history = history if isinstance(history, list) else []
-    refuse_other_data(settings, saved, prepared.data, summary.data_sha256)
+    run.hardware_history = history if isinstance(history, list) else []
+    refuse_other_data(run, saved)
     if not directory.has_checkpoint:
         return
     run.checkpoint, content = directory.checkpoint()
@@ -133,20 +97,18 @@ def resume(run: Run) -> None:
     run.start_step, main_steps = run.module.game.run_step, run.module.phases[-1].step
     reason = f"{settings.resume} has already played {main_steps} steps"
     require(main_steps <= settings.steps, reason, "raise it", "steps", settings.steps)
-    hardware = summary.hardware
-    changed = {name: saved[name] for name, now in hardware.items() if saved.get(name, now) != now}
+    changed = {name: saved[name] for name, now in run.hardware.items() if saved.get(name, now) != now}
     if changed and run.is_main:
-        summary.hardware_history = [*summary.hardware_history, {"steps": run.start_step, **changed}]
-        changes = (f"{name} {hardware[name]} ({then} before)" for name, then in changed.items())
+        run.hardware_history = [*run.hardware_history, {"steps": run.start_step, **changed}]
+        changes = (f"{name} {run.hardware[name]} ({then} before)" for name, then in changed.items())
         text = escape_unprintable(", ".join(changes))
         print(f"resuming with {text}: the last bits may differ from an uninterrupted run's")
 
 
-def refuse_other_data(
-    settings: RunSettings, summary: Mapping[str, Any], data: Data, sha256: str | None
-) -> None:
-    """Refuses data that differ from those of a run's summary; compares fingerprints if `sha256` is given."""
-    samples, old_hash = summary.get("training_samples"), summary.get("data_sha256")
+def refuse_other_data(run: Run, saved: Mapping[str, Any]) -> None:
+    """Refuses data that differ from those of a saved summary; compares hashes in the process that writes."""
+    data, settings, sha256 = run.prepared.data, run.prepared.settings, run.data_sha256
+    samples, old_hash = saved.get("training_samples"), saved.get("data_sha256")
     classes, new_classes = settings.class_names, list(data.class_names or ())
     remedy = "restore the data, or start a new run with init_from"
     for old, new, reason in (

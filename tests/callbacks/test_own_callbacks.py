@@ -18,7 +18,7 @@ from support.small_games import ROOT
 from ganlab.config.allowlist import check_trust
 from ganlab.config.compose import compose
 from ganlab.suites import identity
-from ganlab.training.callbacks.places import PLACES
+from ganlab.training.run import PLACES
 
 HERE = __name__
 
