@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -143,8 +143,15 @@ def parse_views(views: str | Sequence[Any], *, of_images: bool) -> list[ViewOpti
     return parsed
 
 
-def check_size(options: ViewOptions, game: Game) -> None:
-    """Refuses more images than fit into memory, and views of latents of a generator that has none."""
+def checked_view(
+    options: ViewOptions, game: Game, names: Sequence[str], typed_class: str | None = None
+) -> ViewOptions:
+    """The options of a view of a game, with the number of its class; see `class_number`.
+
+    Raises:
+        ConfigError: there is no such class, the generator lacks the latents that the view shows, or the
+            images do not fit into memory.
+    """
     from ganlab.networks.priors import is_round  # imports torch, which the game has done
 
     has_latents = game.generator.latent_dim > 0 or options.what not in ("interpolate", "arithmetic")
@@ -157,6 +164,8 @@ def check_size(options: ViewOptions, game: Game) -> None:
     fits = options.what == "animate" or pixels <= MAX_PIXELS[options.format]
     reason = f"samples of shape {[*game.shape]} do not fit into memory, with columns={options.columns}"
     require(fits, reason, "lower n or columns", "n", options.n)
+    label = class_number(options.label, typed_class, names, game.generator.num_classes)
+    return replace(options, label=label)
 
 
 def class_number(parsed: Any, typed: str | None, names: Sequence[str], num_classes: int | None) -> int | None:
