@@ -44,7 +44,7 @@ from ganlab.evaluate import evaluate
 from ganlab.game import Game
 from ganlab.run import run
 from ganlab.training.module import GameModule
-from ganlab.training.start import start_run
+from ganlab.training.play_run import start_run
 
 BRIDGE = {"_target_": "ganlab.games.Bridge"}
 NORMAL = "{_target_: ganlab.networks.initial.Normal, std: 1}"

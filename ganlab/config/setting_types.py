@@ -220,8 +220,7 @@ def matches(value: Any, annotation: Any) -> bool:
         return False
     if cls is tuple and Ellipsis not in arguments:
         return len(arguments) == len(value) and all(map(matches, value, arguments))
-    item_type = arguments[0] if arguments else Any
-    return all(matches(item, item_type) for item in value)
+    return all(matches(item, arguments[0] if arguments else Any) for item in value)
 
 
 PHRASES = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", NoneType: "null"}

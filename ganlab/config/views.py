@@ -164,8 +164,7 @@ def checked_view(
     fits = options.what == "animate" or pixels <= MAX_PIXELS[options.format]
     reason = f"samples of shape {[*game.shape]} do not fit into memory, with columns={options.columns}"
     require(fits, reason, "lower n or columns", "n", options.n)
-    label = class_number(options.label, typed_class, names, game.generator.num_classes)
-    return replace(options, label=label)
+    return replace(options, label=class_number(options.label, typed_class, names, game.generator.num_classes))
 
 
 def class_number(parsed: Any, typed: str | None, names: Sequence[str], num_classes: int | None) -> int | None:

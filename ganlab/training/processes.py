@@ -94,8 +94,7 @@ class LocalProcesses:
         self.ended = threading.Event()
         self.environment = {}
         if self.ranks:
-            port = str(find_free_network_port())
-            address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port())}
             # The Trainer, which is created before `start` is called, reads these variables.
             self.environment = address | {"NODE_RANK": "0", "LOCAL_RANK": "0"}
         os.environ |= self.environment

@@ -50,10 +50,9 @@ class Evaluate(Callback):
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         module.metrics = {}
         if self.timetable.is_due(module.game.run_step, self.every):
-            metrics = self.measure(module.parts)
             # The main process sends its metrics to the others, which only generate a part of the samples and
             # have no metrics. All processes need them, because either all or none save the best checkpoint.
-            module.metrics = trainer.strategy.broadcast(metrics)
+            module.metrics = trainer.strategy.broadcast(self.measure(module.parts))
 
 
 class LogScalars(Callback):
@@ -182,8 +181,8 @@ class Checkpoint(Callback):
         metric = module.metrics.get(self.monitor or "")
         value = inf if metric is None else self.sign * metric
         is_better = value < self.best
-        is_last = trainer.should_stop  # set by the callback `Stop`, which is called before this one
-        is_due = is_last or module.game.run_step % self.every == 0
+        # The callback `Stop`, which is called before this one, sets `should_stop` in the last step.
+        is_due = trainer.should_stop or module.game.run_step % self.every == 0
         if is_better or is_due:
             self.log_scalars.refuse_divergence(module.game.run_step, {WEIGHT: float(largest_weight(module))})
         if is_better:
