@@ -29,9 +29,7 @@ class RunSettings:
         devices: the number of processes on each of the `num_nodes` machines.
         precision: 32-true, bf16-mixed or 64-true.
         class_names: the names of the classes of a run that is resumed; None: a new run, or they have none.
-        data: the name to print, such as "Digits" for `ganlab.data.vision.Digits`.
-        networks: such a name for each network; in a composite of games, by "part/network".
-        games: what each part of the game is, such as "Hinge with r1", by its name; of a game alone, by "".
+        networks: the name to print of each network; in a composite of games, by "part/network".
     """
 
     seed: int
@@ -48,9 +46,7 @@ class RunSettings:
     num_nodes: int
     precision: str
     class_names: Sequence[str] | None
-    data: str
     networks: Mapping[str, str]
-    games: Mapping[str, str]
 
 
 class PreparedRun:
@@ -125,14 +121,11 @@ def run_settings(cfg: DictConfig) -> RunSettings:
     names = {field.name for field in fields(RunSettings)}
     plain: dict[str, Any] = {str(key): to_plain(cfg[key]) for key in names.intersection(cfg)}
     trainer = {key: cfg.trainer.get(key, 1) for key in ("devices", "num_nodes", "precision")}
-    networks, games = {}, {}
+    networks = {}
     for part, part_cfg in part_configs(cfg).items():
         for name, node in part_cfg.model.items():
             networks[path(part, str(name))] = target_name(node, str(name))
-        tricks = f"with {', '.join(part_cfg.trick)}" if part_cfg.trick else "without tricks"
-        games[part] = f"{target_name(part_cfg.objective)} {tricks}"
-    shown = {"data": target_name(cfg.data), "networks": networks, "games": games}
-    return RunSettings(**{"class_names": None} | plain | trainer | shown)
+    return RunSettings(**{"class_names": None} | plain | trainer, networks=networks)
 
 
 def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
@@ -144,12 +137,12 @@ def hyperparameters(cfg: DictConfig) -> dict[str, Any]:
     return flat | {group: ", ".join(map(str, sorted(cfg[group]))) for group in ("trick", "metric")}
 
 
-def target_name(node: DictConfig, function: str = "") -> str:
-    """The name to print for what a node builds, such as "Digits" for `ganlab.data.vision.Digits`.
+def target_name(node: DictConfig, network: str) -> str:
+    """The name to print for a network, such as "MLP" for `my_networks.MLP`.
 
-    If it is the function of this name, its module is named, such as "dcgan" for
+    If a function of the network's name builds it, its module is named, such as "dcgan" for
     `ganlab.networks.dcgan.generator`. What a network borrows from is named as in "borrowed from game".
     """
     if is_borrowed(node):
         return f"borrowed from {node.borrowed}"
-    return str(node._target_).removesuffix(f".{function}").rpartition(".")[2]
+    return str(node._target_).removesuffix(f".{network}").rpartition(".")[2]

@@ -18,20 +18,20 @@ from ganlab.training.train import Result
 def print_header(run: Run) -> None:
     """Prints what the run consists of, before its first step."""
     data, settings, game = run.prepared.data, run.prepared.settings, run.module.game
-    networks = [
-        f"{key} {settings.networks[key]} of {sum(map(torch.numel, network.parameters())):,} weights"
-        for part_name, part in run.module.parts.items()
-        for name, network in part.networks.items()
-        for key in [path(part_name, name)]
-    ]
-    size = "x".join(map(str, data.shape))
+    networks, games = [], []
+    for part_name, part in run.module.parts.items():
+        for name, network in part.networks.items():
+            key, size = path(part_name, name), sum(map(torch.numel, network.parameters()))
+            networks.append(f"{key} {settings.networks[key]} of {size:,} weights")
+        tricks = f"with {', '.join(part.tricks)}" if part.tricks else "without tricks"
+        games.append(f"{part_name} {type(part.objective).__name__} {tricks}".lstrip())
+    shape = "x".join(map(str, data.shape))
     samples = "samples" if data.value_range is None else "images"
-    games = ", ".join(f"{name} {text}".lstrip() for name, text in settings.games.items())
     steps = f"steps {game.run_step + 1:,} to {run.prepared.timetable.total:,}"
     lines = {
         "networks": ", ".join(networks),
-        "data": f"{len(data):,} {samples} of {size} ({settings.data}), {data.batch_size} a step",
-        "game": f"{games}, {steps}",
+        "data": f"{len(data):,} {samples} of {shape} ({type(data).__name__}), {data.batch_size} a step",
+        "game": ", ".join([*games, steps]),
         "device": "{device}, threads: {threads}, processes: {processes}".format(**run.hardware)
         + f", precision: {settings.precision}",
     }
