@@ -30,7 +30,7 @@ from ganlab.compare import compare
 from ganlab.config import allowlist as trust
 from ganlab.config import run_directory
 from ganlab.config.allowlist import allowed_targets, check_trust, signature
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.config.load import load
 from ganlab.config.run_directory import CHECKPOINT_ENTRIES, RunDirectory

@@ -10,8 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from ganlab.config.build import as_config_errors, instantiate_group
-from ganlab.config.build_game import build_games
+from ganlab.config.build import as_config_errors, build_games, instantiate_group
 from ganlab.config.checks import AROUND_GAMES, check_config
 from ganlab.config.overrides import shell_override
 from ganlab.config.parts import typed_key

@@ -16,11 +16,13 @@ class MetricsFile:
 
     def __init__(self, path: Path):
         self.path = path
+        self.columns: list[str] = []  # those that the file was last seen to have
 
     def drop_after(self, step: int) -> None:
         """Drops the rows after a step, and an incomplete last row, which a killed process may have left."""
-        if columns := self._columns():
-            self._rewrite(columns, [row for row in self._rows() if int(row["step"]) <= step])
+        rows = [row for row in self._rows() if int(row["step"]) <= step]
+        if self.columns:
+            self._rewrite(rows)
 
     def last_step(self) -> int:
         """The step of the last complete row; 0 if there is none."""
@@ -28,29 +30,23 @@ class MetricsFile:
 
     def append(self, row: Mapping[str, float]) -> None:
         """Adds a row, which begins with `step` and `images`."""
-        columns = self._columns()
-        if not row.keys() <= set(columns):
-            columns = list(dict.fromkeys([*columns, *row]))  # in the order of their first appearance
-            self._rewrite(columns, self._rows())
+        if not row.keys() <= {*self.columns}:
+            rows = self._rows()
+            self.columns = [*dict.fromkeys([*self.columns, *row])]  # in the order of their first appearance
+            self._rewrite(rows)
         with self.path.open("a", newline="") as file:
-            file.write(csv_line([row.get(name) for name in columns]))
-
-    def _open(self) -> io.TextIOBase:
-        return self.path.open(newline="") if self.path.is_file() else io.StringIO()
-
-    def _columns(self) -> list[str]:
-        with self._open() as file:
-            return next(csv.reader(file), [])
+            file.write(csv_line([row.get(name) for name in self.columns]))
 
     def _rows(self) -> list[dict[str, str]]:
-        """The complete rows: an incomplete last one has no line end."""
-        with self._open() as file:
-            text = file.read()
-        return [*csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))]
+        """Reads the columns and the complete rows: an incomplete last one has no line end."""
+        text = self.path.read_text() if self.path.is_file() else ""
+        reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
+        self.columns = [*(reader.fieldnames or ())]
+        return [*reader]
 
-    def _rewrite(self, columns: list[str], rows: list[dict[str, str]]) -> None:
-        lines = [csv_line([row.get(name) for name in columns]) for row in rows]
-        write_atomically(self.path, csv_line(columns) + "".join(lines))
+    def _rewrite(self, rows: list[dict[str, str]]) -> None:
+        lines = [csv_line([row.get(name) for name in self.columns]) for row in rows]
+        write_atomically(self.path, csv_line(self.columns) + "".join(lines))
 
 
 def csv_line(cells: Sequence[str | float | None]) -> str:
