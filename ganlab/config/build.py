@@ -15,9 +15,9 @@ from omegaconf.errors import InterpolationKeyError
 
 from ganlab.config.checks import selected_nodes
 from ganlab.config.compose import CONF, num_processes
-from ganlab.config.parts import naming_part, part_configs
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.setting_types import check_arguments, is_borrowed, to_plain
+from ganlab.config.stages import naming_part, part_configs
 from ganlab.core.batch import ConditionSpec
 from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError, complete_key, completing_relative_keys, error_message, require

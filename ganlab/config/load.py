@@ -13,10 +13,9 @@ from torch import nn
 from ganlab.config.build import as_config_errors, build_games, instantiate_group
 from ganlab.config.checks import AROUND_GAMES, check_config
 from ganlab.config.overrides import shell_override
-from ganlab.config.parts import typed_key
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.setting_types import mappings
-from ganlab.config.stages import Timetable, borrowed_runs, stage_configs
+from ganlab.config.stages import Timetable, borrowed_runs, stage_configs, typed_key
 from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError, prefixing_all_keys, renaming_keys, require
 from ganlab.core.players import network_names, path

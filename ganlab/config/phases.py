@@ -8,8 +8,7 @@ from torch import nn
 from ganlab.config.build import instantiate
 from ganlab.config.compose import num_processes
 from ganlab.config.load import naming_stage
-from ganlab.config.parts import naming_part, part_configs
-from ganlab.config.stages import stage_configs
+from ganlab.config.stages import naming_part, part_configs, stage_configs
 from ganlab.core.errors import require
 from ganlab.core.players import Player, network_names, path
 from ganlab.game import Game

@@ -10,12 +10,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from ganlab.config.build import as_config_errors, build_data, build_evaluations, instantiate
 from ganlab.config.checks import check_config, selected_nodes
 from ganlab.config.load import build_run, load_borrowed, refuse_unused_borrows
-from ganlab.config.parts import part_configs
 from ganlab.config.phases import build_phases
 from ganlab.config.resume import leaves
 from ganlab.config.run_directory import RunDirectory, new_run_path
 from ganlab.config.setting_types import is_borrowed, to_plain
-from ganlab.config.stages import Timetable, complete_stages
+from ganlab.config.stages import Timetable, complete_stages, part_configs
 from ganlab.config.views import Scene, parse_views
 from ganlab.core.players import path
 

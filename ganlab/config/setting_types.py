@@ -61,7 +61,6 @@ INHERITED = ("objective", "model", "initial", "optimizer", "play", "trick", "cli
 # borrowed run, in whose codes the game is played; `space` is another space. `pretrained` lists earlier
 # stages, shallow autoencoders, whose layers are copied into this stage's autoencoder before it is trained.
 OWN: dict[str, Any] = {"space": None, "code_of": None, "pretrained": []}
-STAGE_TYPES = {"batch_size": Count, "space": dict[str, Any] | None, "pretrained": list[str]}
 # Mappings whose entries the user names, and the keys that an entry may have. An entry of `games` has those
 # settings in which it may differ from the rest of the config.
 NAMED_ENTRIES: dict[str, tuple[str, ...]] = {
