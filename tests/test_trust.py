@@ -27,13 +27,13 @@ from test_config import Shift  # noqa: F401, a class of a user's own
 
 from ganlab.cli import launch
 from ganlab.compare import compare
-from ganlab.config import allowlist as trust
 from ganlab.config import run_directory
-from ganlab.config.allowlist import allowed_targets, check_trust, signature
+from ganlab.config import saved_config as trust
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.config.load import load
 from ganlab.config.run_directory import CHECKPOINT_ENTRIES, RunDirectory
+from ganlab.config.saved_config import allowed_targets, check_trust, signature
 from ganlab.config.setting_types import import_object, target_nodes
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule
