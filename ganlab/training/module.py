@@ -1,4 +1,4 @@
-"""The Lightning module of a run, and the phases that it plays."""
+"""The Lightning module of a run, the phases that it plays, and the optimisers of their players."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -8,19 +8,59 @@ from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ganlab.core.batch import Batch, Sample
-from ganlab.core.distributed import broadcast_
-from ganlab.core.errors import prefixing_all_keys, require
+from ganlab.core.distributed import all_reduce_mean_, broadcast_
+from ganlab.core.errors import ConfigError, prefixing_all_keys, require
 from ganlab.core.players import Player, path
 from ganlab.core.profiling import profile_range
 from ganlab.core.randomness import RandomStreams, reseed
+from ganlab.core.schedules import ScheduleLike, at_step, check_schedule, has_schedule, nonzero_schedule
 from ganlab.game import Game
 from ganlab.games import Playable, RunGames, main_part
 from ganlab.training.play import LossTerms, Play, Weights
-from ganlab.training.player_optimizer import PlayerOptimizer
+
+
+class PlayerOptimizer:
+    """The optimiser of one player, the schedules of its hyper-parameters, and the clipping of its gradient.
+
+    Args:
+        make: a `functools.partial` that makes the optimiser from the weights. Its keywords are the
+            hyper-parameters, and their values may be schedules.
+        clip: the maximum norm of the gradient of all weights; None: the gradient is not clipped. With
+            clipping, the norm is recorded.
+
+    Raises:
+        ConfigError: the optimiser does not accept a value, or a schedule becomes negative.
+    """
+
+    def __init__(self, player: Player, weights: list[nn.Parameter], make: Any, clip: ScheduleLike | None):
+        self.player, self.weights = player, weights
+        self.clip = None if clip is None else nonzero_schedule(f"clip.{player}", clip)
+        self.schedules = {name: value for name, value in make.keywords.items() if has_schedule(value)}
+        for name, value in self.schedules.items():
+            for schedule in value if isinstance(value, list) else [value]:  # `betas` is a list
+                check_schedule(f"optimizer.{player}.{name}", schedule, "[0, inf]")
+        try:
+            self.optimizer: Optimizer = make(weights, **self._scheduled_values(step=0))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ConfigError(str(error), key=f"optimizer.{player}") from error
+
+    def _scheduled_values(self, step: int) -> dict[str, Any]:
+        return {name: at_step(value, step) for name, value in self.schedules.items()}
+
+    def update(self, step: int, record: Callable[[str, Tensor], None]) -> None:
+        """Updates the weights by their gradients, with the scheduled values at a step of the game."""
+        for group in self.optimizer.param_groups:
+            group.update(self._scheduled_values(step))
+        all_reduce_mean_([weight.grad for weight in self.weights if weight.grad is not None])
+        if self.clip is not None:
+            norm = nn.utils.clip_grad_norm_(self.weights, self.clip(step))
+            record(f"{self.player}/gradient_norm", norm)
+        self.optimizer.step()
+        torch.clear_autocast_cache()  # it holds casts of the old weights
 
 
 class Phase:
