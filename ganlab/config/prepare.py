@@ -156,11 +156,9 @@ def player_settings(cfg: DictConfig, game: Playable) -> tuple[dict[Player, Any],
             refuse_settings_of_untrained_networks(part_cfg, part)
             refuse_single_samples(part_cfg, part)
             for player in part.players:
-                key, remedy = (
-                    f"optimizer.{player}",
-                    "add it to a config file, or choose the model's optimizer",
-                )
-                require(player in part_cfg.optimizer, "is needed by the objective", remedy, key)
+                has_optimizer = player in part_cfg.optimizer
+                remedy = "add it to a config file, or choose the model's optimizer"
+                require(has_optimizer, "is needed by the objective", remedy, f"optimizer.{player}")
         if cfg.compile:
             part.compile()
         clips = dict.fromkeys(part.players) | instantiate(part_cfg.clip)  # None: no clipping
