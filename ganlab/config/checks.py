@@ -7,12 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import num_steps
-from ganlab.config.setting_types import (
-    check_arguments,
-    import_object,
-    to_plain,
-    validated_settings,
-)
+from ganlab.config.setting_types import check_arguments, import_object, to_plain, validated_settings
 from ganlab.config.stages import naming_part, part_configs, stage_configs
 from ganlab.core.errors import format_value, prefixing_all_keys, require
 
