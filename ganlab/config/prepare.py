@@ -1,9 +1,8 @@
 """Everything that the config of a run describes, built before anything is written."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
@@ -24,8 +23,7 @@ from ganlab.games import Playable, RunGames
 from ganlab.networks.norms import DifferentiableBatchNorm
 
 
-@dataclass(frozen=True)
-class RunSettings:
+class RunSettings(NamedTuple):
     """The plain settings of a run; conf/run.yaml explains them. Its games are built from the others.
 
     Attributes:
@@ -191,8 +189,7 @@ def refuse_single_samples(cfg: DictConfig, game: Game) -> None:
 
 def run_settings(cfg: DictConfig) -> RunSettings:
     """The settings of a config that was checked."""
-    names = {field.name for field in fields(RunSettings)}
-    plain: dict[str, Any] = {str(key): to_plain(cfg[key]) for key in names.intersection(cfg)}
+    plain: dict[str, Any] = {str(key): to_plain(cfg[key]) for key in RunSettings._fields if key in cfg}
     trainer = {key: cfg.trainer.get(key, 1) for key in ("devices", "num_nodes", "precision")}
     networks = {}
     for part, part_cfg in part_configs(cfg).items():

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig
 
@@ -41,8 +40,7 @@ COMMAND_ONLY = {"checkpoint", "condition", "format", "root"}  # not for views at
 MAX_PIXELS = {"grid": 10**8, "files": 10**11}  # the largest number of pixels of all images, by `format`
 
 
-@dataclass(frozen=True)
-class ViewOptions:
+class ViewOptions(NamedTuple):
     """The options of a view; conf/sample.yaml explains them.
 
     Attributes:
@@ -65,7 +63,7 @@ class ViewOptions:
 
 def view_options(cfg: DictConfig) -> ViewOptions:
     """The options of a config that was composed from conf/sample.yaml."""
-    plain = {field.name: to_plain(cfg[field.name]) for field in fields(ViewOptions) if field.name != "label"}
+    plain = {name: to_plain(cfg[name]) for name in ViewOptions._fields if name != "label"}
     return ViewOptions(**plain, label=cfg["class"])
 
 
@@ -164,7 +162,7 @@ def checked_view(
     fits = options.what == "animate" or pixels <= MAX_PIXELS[options.format]
     reason = f"samples of shape {[*game.shape]} do not fit into memory, with columns={options.columns}"
     require(fits, reason, "lower n or columns", "n", options.n)
-    return replace(options, label=class_number(options.label, typed_class, names, game.generator.num_classes))
+    return options._replace(label=class_number(options.label, typed_class, names, game.generator.num_classes))
 
 
 def class_number(parsed: Any, typed: str | None, names: Sequence[str], num_classes: int | None) -> int | None:
