@@ -141,9 +141,7 @@ def parse_views(views: str | Sequence[Any], *, of_images: bool) -> list[ViewOpti
     return parsed
 
 
-def checked_view(
-    options: ViewOptions, game: Game, names: Sequence[str], typed_class: str | None = None
-) -> ViewOptions:
+def checked_view(options: ViewOptions, game: Game, names: Sequence[str], typed: str | None) -> ViewOptions:
     """The options of a view of a game, with the number of its class; see `class_number`.
 
     Raises:
@@ -162,7 +160,7 @@ def checked_view(
     fits = options.what == "animate" or pixels <= MAX_PIXELS[options.format]
     reason = f"samples of shape {[*game.shape]} do not fit into memory, with columns={options.columns}"
     require(fits, reason, "lower n or columns", "n", options.n)
-    return options._replace(label=class_number(options.label, typed_class, names, game.generator.num_classes))
+    return options._replace(label=class_number(options.label, typed, names, game.generator.num_classes))
 
 
 def class_number(parsed: Any, typed: str | None, names: Sequence[str], num_classes: int | None) -> int | None:

@@ -80,7 +80,7 @@ class FinalViews(Callback):
         """A view with the number of its class. Raises errors that it would raise only after the last step."""
         with prefixing_all_keys(key, separator="."):
             game = find_part(games, view.part)
-            view = checked_view(view, game, self.scene.class_names)
+            view = checked_view(view, game, self.scene.class_names, None)
             if view.space == "features":
                 feature_embedding(self.scene, self.scene.data_of(view.part))  # is there a suitable extractor?
             if view.what == "reconstructions":
