@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ganlab.game import Game
     from ganlab.training.train import Result, train
 
-    __version__: str
+__version__ = "0.1.0"
 
 # `python -m ganlab.run` searches the working directory first. Files in it, perhaps in the run of another
 # user, could be imported as optional modules of libraries. `import_object` searches it later, and last.
@@ -39,10 +39,6 @@ HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version  # takes a tenth of a second
-
-        return version("torch-ganlab")
     for module, names in HOMES.items():
         if name in names.split():
             return getattr(import_module(module), name)

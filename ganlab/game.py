@@ -274,7 +274,7 @@ class Game(nn.Module):
         # A graph with donated buffers allows one backward pass; simultaneous play needs two.
         torch._functorch.config.donated_buffer = False
         # All networks run through the same lines of code, and torch limits how often one line is compiled.
-        torch._dynamo.config.recompile_limit = 64
+        torch._dynamo.config.cache_size_limit = 64
         for name in network_names(self.players):
             self.networks[name].compile(dynamic=False, **settings)
 

@@ -120,7 +120,8 @@ def find_device(name: str | None) -> str:
     Raises:
         ConfigError: the device is not available on this machine.
     """
-    name = name or str(torch.accelerator.current_accelerator(check_available=True) or "cpu")
+    has_accelerator = torch.accelerator.is_available()
+    name = name or str(torch.accelerator.current_accelerator() if has_accelerator else "cpu")
     try:
         torch.zeros(1, device=name).item()  # fails on the meta device, which holds no values
     except (RuntimeError, AssertionError, ImportError) as error:

@@ -1,6 +1,7 @@
 """Options, environment and fixtures of all tests."""
 
 import os
+import re
 import shutil
 import tempfile
 
@@ -10,6 +11,7 @@ os.environ["WANDB_MODE"] = "offline"
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # the user's feature cache stays untouched
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +20,17 @@ from support import commands, daily_sample
 
 torch.set_num_threads(1)
 
+STARTS_PROCESSES = re.compile(r"\b(subprocess|studies|two_processes)\b|\bstart(_cold|_two_ranks)?\(")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="run also what support.daily_sample leaves out")
+    parser.addoption("--fast", action="store_true", help="leave out the files whose tests start processes")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    is_fast = config.getoption("fast") and collection_path.name.startswith("test_")
+    return True if is_fast and STARTS_PROCESSES.search(collection_path.read_text()) else None
 
 
 def pytest_configure(config: pytest.Config) -> None:

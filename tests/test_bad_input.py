@@ -114,7 +114,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "images=1000 steps=3": ("images", "contradicts steps=3"),
     "trainer.devices=2": ("trainer.devices", "needs trainer=ddp"),
     "trainer.devices=0": ("trainer.devices", WHOLE),
-    "trainer.precision=16-mixed": ("trainer.precision", "must be one of 32-true"),
+    "trainer.precision=16-mixed": ("trainer.precision", "needs a GPU"),
     "objective=mmd model.discriminator.slope=0.1": ("model.discriminator.slope", "has no effect"),
     "clip.generator=-1": ("clip.generator", "at least 0"),
     f"initial.generator=[{UNIFORM},bound:0}}]": ("initial.generator.0.bound", POSITIVE),
@@ -206,7 +206,7 @@ PRINTED = {
 
 def refused(line: str, folder: Path, capsys, monkeypatch) -> tuple[str, BaseException]:
     """What `python -m ganlab.run` prints for a command line that it must refuse, and its error."""
-    from ganlab.run import main
+    from ganlab.run import run
 
     errors: list[BaseException] = []
     report = cli.Command.report
@@ -225,7 +225,7 @@ def refused(line: str, folder: Path, capsys, monkeypatch) -> tuple[str, BaseExce
     new = [] if "resume" in line else ["run_dir=new"]
     monkeypatch.setattr("sys.argv", ["run", *small, *new, *line.split()])
     with pytest.raises(SystemExit) as ended:
-        main()
+        cli.launch("run", run)
     assert ended.value.code == 2
     printed = capsys.readouterr().err
     assert len(printed.splitlines()) == 1, printed

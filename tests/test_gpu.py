@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+from support.commands import assert_same_run, checkpoint, play, resume, rows
 from support.small_games import batch, compatible_objective, game, labelled_batch, options
+from torch.amp import GradScaler
 
 from ganlab.core.batch import Batch, Sample
 
@@ -48,3 +51,29 @@ if torch.cuda.is_available():
                 module.play_step(Batch(Sample(x.to("cuda"), labels.to("cuda"))))
         for mine, theirs in zip(one.game.parameters(), other.game.parameters(), strict=True):
             assert torch.equal(mine, theirs)
+
+    def test_a_run_in_float16_is_resumed_with_its_scales(tmp_path: Path) -> None:
+        settings = ("trainer.precision=16-mixed", "metric=none", "log_every=1", "clip.generator=1")
+        play(tmp_path / "whole", "steps=8", *settings)
+        play(tmp_path / "part", "steps=4", *settings)
+        resume(tmp_path / "part", "steps=8")
+        assert_same_run(tmp_path / "part", tmp_path / "whole")
+        scalers = [checkpoint(tmp_path / name)["scalers"] for name in ("part", "whole")]
+        assert scalers[0] == scalers[1]
+        assert {*scalers[0][0]} == {"discriminator", "generator"}
+        assert all(float(row["loss_scale/generator"]) <= 16 for row in rows(tmp_path / "whole"))
+
+    @pytest.mark.usefixtures("reset_sync_debug_mode")
+    @pytest.mark.parametrize("play", options("play"))
+    def test_a_step_in_float16_never_waits_for_the_device(play: str) -> None:
+        """The fused Adam skips a step that overflows without a word to the CPU."""
+        module = game("non_saturating", [], play, "clip.generator=1").to("cuda").train()
+        module.phase.scalers = {player: GradScaler("cuda") for player in module.phase.scalers}
+        for step in range(8):
+            x, labels = batch(step)
+            real = Batch(Sample(x.to("cuda"), labels.to("cuda")))
+            with torch.autocast("cuda", torch.float16):
+                if step == 4:
+                    torch.cuda.set_sync_debug_mode("error")
+                module.play_step(real)
+                torch.cuda.set_sync_debug_mode("default")

@@ -14,8 +14,11 @@ from support.small_games import game, real_batch
 from ganlab.config.setting_types import SETTING_TYPES
 from ganlab.data.sources import TensorSource
 
+NEEDS_GPU = "16-mixed"
+PRECISIONS = [name for name in get_args(SETTING_TYPES["trainer.precision"]) if name != NEEDS_GPU]
 
-@pytest.mark.parametrize("precision", get_args(SETTING_TYPES["trainer.precision"]))
+
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_data_do_not_depend_on_the_precision(precision: str, monkeypatch, tmp_path: Path) -> None:
     """Random numbers are drawn in the default dtype, and autocast would round what a user's data compute."""
     quick, seen = TensorSource.batches, []

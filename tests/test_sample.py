@@ -56,7 +56,9 @@ def test_single_images(conditional: Path, tmp_path: Path) -> None:
 
 def test_points_are_scattered(tmp_path: Path) -> None:
     play(tmp_path / "ring", "data=ring", "steps=2", "model.generator.batch_norm=false")
-    assert Image.open(draw(tmp_path / "ring")).size == (400, 460)
+    width, height = Image.open(draw(tmp_path / "ring")).size
+    assert width == 400
+    assert height in (459, 460)  # Matplotlib 3.8 rounds 4.6 inches down
     with refuses(reason=r"samples of shape \[2\] are not images", remedy="what=grid"):
         draw(tmp_path / "ring", "format=files")
 

@@ -121,10 +121,10 @@ TOYS = ("ring", "grid", "spiral", "mixture_1d", "gaussian_1d")
 
 def figure(samples: torch.Tensor, data: Data, monkeypatch: pytest.MonkeyPatch) -> Figure:
     """The figure of samples at step 1,234."""
-    drawn = new_figure(4, 4.6)
+    drawn = new_figure(4, 4.5)
     monkeypatch.setattr("ganlab.visualize.sample_picture.new_figure", lambda *_: drawn)
     game = SimpleNamespace(run_step=1234)
-    assert sample_picture(game, samples, data, value_range=None, names=()).size == (400, 460)
+    assert sample_picture(game, samples, data, value_range=None, names=()).size == (400, 450)
     return drawn
 
 

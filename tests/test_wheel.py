@@ -12,16 +12,20 @@ import pytest
 from support.commands import QUICK, summary
 from support.small_games import ROOT
 
+from ganlab import __version__
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds what the wheel installs, and nothing else of ganlab."""
-    folder = tmp_path_factory.mktemp("installed")
+    """A folder that holds what the wheel of the source distribution installs, and nothing else of ganlab."""
+    sources, folder = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("installed")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", sources]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
-    subprocess.run([*pip, "--no-deps", "--no-build-isolation", "--target", folder, ROOT], check=True)
-    assert all((folder / "ganlab" / "conf" / name).is_file() for name in ("run.yaml", "trick/ema.yaml"))
+    options = ["--no-deps", "--no-build-isolation", "--target", folder]
+    subprocess.run([*pip, *options, *sources.iterdir()], check=True)
     return folder
 
 
@@ -36,6 +40,13 @@ def ganlab(installed: Path, tmp_path: Path) -> Run:
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
     return run
+
+
+def test_the_wheel_holds_the_package_its_configs_and_its_types_alone(installed: Path) -> None:
+    metadata = f"torch_ganlab-{__version__}.dist-info"
+    assert {path.name for path in installed.iterdir()} == {"bin", "ganlab", metadata}
+    assert all((installed / "ganlab" / name).is_file() for name in ("py.typed", "conf/trick/ema.yaml"))
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_the_command_works_in_an_empty_folder(ganlab: Run, installed: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ class RunSettings(NamedTuple):
     Attributes:
         steps: the number of steps of the main game.
         devices: the number of processes on each of the `num_nodes` machines.
-        precision: 32-true, bf16-mixed or 64-true.
+        precision: 32-true, bf16-mixed, 16-mixed or 64-true.
         class_names: the names of the classes of a run that is resumed; None: a new run, or they have none.
         networks: the name to print of each network; in a composite of games, by "part/network".
     """

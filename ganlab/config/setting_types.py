@@ -46,7 +46,7 @@ TYPE_TABLE: tuple[tuple[str, Any], ...] = (
     ("minus", list[Whole]),
     ("figures", NonEmpty[Annotated[int, "[1, 7]"]]),
     ("evaluation.split trainer.accelerator", str),
-    ("trainer.precision", Literal["32-true", "bf16-mixed", "64-true"]),
+    ("trainer.precision", Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]),
     ("what", Literal["grid", "neighbours", "reconstructions", "interpolate", "arithmetic", "animate"]),
     ("format", Literal["grid", "files"]),
     ("path", Literal["slerp", "lerp"] | None),

@@ -106,8 +106,8 @@ class Folder(Data):
 def require_opaque(colour: str) -> None:
     """Raises `ConfigError` unless `colour` is the name of an opaque colour, or #rrggbb."""
     is_opaque = False
-    with suppress(ValueError, TypeError):
-        is_opaque = len(ImageColor.getrgb(colour)) == 3  # with an alpha channel, there are 4 values
+    with suppress(ValueError):  # a value that is no text, such as a number, is the name of no colour
+        is_opaque = len(ImageColor.getrgb(str(colour))) == 3  # with an alpha channel, there are 4 values
     require(is_opaque, "is not an opaque colour", "choose one, such as white", ".background", colour)
 
 

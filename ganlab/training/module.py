@@ -1,4 +1,4 @@
-"""The Lightning module of a run, the phases that it plays, and the optimisers of their players."""
+"""The Lightning module of a run, and the phases that it plays."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -8,59 +8,20 @@ from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from ganlab.core.batch import Batch, Sample
-from ganlab.core.distributed import all_reduce_mean_, broadcast_
-from ganlab.core.errors import ConfigError, prefixing_all_keys, require
+from ganlab.core.distributed import broadcast_
+from ganlab.core.errors import prefixing_all_keys, require
 from ganlab.core.players import Player, path
 from ganlab.core.profiling import profile_range
 from ganlab.core.randomness import RandomStreams, reseed
-from ganlab.core.schedules import ScheduleLike, at_step, check_schedule, has_schedule, nonzero_schedule
 from ganlab.game import Game
 from ganlab.games import Playable, RunGames, main_part
 from ganlab.training.play import LossTerms, Play, Weights
-
-
-class PlayerOptimizer:
-    """The optimiser of one player, the schedules of its hyper-parameters, and the clipping of its gradient.
-
-    Args:
-        make: a `functools.partial` that makes the optimiser from the weights. Its keywords are the
-            hyper-parameters, and their values may be schedules.
-        clip: the maximum norm of the gradient of all weights; None: the gradient is not clipped. With
-            clipping, the norm is recorded.
-
-    Raises:
-        ConfigError: the optimiser does not accept a value, or a schedule becomes negative.
-    """
-
-    def __init__(self, player: Player, weights: list[nn.Parameter], make: Any, clip: ScheduleLike | None):
-        self.player, self.weights = player, weights
-        self.clip = None if clip is None else nonzero_schedule(f"clip.{player}", clip)
-        self.schedules = {name: value for name, value in make.keywords.items() if has_schedule(value)}
-        for name, value in self.schedules.items():
-            for schedule in value if isinstance(value, list) else [value]:  # `betas` is a list
-                check_schedule(f"optimizer.{player}.{name}", schedule, "[0, inf]")
-        try:
-            self.optimizer: Optimizer = make(weights, **self._scheduled_values(step=0))
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ConfigError(str(error), key=f"optimizer.{player}") from error
-
-    def _scheduled_values(self, step: int) -> dict[str, Any]:
-        return {name: at_step(value, step) for name, value in self.schedules.items()}
-
-    def update(self, step: int, record: Callable[[str, Tensor], None]) -> None:
-        """Updates the weights by their gradients, with the scheduled values at a step of the game."""
-        for group in self.optimizer.param_groups:
-            group.update(self._scheduled_values(step))
-        all_reduce_mean_([weight.grad for weight in self.weights if weight.grad is not None])
-        if self.clip is not None:
-            norm = nn.utils.clip_grad_norm_(self.weights, self.clip(step))
-            record(f"{self.player}/gradient_norm", norm)
-        self.optimizer.step()
-        torch.clear_autocast_cache()  # it holds casts of the old weights
+from ganlab.training.player_optimizer import PlayerOptimizer
 
 
 class Phase:
@@ -94,6 +55,8 @@ class Phase:
         self.first_step = 0  # the number of steps of all phases before this one
         self.scalars: dict[str, Tensor] = {}
         self.player_optimizers: dict[str, PlayerOptimizer] = {}
+        # The scalers of the losses; `GameModule.setup` replaces them in a run with precision=16-mixed.
+        self.scalers = {player: GradScaler(enabled=False) for player in game.players}
         # For each player, the optimisers of the parts of the game in which it moves in this step, by the name
         # of the part. `active_players` decides in which parts it moves.
         self.moving: dict[Player, dict[str, PlayerOptimizer]] = {player: {} for player in game.players}
@@ -189,13 +152,17 @@ class Phase:
                     optimizer.optimizer.zero_grad()
                 # With `inputs`, the other player need not be frozen. The losses may share a graph, which the
                 # last backward pass frees.
-                loss.backward(inputs=weights, retain_graph=i < len(terms_by_player))
+                scaler = self.scalers[player]
+                if scaler.is_enabled():  # -inf, which ends the run, if every gradient has overflowed
+                    self.record(f"loss_scale/{player}", scaler.scale(torch.ones_like(loss)).log2())
+                scaler.scale(loss).backward(inputs=weights, retain_graph=i < len(terms_by_player))
 
     def _update(self, players: Iterable[Player]) -> None:
         for player in players:
             with profile_range(player):
                 for part, optimizer in self.moving[player].items():
-                    optimizer.update(self.step, partial(self.record, part=part))
+                    optimizer.update(self.step, self.scalers[player], partial(self.record, part=part))
+                self.scalers[player].update()
 
 
 class GameModule(pl.LightningModule):
@@ -256,6 +223,18 @@ class GameModule(pl.LightningModule):
         require(self.trainer.max_steps < 0, reason, remedy, "max_steps", self.trainer.max_steps)
         for phase in self.phases:
             phase.rank, phase.world_size = self.trainer.global_rank, self.trainer.world_size
+            if self.trainer.precision == "16-mixed":
+                device = self.trainer.strategy.root_device.type
+                phase.scalers = {player: GradScaler(device) for player in phase.scalers}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        states = ({player: s.state_dict() for player, s in phase.scalers.items()} for phase in self.phases)
+        checkpoint["scalers"] = [*states]  # empty unless the precision is 16-mixed
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for phase, states in zip(self.phases, checkpoint.get("scalers", ()), strict=False):
+            for player, state in states.items():
+                phase.scalers[player].load_state_dict(state)
 
     def configure_optimizers(self) -> list[Optimizer]:
         return [player.optimizer for phase in self.phases for player in phase.player_optimizers.values()]

@@ -185,7 +185,7 @@ def fit(run: Run) -> None:
     stream = run.prepared.data.stream(seed, lambda: module.game.run_step, device, rank, world_size, stages)
     if world_size > 1:
         stop.catch_sigterm()
-    trainer.fit(module, stream, ckpt_path=run.checkpoint, weights_only=True)
+    trainer.fit(module, stream, ckpt_path=run.checkpoint)
     stop.release()
 
 

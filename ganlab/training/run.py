@@ -29,6 +29,9 @@ from ganlab.training.processes import LocalProcesses, cluster_environment
 #   save     where checkpoints are written, with the state of all callbacks
 #   after    after all of this
 PLACES = ("clock", "measure", "show", "record", "stop", "save", "after")
+# A run is one epoch without validation: a callback that acts at the ends of those would never act.
+IDLE_HOOKS = ("on_validation_end", "on_validation_epoch_end", "on_train_epoch_end")
+STEP_HOOKS = ("on_train_batch_start", "on_train_batch_end")
 
 
 class Run:
@@ -41,6 +44,9 @@ class Run:
         hardware_history: that of each earlier part of the run that was played on different hardware.
         checkpoint: the checkpoint from which the Trainer restores the optimisers and callbacks; None: none.
         start_step: the number of steps that earlier processes have played.
+
+    Raises:
+        ConfigError: a setting does not suit the run, or the device does not support the precision.
     """
 
     def __init__(self, prepared: PreparedRun, processes: LocalProcesses, command: str):
@@ -61,6 +67,10 @@ class Run:
                 enable_model_summary=False,
                 sync_batchnorm=False,  # `build_game` replaces the batch norms itself, for CPUs too
             )
+        # On a CPU, Lightning would take bf16-mixed in silence.
+        precision, remedy = prepared.settings.precision, "set it to bf16-mixed or 32-true"
+        is_supported = self.trainer.precision == precision
+        require(is_supported, "needs a GPU", remedy, "trainer.precision", precision)
         self.is_main = self.trainer.is_global_zero
         self.data_sha256 = prepared.data.fingerprint() if self.is_main else None
         device = self.trainer.strategy.root_device
@@ -97,11 +107,17 @@ def in_order(own: Iterable[Callback], given: Mapping[str, Callback]) -> list[Cal
     """Those of ganlab and those of the config, by name, in the order of their places; first ganlab's in each.
 
     Raises:
-        ConfigError: there is no such place.
+        ConfigError: there is no such place, or the callback would never act.
     """
     for name, callback in given.items():
-        remedy = f"choose from {', '.join(PLACES)}"
-        require(place_of(callback) in PLACES, "is no place", remedy, f"callback.{name}", place_of(callback))
+        key, kind, place = f"callback.{name}", type(callback), place_of(callback)
+        require(place in PLACES, "is no place", f"choose from {', '.join(PLACES)}", key, place)
+        idle, active = (
+            [hook for hook in hooks if getattr(kind, hook) is not getattr(Callback, hook)]
+            for hooks in (IDLE_HOOKS, STEP_HOOKS)
+        )
+        reason = f"acts in {', '.join(idle)}, which a run of one epoch without validation never reaches"
+        require(active or not idle, reason, "use on_train_batch_end", key, kind.__name__)
     return sorted([*own, *given.values()], key=lambda callback: PLACES.index(place_of(callback)))
 
 

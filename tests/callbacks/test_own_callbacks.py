@@ -108,6 +108,14 @@ def test_every_callback_of_a_run_declares_a_place(tmp_path: Path) -> None:
         play(tmp_path / "run", "+callback.mine._target_=torch.nn.Identity", "steps=1")
 
 
+def test_a_callback_that_would_never_act_is_refused(tmp_path: Path) -> None:
+    stopping = (
+        "+callback.stop={_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: generator/adversarial}"
+    )
+    with refuses("callback.stop", "EarlyStopping", "acts in on_validation_end", "on_train_batch_end"):
+        play(tmp_path / "run", stopping, "steps=1", "metric=none")
+
+
 def states(run_dir: Path) -> dict[str, Any]:
     return {key: state for key, state in checkpoint(run_dir)["callbacks"].items() if "Recorder" in key}
 

@@ -26,6 +26,7 @@ def fork(command: Sequence[str], preexec_fn: Callable[[], None], env: Mapping[st
 
 if __name__ == "__main__":
     processes.subprocess = SimpleNamespace(Popen=fork)
-    from ganlab.run import main
+    from ganlab.cli import launch
+    from ganlab.run import run
 
-    main()
+    launch("run", run)

@@ -195,6 +195,10 @@ class AtomicIO(TorchCheckpointIO):
             if path.name == "last.ckpt" and path.exists():
                 path.replace(path.with_name("previous.ckpt"))
 
+    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        # In torch's safe mode, for which Lightning before 2.6 cannot be asked.
+        return torch.load(path, map_location="cpu", weights_only=True)
+
 
 class Checkpoint(Callback):
     """Writes last.ckpt every `every` steps and at the end; `AtomicIO` keeps the one before as previous.ckpt.

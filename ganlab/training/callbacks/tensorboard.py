@@ -45,7 +45,7 @@ class TensorBoard(TensorBoardLogger):
     def finalize(self, status: str) -> None:
         """Writes the settings with the last metrics, which the tab HPARAMS of TensorBoard compares."""
         summary = self.directory.summary()
-        if summary.get("status") == "running":  # Lightning calls this method before the run has its metrics
+        if summary.get("status") in (None, "running"):  # Lightning calls this before the run has its metrics
             return
         steps = summary.get("steps", 0)
         metrics = {name: record["value"] for name, record in summary.get("metrics", {}).items()}
