@@ -75,7 +75,7 @@ def test_the_page_of_run_has_every_choice_and_every_setting_with_its_comment() -
     assert "* non_saturating" in page
     settings = page.partition("Default settings:")[2]
     for key, value in yaml.safe_load((CONF / "run.yaml").read_text()).items():
-        if key not in ("defaults", "hydra", "trick", "logger"):
+        if key not in ("defaults", "hydra", "trick", "logger", "callback"):
             assert re.search(rf"^  {key}[.=].*\s+\S", settings, re.MULTILINE), (key, value)
     assert re.search(r"^  evaluation\.n_real=10000 +the largest number of reference images", settings, re.M)
 

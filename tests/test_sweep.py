@@ -445,7 +445,7 @@ def test_a_run_of_an_agent_keeps_its_given_id(monkeypatch: pytest.MonkeyPatch, t
         for name, value in {"WANDB_RUN_ID": "given", **variables}.items():
             monkeypatch.setenv(name, value)
         with pytest.raises(ConfigError, match="enough"):
-            weights_and_biases.Wandb("offline", "p", None, None, None, run, OmegaConf.create({}))
+            weights_and_biases.Wandb("offline", False, run, project="p")
         assert run.summary()["wandb_run_id"] == ids[-1]
     assert ids[0] == "given" != ids[1]
 

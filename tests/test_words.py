@@ -340,10 +340,10 @@ def test_batch_norm_needs_two_samples_on_a_process(more: list[str]) -> None:
 def test_a_gradient_penalty_warns_of_batch_norm_in_the_discriminator(capsys) -> None:
     small = ["model=dcgan", "model.generator.width=4", "model.discriminator.width=4", "trick=[r1]"]
     cfg = compose(*small)
-    build(cfg, build_data(cfg))
+    warn_of_batch_norm(build(cfg, build_data(cfg)).game)
     assert "r1: the discriminator has batch norm" in capsys.readouterr().err
     other = compose(*small[:3], "trick=[r1,normalisation]")
-    build(other, build_data(other))
+    warn_of_batch_norm(build(other, build_data(other)).game)
     assert capsys.readouterr().err == ""
 
 
