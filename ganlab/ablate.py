@@ -94,10 +94,8 @@ def work(suite: Suite, jobs: list[Job], processes: int, threads: int, cfg: DictC
     shared = f"{processes} at a time with {threads} threads each"
     print(f"{label}{len(jobs)} runs, {len(worker.left())} to play, {shared}", flush=True)
     if stale := sum(found.stale for found in worker.before if found.done(cfg.rerun)):
-        print(
-            f"{stale} runs are stale, their numbers have changed since: rerun=stale plays them again",
-            flush=True,
-        )
+        reason = "their numbers have changed since: rerun=stale plays them again"
+        print(f"{stale} runs are stale, {reason}", flush=True)
     worker.work()
     left = len(worker.left())
     if worker.signals:
@@ -112,10 +110,8 @@ def work(suite: Suite, jobs: list[Job], processes: int, threads: int, cfg: DictC
     kinds = [f"{bad.count(kind)} {kind}" for kind in ("failed", "diverged") if kind in bad]
     kinds += [f"{worker.interrupted} interrupted"] if worker.interrupted else []
     if kinds:
-        raise UnfinishedRuns(
-            f"of {len(jobs)} runs {', '.join(kinds)}: the same command goes on with what was interrupted, "
-            "rerun=failed with the others too"
-        )
+        remedy = "the same command goes on with what was interrupted, rerun=failed with the others too"
+        raise UnfinishedRuns(f"of {len(jobs)} runs {', '.join(kinds)}: {remedy}")
     if left:
         print(f"{left} runs are with other processes", flush=True)
 
@@ -166,17 +162,13 @@ def show(suite: Suite, jobs: list[Job], processes: int, threads: int, rerun: str
         rounds = sum(map(rounds_left, mine))
         seconds = rounds * took.seconds_per_round + len(mine) * took.start
         total += seconds
-        parts = (
-            f"{len(mine)} runs, {rounds:,} rounds of {1000 * took.seconds_per_round:.1f} ms, "
-            f"{took.start:.1f} s of starting and ending each"
-        )
-        print(f"  {arm:<{width}}  {parts}: {duration(seconds)}", flush=True)
+        parts = f"{len(mine)} runs, {rounds:,} rounds of {1000 * took.seconds_per_round:.1f} ms"
+        ends = f"{took.start:.1f} s of starting and ending each"
+        print(f"  {arm:<{width}}  {parts}, {ends}: {duration(seconds)}", flush=True)
     most = max(ceil(job.cfg.steps / job.cfg.evaluate_every) for job in left)
     beside = f", {processes} at a time if they do not slow each other" if processes > 1 else ""
-    print(
-        f"in all {duration(total / min(processes, len(left)))}{beside}; without the evaluations "
-        f"(up to {most} a run), pictures, checkpoints and the logger"
-    )
+    without = f"without the evaluations (up to {most} a run), pictures, checkpoints and the logger"
+    print(f"in all {duration(total / min(processes, len(left)))}{beside}; {without}")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
 """Files: atomic writes, reads that cannot block, locks, and the user's cache directory."""
 
+import csv
 import errno
 import fcntl
 import os
 import secrets
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from io import FileIO
+from io import FileIO, StringIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,6 +37,13 @@ def write_atomically(path: Path, text: str) -> None:
     """Replaces the text of a file."""
     with atomic_writer(path) as file:
         file.write(text.encode())
+
+
+def csv_line(cells: Sequence[str | float | None]) -> str:
+    """A line of a CSV file, in which the cell of None is empty."""
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
 
 
 def read_regular_file(path: Path, max_bytes: int | None = None) -> bytes:

@@ -133,11 +133,9 @@ class RunGames(nn.Module):
             to be called before the game's first step.
     """
 
-    def __init__(
-        self, playables: Mapping[str, Playable], initialisers: Mapping[str, Callable[[], None]] | None = None
-    ):
+    def __init__(self, playables: dict[str, Playable], initialisers: Mapping[str, Callable[[], None]] = {}):
         super().__init__()
-        self.playables, self.initialisers = playables, initialisers or {}
+        self.playables, self.initialisers = playables, initialisers
         *stages, (_, main) = playables.items()
         self.game, self.beside = main_part(main), further_parts(main)
         self.before = nn.ModuleDict()

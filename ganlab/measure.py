@@ -17,7 +17,7 @@ from ganlab.config.build import (
 )
 from ganlab.config.checks import refuse_unused_weights
 from ganlab.config.compose import CONF, compose
-from ganlab.config.load import load_parts
+from ganlab.config.load import load_run
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.views import class_number
 from ganlab.core.batch import ConditionSource
@@ -36,9 +36,8 @@ def measure_run(cfg: DictConfig, typed_class: str | None = None) -> MetricRecord
     Args:
         typed_class: the setting `class` as the user typed it, see `class_number`.
     """
-    games = load_parts(cfg.run_dir, cfg.checkpoint, cfg.trust)
-    directory = RunDirectory(cfg.run_dir, cfg.trust)
-    run_cfg = directory.config()
+    run = load_run(RunDirectory(cfg.run_dir, cfg.trust), cfg.checkpoint)
+    games, run_cfg = run.games.to(find_device(cfg.device)).eval().parts, run.cfg
     with open_dict(run_cfg):
         run_cfg.evaluation = OmegaConf.create(OmegaConf.to_container(cfg.evaluation, resolve=True))
         run_cfg.metric = cfg.metric
@@ -47,9 +46,7 @@ def measure_run(cfg: DictConfig, typed_class: str | None = None) -> MetricRecord
         if cfg.metric.weights is not None and "weights" in (run_cfg.extractor or {}):
             run_cfg.extractor.weights = cfg.metric.weights
     refuse_unused_weights(run_cfg)
-    data = build_data_of_run(directory, run_cfg, cfg.root)
-    for game in games.values():
-        game.to(find_device(cfg.device))
+    data = build_data_of_run(run.directory, run_cfg, cfg.root)
     evaluations = build_evaluations(run_cfg, data, games)
     for name, game in games.items():
         set_conditions(game, evaluations[name], run_cfg.data, cfg, typed_class)

@@ -1,7 +1,6 @@
 """python -m ganlab.sample: writes a view of a trained game: a picture, an animation or single images."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -10,15 +9,7 @@ from omegaconf import DictConfig
 from ganlab.cli import launch
 from ganlab.config.checks import typed_values
 from ganlab.config.run_directory import RunDirectory
-from ganlab.config.views import (
-    check_options,
-    check_output,
-    check_size,
-    class_number,
-    file_name,
-    scene_of,
-    view_options,
-)  # fmt: skip
+from ganlab.config.views import Scene, check_options, check_output, checked_view, file_name, view_options
 from ganlab.core.errors import escape_unprintable, require
 from ganlab.filesystem import config_error_if_unwritable
 
@@ -48,10 +39,8 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     from ganlab.visualize.views import VIEWS
 
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust, part=cfg.part)
-    check_size(options, game)
     # The class is also passed as it was typed, because Hydra reads some names of classes as numbers or null.
-    label = class_number(options.label, typed.get("class"), class_names, game.generator.num_classes)
-    options = replace(options, label=label)
+    options = checked_view(options, game, class_names, typed.get("class"))
     output = Path(cfg.output) if cfg.output else run.samples / file_name(options, game.run_step, class_names)
     load_data = cache(lambda: build_data_of_run(run, config, cfg.root))
     with as_config_errors():  # data are built from the config, and a view may build an extractor
@@ -66,11 +55,11 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         is_read = load_data.cache_info().currsize > 0
         reason = "has no effect: this picture reads no data"
         require(is_read or cfg.root is None, reason, "remove it", "root", cfg.root)
-        scene = scene_of(config, run, load_data() if is_read else None)
+        scene = Scene(config, run, load_data() if is_read else None)
         view = VIEWS[options.what](options, scene, game)
     with config_error_if_unwritable(output, key="output"):
         view.write(output)
-    caption = view.caption
+    caption, label = view.caption, options.label
     if label is not None:
         caption += f", class {label}" + (f" named {class_names[label]}" if class_names else "")
     print(escape_unprintable(f"{caption}: {output}"))

@@ -32,7 +32,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.data.base import Data
 from ganlab.data.sources import TensorSource

@@ -22,7 +22,7 @@ from docs import common_objective, option_names, trick_class
 
 from ganlab.config.compose import compose
 from ganlab.config.load import build_run
-from ganlab.config.phases import build_phases
+from ganlab.config.prepare import build_phases
 from ganlab.core.batch import Batch, Sample
 from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError

@@ -18,11 +18,10 @@ from ganhacks import GANHACKS
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.config.build import instantiate
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_game, instantiate
 from ganlab.config.compose import CONF, compose
 from ganlab.config.load import build_run
-from ganlab.config.phases import build_phases
+from ganlab.config.prepare import build_phases
 from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError
 from ganlab.help import summary as sentence_and_paper

@@ -23,11 +23,11 @@ from support.studies import ROW, child_pids, start_ablate, wait_until, write_sui
 from support.warm_process import WarmProcess
 
 from ganlab.ablate import ablate, shared_out
-from ganlab.config.allowlist import allowed_targets
 from ganlab.config.build import build_data
 from ganlab.config.checks import check_config
 from ganlab.config.compose import compose
 from ganlab.config.run_directory import RunDirectory
+from ganlab.config.saved_config import allowed_targets
 from ganlab.core.errors import UNSET, ConfigError
 from ganlab.core.numerics import NUMERICS
 from ganlab.data.vision import Stacks

@@ -35,16 +35,16 @@ from support.trick_effects import modules_differ, observables
 from test_stages import reached
 from test_trust import ATTACKS, OWN, REASONS, sampled
 
-from ganlab.config.checks import check_config, refuse_unused_borrows
+from ganlab.config.checks import check_config
 from ganlab.config.compose import compose
-from ganlab.config.load import LoadedRun, build_run, load
+from ganlab.config.load import LoadedRun, build_run, load, refuse_unused_borrows
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
 from ganlab.evaluate import evaluate
 from ganlab.game import Game
 from ganlab.run import run
 from ganlab.training.module import GameModule
-from ganlab.training.start import start_run
+from ganlab.training.play_run import start_run
 
 BRIDGE = {"_target_": "ganlab.games.Bridge"}
 NORMAL = "{_target_: ganlab.networks.initial.Normal, std: 1}"

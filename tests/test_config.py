@@ -13,7 +13,7 @@ from support.refusals import refuses
 from support.small_games import SMALL, play_step
 from torch import nn
 
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_game
 from ganlab.config.compose import compose, num_steps
 from ganlab.config.load import load
 from ganlab.core.players import Networks

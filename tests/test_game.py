@@ -10,7 +10,7 @@ from support.refusals import refuses
 from support.small_games import game, options, play_step, play_steps
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.tricks.base import Order, Trick
 

@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim import Adam
 
 from ganlab.config.compose import compose
-from ganlab.config.parts import part_configs
+from ganlab.config.stages import part_configs
 from ganlab.core.batch import Batch, ConditionSpec, Sample
 from ganlab.core.players import Networks
 from ganlab.core.randomness import RandomStreams, seeded_generator

@@ -31,9 +31,8 @@ from support.refusals import refuses
 from support.two_processes import build_in_float64, final_state, play_every_case, two_process_cases
 
 from ganlab.config.compose import compose
-from ganlab.training.play_run import play_run
+from ganlab.training.play_run import play_run, start_run
 from ganlab.training.processes import cluster_environment, ranks_to_start
-from ganlab.training.start import start_run
 
 PLAIN = [o for o in QUICK if "batch_norm" not in o] + [
     "model.generator.batch_norm=false",

@@ -47,7 +47,7 @@ from ganlab.filesystem import Lock
 from ganlab.run import run
 from ganlab.training.callbacks.stop import Stop
 from ganlab.training.module import GameModule
-from ganlab.training.start import start_run
+from ganlab.training.play_run import start_run
 
 STEPS = 48
 SETTINGS = (

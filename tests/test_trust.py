@@ -27,13 +27,13 @@ from test_config import Shift  # noqa: F401, a class of a user's own
 
 from ganlab.cli import launch
 from ganlab.compare import compare
-from ganlab.config import allowlist as trust
 from ganlab.config import run_directory
-from ganlab.config.allowlist import allowed_targets, check_trust, signature
-from ganlab.config.build_game import build_game
+from ganlab.config import saved_config as trust
+from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.config.load import load
 from ganlab.config.run_directory import CHECKPOINT_ENTRIES, RunDirectory
+from ganlab.config.saved_config import allowed_targets, check_trust, signature
 from ganlab.config.setting_types import import_object, target_nodes
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule
@@ -250,7 +250,7 @@ ATTACKS: Mapping[str, Callable[[str], str]] = {
     "wrapped": builds("ganlab.metrics.extractors.classifier.__wrapped__", name="digits"),
     "alias": builds("ganlab.networks.dcgan.Generator"),
     "alias_of_a_listed": builds("ganlab.config.build.hydra.utils.instantiate"),
-    "private": builds("ganlab.training.processes._ignore_interrupts"),
+    "private": builds("ganlab.networks.norms._layers_in_order"),
     "workers": builds("ganlab.training.processes.LocalProcesses", count=2),
     "callback": builds("ganlab.training.callbacks.record.Checkpoint", folder="x"),
     "drawing": builds("ganlab.theory.ring.draw"),

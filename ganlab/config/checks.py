@@ -3,20 +3,12 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import num_steps
-from ganlab.config.parts import naming_part, part_configs
-from ganlab.config.setting_types import (
-    check_arguments,
-    import_object,
-    mappings,
-    to_plain,
-    validated_settings,
-)
-from ganlab.config.stages import stage_configs
+from ganlab.config.setting_types import check_arguments, import_object, to_plain, validated_settings
+from ganlab.config.stages import naming_part, part_configs, stage_configs
 from ganlab.core.errors import format_value, prefixing_all_keys, require
 
 # The settings of Lightning's Trainer that a config may have; ganlab sets the others itself.
@@ -102,16 +94,6 @@ def refuse_unused_networks(used: set[str], overrides: Sequence[str], place: str)
             lacks = ("has no player" if of_players else "trains no") if is_network else "has no"
             reason = f"has no effect: the objective {lacks} {names[0]}"
             require(f"{group}.{names[0]}" in used, reason, "remove it", key.removeprefix(place), value)
-
-
-def refuse_unused_borrows(cfg: DictConfig) -> None:
-    """Refuses borrowed runs whose networks and codes no game uses."""
-    plain: Any = OmegaConf.to_container(cfg, resolve=False)
-    keys = ("borrowed", "code_of")  # what is borrowed is named <run>, or <run>/<part>
-    used = {str(node.get(key)).partition("/")[0] for _, node in mappings(plain) for key in keys}
-    for name, path in (plain.get("borrows") or {}).items():
-        remedy = f"remove it, or set a network to {{borrowed: {name}}}, as model=f_anogan does"
-        require(str(name) in used, "is used by no network", remedy, f"borrows.{name}", path)
 
 
 def check_game_config(cfg: DictConfig) -> None:

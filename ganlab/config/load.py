@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from ganlab.config.build import as_config_errors, instantiate_group
-from ganlab.config.build_game import build_games
+from ganlab.config.build import as_config_errors, build_games, instantiate_group
 from ganlab.config.checks import AROUND_GAMES, check_config
 from ganlab.config.overrides import shell_override
-from ganlab.config.parts import typed_key
 from ganlab.config.run_directory import RunDirectory
-from ganlab.config.stages import Timetable, borrowed_runs, stage_configs
+from ganlab.config.setting_types import mappings
+from ganlab.config.stages import Timetable, borrowed_runs, stage_configs, typed_key
 from ganlab.core.capability import Capability
 from ganlab.core.errors import ConfigError, prefixing_all_keys, renaming_keys, require
 from ganlab.core.players import network_names, path
@@ -110,11 +109,7 @@ def build_run(
 def naming_stage(stage: str | None, cfg: DictConfig) -> Iterator[None]:
     """In an error about a stage, the key `clip` becomes stages.<name>.clip; the main game needs no prefix."""
     prefix = None if stage is None else f"stages.{stage}"
-    with (
-        prefixing_all_keys(prefix, separator="."),
-        renaming_keys(partial(typed_key, cfg)),
-        as_config_errors(),
-    ):
+    with prefixing_all_keys(prefix, "."), renaming_keys(partial(typed_key, cfg)), as_config_errors():
         yield
 
 
@@ -187,6 +182,16 @@ def load_borrowed(cfg: DictConfig) -> dict[str, LoadedRun]:
         dtype = torch.float64 if cfg.trainer.precision == "64-true" else torch.get_default_dtype()
         run.games.to(dtype).eval().requires_grad_(False)
     return runs
+
+
+def refuse_unused_borrows(cfg: DictConfig) -> None:
+    """Refuses borrowed runs whose networks and codes no game uses."""
+    plain: Any = OmegaConf.to_container(cfg, resolve=False)
+    keys = ("borrowed", "code_of")  # what is borrowed is named <run>, or <run>/<part>
+    used = {str(node.get(key)).partition("/")[0] for _, node in mappings(plain) for key in keys}
+    for name, run_dir in (plain.get("borrows") or {}).items():
+        remedy = f"remove it, or set a network to {{borrowed: {name}}}, as model=f_anogan does"
+        require(str(name) in used, "is used by no network", remedy, f"borrows.{name}", run_dir)
 
 
 def load_players(module: nn.Module, checkpoint: dict[str, Any]) -> None:

@@ -26,9 +26,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.config.allowlist import check_trust, signature
 from ganlab.config.overrides import shell_override
-from ganlab.config.saved_config import FORMAT, RESTORE_REMEDY, parse_saved_config, validated_saved_config
+from ganlab.config.saved_config import FORMAT, RESTORE_REMEDY, check_trust, signature, validated_saved_config
 from ganlab.core.errors import ConfigError, error_message, require
 from ganlab.filesystem import Lock, read_regular_file, write_atomically
 
@@ -189,7 +188,7 @@ class RunDirectory:
         """
         content, self.made_by_user = self.read_config()
         try:
-            cfg = validated_saved_config(parse_saved_config(content), self.summary())
+            cfg = validated_saved_config(content, self.summary())
         except ConfigError as error:
             raise ConfigError(f"{self.config_file} {error.reason}", error.remedy) from error.__cause__
         except Exception as error:  # yaml raises many kinds

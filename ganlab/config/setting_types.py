@@ -61,7 +61,6 @@ INHERITED = ("objective", "model", "initial", "optimizer", "play", "trick", "cli
 # borrowed run, in whose codes the game is played; `space` is another space. `pretrained` lists earlier
 # stages, shallow autoencoders, whose layers are copied into this stage's autoencoder before it is trained.
 OWN: dict[str, Any] = {"space": None, "code_of": None, "pretrained": []}
-STAGE_TYPES = {"batch_size": Count, "space": dict[str, Any] | None, "pretrained": list[str]}
 # Mappings whose entries the user names, and the keys that an entry may have. An entry of `games` has those
 # settings in which it may differ from the rest of the config.
 NAMED_ENTRIES: dict[str, tuple[str, ...]] = {
@@ -220,8 +219,7 @@ def matches(value: Any, annotation: Any) -> bool:
         return False
     if cls is tuple and Ellipsis not in arguments:
         return len(arguments) == len(value) and all(map(matches, value, arguments))
-    item_type = arguments[0] if arguments else Any
-    return all(matches(item, item_type) for item in value)
+    return all(matches(item, arguments[0] if arguments else Any) for item in value)
 
 
 PHRASES = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", NoneType: "null"}

@@ -6,11 +6,11 @@ This module does not import torch, so that wrong options are refused at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from functools import partial
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig
 
@@ -40,8 +40,7 @@ COMMAND_ONLY = {"checkpoint", "condition", "format", "root"}  # not for views at
 MAX_PIXELS = {"grid": 10**8, "files": 10**11}  # the largest number of pixels of all images, by `format`
 
 
-@dataclass(frozen=True)
-class ViewOptions:
+class ViewOptions(NamedTuple):
     """The options of a view; conf/sample.yaml explains them.
 
     Attributes:
@@ -62,25 +61,36 @@ class ViewOptions:
     minus: Sequence[int]
 
 
-@dataclass(frozen=True)
+def view_options(cfg: DictConfig) -> ViewOptions:
+    """The options of a config that was composed from conf/sample.yaml."""
+    plain = {name: to_plain(cfg[name]) for name in ViewOptions._fields if name != "label"}
+    return ViewOptions(**plain, label=cfg["class"])
+
+
 class Scene:
     """What views show besides the game.
+
+    Args:
+        cfg: the config of the run.
+        run: the directory of the run.
+        data: the data of the run; None: a view that does not need them.
 
     Attributes:
         value_range: the range of the images; None: they have none.
         class_names: the names of the classes; empty if they have none.
         pictures: the folder of the pictures that the run wrote.
         main_part: the name of the part whose pictures bear no name; None: the game has no parts.
-        data: the data of the run; None: a view that does not need them.
         load_extractor: returns the extractor of the run; None: it has none.
     """
 
-    value_range: ValueRange
-    class_names: Sequence[str]
-    pictures: Path
-    main_part: str | None
-    data: Data | None
-    load_extractor: Callable[[], CachedExtractor] | None
+    def __init__(self, cfg: DictConfig, run: RunDirectory, data: Data | None):
+        self.pictures, self.data = run.samples, data
+        names = cfg.get("class_names") if data is None else data.class_names
+        self.class_names: Sequence[str] = [*(names or ())]
+        self.value_range: ValueRange = cfg.data.get("range") if data is None else data.value_range
+        self.main_part = next(iter(cfg.get("games") or ()), None)
+        has_extractor = cfg.get("extractor") is not None
+        self.load_extractor = partial(load_extractor, cfg.extractor) if has_extractor else None
 
     def data_of(self, part: str | None) -> Data:
         """The data of a part of the game, for views that need them."""
@@ -88,32 +98,12 @@ class Scene:
         return self.data.of_part(part)
 
 
-def view_options(cfg: DictConfig) -> ViewOptions:
-    """The options of a config that was composed from conf/sample.yaml."""
-    plain = {field.name: to_plain(cfg[field.name]) for field in fields(ViewOptions) if field.name != "label"}
-    return ViewOptions(**plain, label=cfg["class"])
+def load_extractor(node: DictConfig) -> CachedExtractor:
+    """The extractor of a run, built from its node of the config."""
+    from ganlab.config.build import instantiate
+    from ganlab.metrics.features import shared_extractor
 
-
-def scene_of(cfg: DictConfig, run: RunDirectory, data: Data | None) -> Scene:
-    """The scene of a run with this config, and with its data if views need them."""
-
-    def load_extractor() -> CachedExtractor:
-        from ganlab.config.build import instantiate
-        from ganlab.metrics.features import shared_extractor
-
-        return shared_extractor(instantiate(cfg.extractor))
-
-    names = cfg.get("class_names") or () if data is None else data.class_names or ()
-    value_range = cfg.data.get("range") if data is None else data.value_range
-    has_extractor = cfg.get("extractor") is not None
-    return Scene(
-        value_range=value_range,
-        class_names=[*names],
-        pictures=run.samples,
-        main_part=next(iter(cfg.get("games") or ()), None),
-        data=data,
-        load_extractor=load_extractor if has_extractor else None,
-    )
+    return shared_extractor(instantiate(node))
 
 
 def check_options(options: ViewOptions, given: Mapping[str, Any]) -> None:
@@ -151,8 +141,13 @@ def parse_views(views: str | Sequence[Any], *, of_images: bool) -> list[ViewOpti
     return parsed
 
 
-def check_size(options: ViewOptions, game: Game) -> None:
-    """Refuses more images than fit into memory, and views of latents of a generator that has none."""
+def checked_view(options: ViewOptions, game: Game, names: Sequence[str], typed: str | None) -> ViewOptions:
+    """The options of a view of a game, with the number of its class; see `class_number`.
+
+    Raises:
+        ConfigError: there is no such class, the generator lacks the latents that the view shows, or the
+            images do not fit into memory.
+    """
     from ganlab.networks.priors import is_round  # imports torch, which the game has done
 
     has_latents = game.generator.latent_dim > 0 or options.what not in ("interpolate", "arithmetic")
@@ -165,6 +160,7 @@ def check_size(options: ViewOptions, game: Game) -> None:
     fits = options.what == "animate" or pixels <= MAX_PIXELS[options.format]
     reason = f"samples of shape {[*game.shape]} do not fit into memory, with columns={options.columns}"
     require(fits, reason, "lower n or columns", "n", options.n)
+    return options._replace(label=class_number(options.label, typed, names, game.generator.num_classes))
 
 
 def class_number(parsed: Any, typed: str | None, names: Sequence[str], num_classes: int | None) -> int | None:

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from ganlab.config.allowlist import allowed_targets
 from ganlab.config.run_directory import RunDirectory
+from ganlab.config.saved_config import allowed_targets
 from ganlab.config.setting_types import target_nodes
 from ganlab.core.errors import ConfigError
 from ganlab.core.numerics import NUMERICS

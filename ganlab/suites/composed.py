@@ -13,7 +13,7 @@ from ganlab.config.checks import check_config
 from ganlab.config.compose import compose, user_message
 from ganlab.config.load import build_run
 from ganlab.config.overrides import quote
-from ganlab.config.phases import build_phases
+from ganlab.config.prepare import build_phases
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import ConfigError, prefixing_all_keys
 from ganlab.data.base import Data

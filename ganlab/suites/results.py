@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from ganlab.core.errors import ConfigError
-from ganlab.filesystem import config_error_if_unwritable
-from ganlab.training.callbacks.metrics_file import csv_line
+from ganlab.filesystem import config_error_if_unwritable, csv_line
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from ganlab.config.build import build_data
 from ganlab.config.checks import check_config
 from ganlab.config.compose import compose
 from ganlab.config.load import build_run
-from ganlab.config.phases import build_phases
+from ganlab.config.prepare import build_phases
 from ganlab.core.errors import ConfigError
 from ganlab.game import Game
 from ganlab.training.module import GameModule, Phase

@@ -79,8 +79,7 @@ class Extragradient(Play):
         players = phase.active_players()
         ahead = simultaneous_losses(phase, players, phase.leading_turn(batch, "ahead"))
         old_weights = phase.step_ahead(ahead)
-        terms_by_player = simultaneous_losses(phase, players, phase.leading_turn(batch))
-        phase.move(terms_by_player, start=old_weights)
+        phase.move(simultaneous_losses(phase, players, phase.leading_turn(batch)), start=old_weights)
 
 
 def simultaneous_losses(phase: Phase, players: Iterable[Player], turn: Turn) -> LossTerms:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from itertools import chain
 
 import torch.distributed as dist
@@ -93,8 +94,7 @@ class LocalProcesses:
         self.ended = threading.Event()
         self.environment = {}
         if self.ranks:
-            port = str(find_free_network_port())
-            address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port())}
             # The Trainer, which is created before `start` is called, reads these variables.
             self.environment = address | {"NODE_RANK": "0", "LOCAL_RANK": "0"}
         os.environ |= self.environment
@@ -110,11 +110,13 @@ class LocalProcesses:
         common = os.environ | {"GANLAB_PARENT": str(os.getpid()), "GANLAB_CONFIG": config()}
         # The processes have the import path of this one. With `-P`, Python adds no entry of its own to it.
         set_path = f"import sys; sys.path[:] = {sys.path}"
+        # Ctrl-C, which the terminal sends to all processes, is ignored until `Stop` sets its own handler.
+        ignore_interrupts = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
         script = f"{set_path}; from ganlab.training import play_run; play_run.play_in_started_process()"
         for rank in self.ranks:
             command = [sys.executable, "-P", "-c", script]
             env = common | {"LOCAL_RANK": str(rank)}
-            self.processes.append(subprocess.Popen(command, preexec_fn=_ignore_interrupts, env=env))
+            self.processes.append(subprocess.Popen(command, preexec_fn=ignore_interrupts, env=env))
         atexit.register(self.end)
         threading.Thread(target=self._watch, args=(on_process_lost,), daemon=True).start()
 
@@ -150,11 +152,6 @@ class LocalProcesses:
             on_process_lost(lost)
             print(f"run: {lost}", file=sys.stderr, flush=True)
             os._exit(1)
-
-
-def _ignore_interrupts() -> None:
-    """Ignores Ctrl-C, which the terminal sends to all processes, until `Stop` sets its own handler."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def has_parent() -> bool:

@@ -54,7 +54,6 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Result:
         ProcessLost: another process of the run has died.
     """
     config, directory = config_to_play(deepcopy(config), overrides)  # a run completes its config
-    from ganlab.training.play_run import play_run
-    from ganlab.training.start import start_run
+    from ganlab.training.play_run import play_run, start_run
 
     return play_run(start_run(config, overrides, directory))

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from ganlab.training.callbacks.metrics_file import MetricsFile
+from ganlab.training.callbacks.record import MetricsFile
 
 
 def test_a_new_scalar_adds_a_column(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from support.commands import QUICK, checkpoint, finish, play, resume, rows, star
 from support.refusals import refuses
 from support.small_games import ROOT
 
-from ganlab.config.allowlist import check_trust
 from ganlab.config.compose import compose
+from ganlab.config.saved_config import check_trust
 from ganlab.suites import identity
-from ganlab.training.callbacks.places import PLACES
+from ganlab.training.run import PLACES
 
 HERE = __name__
 

@@ -13,8 +13,7 @@ from support.data_streams import first_batches, read_split, same_batches
 from support.image_folders import image_folder, write_image
 from support.refusals import refuses
 
-from ganlab.config.build import build_data
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_data, build_game
 from ganlab.config.compose import compose
 from ganlab.data.base import Data
 from ganlab.data.composition import Composition

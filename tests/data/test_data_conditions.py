@@ -11,8 +11,7 @@ import torch
 from PIL import Image
 from support.refusals import refuses
 
-from ganlab.config.build import build_data
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_data, build_game
 from ganlab.config.compose import compose
 from ganlab.core.batch import ConditionSpec
 from ganlab.core.errors import ConfigError

@@ -13,8 +13,7 @@ from support.refusals import refuses
 from support.small_games import SMALL, game
 from torch import nn
 
-from ganlab.config.build import build_data
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_data, build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.metrics.base import GENERATED

@@ -8,8 +8,7 @@ from support.commands import play, summary
 from support.refusals import refuses
 from support.small_games import SMALL
 
-from ganlab.config.build import build_data
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_data, build_game
 from ganlab.config.compose import compose
 from ganlab.core.batch import ConditionSpec
 from ganlab.metrics.downstream import Errors

@@ -5,8 +5,7 @@ from support.refusals import refuses
 from support.small_games import SMALL
 from torch import Tensor, nn
 
-from ganlab.config.build import build_data
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_data, build_game
 from ganlab.config.compose import compose
 from ganlab.core.randomness import proportional_classes
 from ganlab.data.base import Data, scale

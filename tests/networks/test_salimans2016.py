@@ -8,7 +8,7 @@ from support.modules import build
 from support.refusals import refuses
 from torch import nn
 
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.batch import Batch, Sample
 from ganlab.networks.salimans2016 import GaussianNoise, NormalisedLinear

@@ -13,8 +13,7 @@ from support.logit_costs import FAKE, ONES, REAL, logit_gradients, player_cost
 from support.refusals import refuses
 from support.small_games import SMALL, option_config, options
 
-from ganlab.config.build import instantiate
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_game, instantiate
 from ganlab.config.compose import CONF, compose
 from ganlab.objectives.adversarial import (
     AbsoluteError,

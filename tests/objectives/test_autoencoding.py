@@ -10,7 +10,7 @@ from support.refusals import refuses
 from support.small_games import game, play_step, real_batch
 from torch import Tensor, distributions, nn
 
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.batch import Batch, Sample
 from ganlab.core.errors import UNSET

@@ -16,7 +16,7 @@ from support.trick_effects import modules_differ
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.batch import Batch, Sample
 from ganlab.core.gradients import input_gradients, interpolate_samples

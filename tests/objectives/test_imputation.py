@@ -9,8 +9,7 @@ from support.small_games import SMALL, game, next_batch, play_steps
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, mse_loss
 
-from ganlab.config.build import build_data
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_data, build_game
 from ganlab.config.compose import compose
 from ganlab.core.batch import Batch, Sample, Verdict
 from ganlab.core.capability import Capability

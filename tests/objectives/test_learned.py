@@ -8,7 +8,7 @@ from support.refusals import refuses
 from support.small_games import SMALL, game, real_batch
 from torch import Tensor, nn
 
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.batch import Batch, Sample, Verdict
 from ganlab.core.errors import ConfigError

@@ -7,7 +7,7 @@ from support.refusals import refuses
 from support.small_games import SMALL, game, resolved_config
 from torch import Tensor
 
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.objectives.adversarial import Hinge, Minimax, NonSaturating
 

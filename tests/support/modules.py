@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from omegaconf import DictConfig
 
 from ganlab.config.load import LoadedRun, build_run
-from ganlab.config.phases import build_phases
+from ganlab.config.prepare import build_phases
 from ganlab.data.base import Data
 from ganlab.training.module import GameModule, Phase
 from ganlab.training.play import Play

@@ -5,7 +5,7 @@ import torch
 from support.refusals import refuses
 from support.small_games import SMALL, game, play_steps, real_batch
 
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Turn

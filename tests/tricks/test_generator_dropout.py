@@ -4,7 +4,7 @@ from support.refusals import refuses
 from support.small_games import DCGAN, SMALL, game, play_steps
 from torch import Tensor, nn
 
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.game import Game

@@ -6,7 +6,7 @@ from support.refusals import refuses
 from support.small_games import game, play_step, play_steps
 from torch import nn
 
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.config.load import load_players
 from ganlab.core.players import Networks

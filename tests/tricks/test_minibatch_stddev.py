@@ -7,7 +7,7 @@ from support.refusals import refuses
 from support.small_games import DCGAN, SMALL, game, real_batch
 from torch import nn
 
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.networks.base import Branching, last_layer
 from ganlab.tricks.minibatch_stddev import MinibatchStddevLayer

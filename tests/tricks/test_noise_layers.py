@@ -6,7 +6,7 @@ from support.refusals import refuses
 from support.small_games import DCGAN, SMALL, game, play_steps, real_batch
 from torch import nn
 
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.batch import Batch, Sample
 from ganlab.core.randomness import RandomStreams

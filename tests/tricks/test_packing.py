@@ -7,7 +7,7 @@ from support.refusals import refuses
 from support.small_games import DCGAN, SMALL, game, real_batch, resolved_config
 from torch import Tensor, nn
 
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.batch import Batch, Sample, Verdict
 from ganlab.core.randomness import RandomStreams

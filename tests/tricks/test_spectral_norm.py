@@ -7,7 +7,7 @@ from support.small_games import DCGAN, SMALL, game, play_step, play_steps, real_
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams

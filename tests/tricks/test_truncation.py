@@ -3,7 +3,7 @@ import torch
 from scipy.stats import kstest, truncnorm
 from support.small_games import SMALL, game, play_steps
 
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams

@@ -5,7 +5,7 @@ import pytest
 import torch
 from support.small_games import SMALL, compatible_objective, game, next_batch, options, real_batch
 
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.batch import Batch
 from ganlab.core.randomness import RandomStreams

@@ -59,7 +59,7 @@ def test_the_reference_is_conditioned() -> None:
 def conditioned(override: str) -> nn.Module:
     from support.small_games import SMALL
 
-    from ganlab.config.build_game import build_game
+    from ganlab.config.build import build_game
     from ganlab.config.compose import compose
 
     return build_game(compose(*SMALL, "trick=[virtual_batch_norm,label_conditioning]", override)).generator

@@ -3,7 +3,7 @@ import torch
 from support.small_games import DCGAN, SMALL, game, play_step
 from torch import Tensor, nn
 
-from ganlab.config.build_game import build_game
+from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.networks.base import WEIGHT_LAYERS

@@ -1,7 +1,6 @@
 """Callbacks that write pictures: of samples during a run, and of the views that are chosen for its end."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from PIL import Image
 from pytorch_lightning import Callback, Trainer
 
 from ganlab.config.stages import Timetable
-from ganlab.config.views import Scene, ViewOptions, check_size, class_number, file_name, view_name
+from ganlab.config.views import Scene, ViewOptions, checked_view, file_name, view_name
 from ganlab.core.errors import prefixing_all_keys, require
 from ganlab.core.players import path
 from ganlab.data.base import Data
@@ -75,14 +74,13 @@ class FinalViews(Callback):
         timetable: Timetable,
     ):  # fmt: skip
         self.scene, self.every, self.timetable = scene, every, timetable
-        self.views = [
-            self._checked(f"views[{i}]", view, find_part(games, view.part)) for i, view in enumerate(views)
-        ]
+        self.views = [self._checked(f"views[{i}]", view, games) for i, view in enumerate(views)]
 
-    def _checked(self, key: str, view: ViewOptions, game: Game) -> ViewOptions:
+    def _checked(self, key: str, view: ViewOptions, games: Mapping[str, Game]) -> ViewOptions:
         """A view with the number of its class. Raises errors that it would raise only after the last step."""
         with prefixing_all_keys(key, separator="."):
-            check_size(view, game)
+            game = find_part(games, view.part)
+            view = checked_view(view, game, self.scene.class_names, None)
             if view.space == "features":
                 feature_embedding(self.scene, self.scene.data_of(view.part))  # is there a suitable extractor?
             if view.what == "reconstructions":
@@ -92,8 +90,7 @@ class FinalViews(Callback):
                 reason = f"an animation needs two images, and sample_every={self.every} makes one"
                 has_earlier = any(is_due(step, self.every) for step in steps)
                 require(has_earlier, reason, "lower sample_every", "what", "animate")
-            num_classes = game.generator.num_classes
-            return replace(view, label=class_number(view.label, None, self.scene.class_names, num_classes))
+            return view
 
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         step = module.game.run_step

@@ -1,5 +1,6 @@
 """Callbacks that record the metrics, the scalars and the checkpoints of a run, and end one that diverges."""
 
+import csv
 import io
 import os
 from collections.abc import Collection, Mapping
@@ -17,16 +18,57 @@ from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable
 from ganlab.core.distributed import mean_over_processes
 from ganlab.core.errors import Diverged
-from ganlab.filesystem import atomic_writer
+from ganlab.filesystem import atomic_writer, csv_line, write_atomically
 from ganlab.game import Game
 from ganlab.metrics.evaluation import Evaluation, records_of_parts
 from ganlab.metrics.protocols import MetricRecords
-from ganlab.training.callbacks.metrics_file import MetricsFile
 from ganlab.training.module import GameModule
 
 EARLY_STEPS = 100  # the early value of a loss is its median over this many first steps
 MAX_GROWTH = 1e6  # a scalar has exploded if it is more than this many times its early value
 WEIGHT = "weight"  # the name of the scalar that `largest_weight` computes
+
+
+class MetricsFile:
+    """The file metrics.csv: rows of scalars, one for each logged step.
+
+    A resumed run first drops the rows of the steps that it will play again. A column is added when its scalar
+    first appears. If a row lacks a scalar, its cell is empty.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.columns: list[str] = []  # those that the file was last seen to have
+
+    def drop_after(self, step: int) -> None:
+        """Drops the rows after a step, and an incomplete last row, which a killed process may have left."""
+        rows = [row for row in self._rows() if int(row["step"]) <= step]
+        if self.columns:
+            self._rewrite(rows)
+
+    def last_step(self) -> int:
+        """The step of the last complete row; 0 if there is none."""
+        return max((int(row["step"]) for row in self._rows()), default=0)
+
+    def append(self, row: Mapping[str, float]) -> None:
+        """Adds a row, which begins with `step` and `images`."""
+        if not (row.keys() <= {*self.columns} and self.path.is_file()):
+            rows = self._rows()
+            self.columns = [*dict.fromkeys([*self.columns, *row])]  # in the order of their first appearance
+            self._rewrite(rows)
+        with self.path.open("a", newline="") as file:
+            file.write(csv_line([row.get(name) for name in self.columns]))
+
+    def _rows(self) -> list[dict[str, str]]:
+        """Reads the columns and the complete rows: an incomplete last one has no line end."""
+        text = self.path.read_text() if self.path.is_file() else ""
+        reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
+        self.columns = [*(reader.fieldnames or ())]
+        return [*reader]
+
+    def _rewrite(self, rows: list[dict[str, str]]) -> None:
+        lines = [csv_line([row.get(name) for name in self.columns]) for row in rows]
+        write_atomically(self.path, csv_line(self.columns) + "".join(lines))
 
 
 class Evaluate(Callback):
@@ -50,10 +92,9 @@ class Evaluate(Callback):
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         module.metrics = {}
         if self.timetable.is_due(module.game.run_step, self.every):
-            metrics = self.measure(module.parts)
             # The main process sends its metrics to the others, which only generate a part of the samples and
             # have no metrics. All processes need them, because either all or none save the best checkpoint.
-            module.metrics = trainer.strategy.broadcast(metrics)
+            module.metrics = trainer.strategy.broadcast(self.measure(module.parts))
 
 
 class LogScalars(Callback):
@@ -186,8 +227,8 @@ class Checkpoint(Callback):
         metric = module.metrics.get(self.monitor or "")
         value = inf if metric is None else self.sign * metric
         is_better = value < self.best
-        is_last = trainer.should_stop  # set by the callback `Stop`, which is called before this one
-        is_due = is_last or module.game.run_step % self.every == 0
+        # The callback `Stop`, which is called before this one, sets `should_stop` in the last step.
+        is_due = trainer.should_stop or module.game.run_step % self.every == 0
         if is_better or is_due:
             self.log_scalars.refuse_divergence(module.game.run_step, {WEIGHT: float(largest_weight(module))})
         if is_better:

@@ -37,9 +37,7 @@ class TensorBoard(TensorBoardLogger):
         self.view_command = f"tensorboard --logdir {shlex.quote(str(directory.path))}"
         threading.excepthook = report_unless_writer
         try:
-            super().__init__(
-                save_dir=str(directory.path), name="tensorboard", version="", default_hp_metric=False
-            )
+            super().__init__(str(directory.path), "tensorboard", version="", default_hp_metric=False)
         except ModuleNotFoundError as error:
             remedy = "run pip install tensorboard, or set logger=csv"
             raise ConfigError("needs the package tensorboard", remedy, "logger", "tensorboard") from error
@@ -49,10 +47,9 @@ class TensorBoard(TensorBoardLogger):
         summary = self.directory.summary()
         if summary.get("status") in (None, "running"):  # Lightning calls this before the run has its metrics
             return
+        steps = summary.get("steps", 0)
         metrics = {name: record["value"] for name, record in summary.get("metrics", {}).items()}
-        self.log_hyperparams(
-            self.hparams, metrics or {"steps": summary.get("steps", 0)}, summary.get("steps")
-        )
+        self.log_hyperparams(self.hparams, metrics or {"steps": steps}, steps)
         super().finalize(status)
 
     def log_image(self, key: str, images: list[Image.Image], step: int) -> None:

@@ -151,7 +151,9 @@ def is_reachable() -> bool:
     """Whether W&B can be used online: there is a key, and the server answers in time."""
     url = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
     host = urlparse(url).hostname or ""
-    has_key = bool(os.environ.get("WANDB_API_KEY")) or has_stored_key(host)
+    has_key = bool(os.environ.get("WANDB_API_KEY"))
+    with suppress(OSError, netrc.NetrcParseError):  # `wandb login` leaves a key in the netrc file
+        has_key = has_key or netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
     answers = has_key and server_answers(url)
     if has_key and not answers:
         print(f"{host} does not answer: logging to W&B offline")
@@ -172,13 +174,6 @@ def server_answers(url: str) -> bool:
     # the server, so the request runs in a thread.
     threading.Thread(target=request, daemon=True).start()
     return reached.wait(PATIENCE)
-
-
-def has_stored_key(host: str) -> bool:
-    """Whether `wandb login` has left a key in the netrc file."""
-    with suppress(OSError, netrc.NetrcParseError):
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    return False
 
 
 def init_run(*, may_fall_back_to_offline: bool, **settings: Any) -> Any:
