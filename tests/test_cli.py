@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import docs
@@ -26,6 +27,7 @@ COMMANDS = [path.stem for path in CONF.glob("*.yaml")]
 def ganlab(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> str:
     """What the command prints in this process."""
     monkeypatch.setattr(sys, "argv", ["ganlab", *words])
+    monkeypatch.setenv("COLUMNS", "100")
     capsys.readouterr()
     command.main()
     return capsys.readouterr().out
@@ -133,7 +135,7 @@ def test_an_unknown_command_is_one_line_and_status_2(
 
 def test_the_version_is_that_of_the_package(monkeypatch, capsys) -> None:
     shown = ganlab(monkeypatch, capsys, "--version")
-    assert f'version = "{shown.split()[1]}"' in (ROOT / "pyproject.toml").read_text()
+    assert shown.split()[1] == version("torch-ganlab")
 
 
 def test_a_command_is_its_module(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from ganlab.config.run_directory import RunDirectory
 from ganlab.config.setting_types import check_arguments, constructor_parameters
 from ganlab.core.errors import UNSET, ConfigError
 from ganlab.sample import sample
+from ganlab.training.play_run import warn_of_batch_norm
 
 HOME = os.path.expanduser("~")
 

@@ -1,6 +1,7 @@
 """The config that a run is played with: that of a resumed run, changed by the overrides that are allowed."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -40,6 +41,9 @@ def config_to_play(cfg: DictConfig, overrides: Sequence[str] = ()) -> tuple[Dict
         return resumed_config(directory, cfg, overrides), directory
     if cfg.init_from:
         RunDirectory(cfg.init_from, cfg.trust).config()  # refuses code that is not trusted
+    if str(cfg.data.get("_target_")).endswith(".Folder"):
+        is_folder = Path(cfg.data.root).expanduser().is_dir()
+        require(is_folder, "is not a folder", "set it to a folder of images", "data.root", cfg.data.root)
     return cfg, None
 
 

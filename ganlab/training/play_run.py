@@ -26,7 +26,7 @@ from ganlab.training.provenance import command_line, git_commit
 from ganlab.training.report import print_header, print_summary, write_failure, write_summary
 from ganlab.training.run import Run
 from ganlab.training.train import CALLBACK, Result
-from ganlab.tricks.gradient_regulariser import GradientRegulariser
+from ganlab.tricks.base import GradientRegulariser
 
 
 def start_run(config: DictConfig, overrides: Sequence[str] = (), run_dir: RunDirectory | None = None) -> Run:
