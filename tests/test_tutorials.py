@@ -4,9 +4,11 @@ import runpy
 from pathlib import Path
 
 import pytest
+from support.daily_sample import daily_cases, daily_choice
 from support.small_games import ROOT
 
 TUTORIALS = sorted((ROOT / "experiments" / "tutorials").glob("*.py"))
+EVERY = [(tutorial,) for tutorial in TUTORIALS]
 
 
 def test_every_tutorial_is_on_the_page() -> None:
@@ -15,7 +17,7 @@ def test_every_tutorial_is_on_the_page() -> None:
     assert all(tutorial.name in page for tutorial in TUTORIALS)
 
 
-@pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(("tutorial",), daily_cases([daily_choice(EVERY)], EVERY))
 def test_a_tutorial_runs(tutorial: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STEPS", "4")

@@ -68,7 +68,7 @@ def test_a_run_prints_a_header_and_a_summary(tmp_path: Path, capsys) -> None:
         weights = sum(weight.numel() for weight in getattr(game, player).parameters())
         assert f"{player} mlp of {weights:,} weights" in printed["networks"]
     assert printed["data"] == "1,437 images of 1x8x8 (Digits), 32 a step"
-    assert printed["game"] == "NonSaturating with ema, r1, steps 1 to 4"
+    assert printed["game"] == "NonSaturating with r1, ema, steps 1 to 4"
     assert printed["device"] == "cpu, threads: 1, processes: 1, precision: 32-true"
     assert printed["more"] == f"python -m ganlab.sample 'run_dir={run_dir}'"
     assert printed["measured"] == f"nothing: python -m ganlab.evaluate 'run_dir={run_dir}' 'metric=[kid]'"
