@@ -17,7 +17,7 @@ def test_every_tutorial_is_on_the_page() -> None:
     assert all(tutorial.name in page for tutorial in TUTORIALS)
 
 
-@pytest.mark.parametrize(("tutorial",), daily_cases([daily_choice(EVERY)], EVERY))
+@pytest.mark.parametrize("tutorial", daily_cases([daily_choice(EVERY)], EVERY))
 def test_a_tutorial_runs(tutorial: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STEPS", "4")
