@@ -75,7 +75,7 @@ def test_a_run_prints_a_header_and_a_summary(tmp_path: Path, capsys) -> None:
     assert "wandb" not in printed
     resume(Path(f'"{run_dir}"'), "steps=6", "logger=tensorboard")
     printed = capsys.readouterr().out
-    assert "with ema, r1, steps 5 to 6" in printed
+    assert "with r1, ema, steps 5 to 6" in printed
     assert printed.count(f"tensorboard --logdir '{run_dir}'") == 2
 
 
