@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
-from ganlab.core.errors import ConfigError, UnfinishedRuns
+from ganlab.core.errors import UnfinishedRuns, require
 from ganlab.suites.page import refuse_two
 
 if TYPE_CHECKING:
@@ -64,10 +64,9 @@ def refuse(cfg: DictConfig) -> None:
     refuse_two(cfg)
     whose, silent = ("suite", ["wandb"]) if cfg.sweep is None else ("sweep", ["only", "rerun"])
     for name in silent:
-        if cfg[name]:
-            raise ConfigError(f"{name}={cfg[name]} has no effect where a {whose} is played: leave it out")
-    if cfg.wandb and cfg.dry_run:
-        raise ConfigError("wandb=true plays nothing, so dry_run=true has no effect: leave one of them out")
+        require(not cfg[name], f"{name}={cfg[name]} has no effect where a {whose} is played: leave it out")
+    both = "wandb=true plays nothing, so dry_run=true has no effect: leave one of them out"
+    require(not (cfg.wandb and cfg.dry_run), both)
 
 
 def shared_out(processes: int | None, threads: int | None) -> tuple[int, int]:

@@ -40,9 +40,8 @@ def one_seed(findings: Findings) -> str:
     """Numbers of one seed beside what was published; empty where there is more, or nothing published."""
     first = findings.first
     found = [arm for arm in findings.arms.values() if arm.values[first]]
-    if not any(first in arm.arm.published for arm in found) or any(
-        len(arm.values[first]) > 1 for arm in found
-    ):
+    is_published = any(first in arm.arm.published for arm in found)
+    if not is_published or any(len(arm.values[first]) > 1 for arm in found):
         return ""
     places = digits(findings)
     parts = [
@@ -81,19 +80,15 @@ def decided(findings: Findings, differing: Sequence[Found]) -> str:
         for kind, arms in sorted(groups.items())
     ]
     others = len(findings.compared) - len(differing)
-    rest = (
-        f"; of the other {'arm' if others == 1 else f'{others} arms'} no difference is shown"
-        if others
-        else ""
-    )
+    which = "arm" if others == 1 else f"{others} arms"
+    rest = f"; of the other {which} no difference is shown" if others else ""
     return f"In `{name}`, {'; '.join(clauses)}{rest}."
 
 
 def told(findings: Findings, found: Found) -> str:
     comparison = found.comparison
     assert comparison is not None
-    places = digits(findings)
-    by = number(abs(comparison.mean), places)
+    by = number(abs(comparison.mean), digits(findings))
     return f"`{found.arm.name}` ({direction(found)} by {by}, p = {chance(found.p)})".replace("= <", "<")
 
 
@@ -104,20 +99,13 @@ def undecided(findings: Findings) -> str:
     said = f"Undecided: in `{name}` no difference of {which} to `{findings.suite.reference}` is shown"
     alone, strictest = seen(compared, ALPHA), seen(compared, ALPHA / planned)
     if not alone:
-        return (
-            f"{said}, and without a spread over seeds it cannot be said how large one would have been seen."
-        )
+        unknown = "without a spread over seeds it cannot be said how large one would have been seen"
+        return f"{said}, and {unknown}."
     places = digits(findings)
-    said += (
-        f"; with 80 % power the smallest effect that could have been seen is {reach(alone, places)} "
-        "(paired t test, two-sided 5 %"
-    )
-    if planned == 1:
-        return f"{said})."
-    return (
-        f"{said}, one comparison alone; {reach(strictest, places)} at the first step of Holm's correction "
-        f"for {planned})."
-    )
+    said += f"; with 80 % power the smallest effect that could have been seen is {reach(alone, places)}"
+    said += " (paired t test, two-sided 5 %"
+    step = f"{reach(strictest, places)} at the first step of Holm's correction for {planned}"
+    return f"{said})." if planned == 1 else f"{said}, one comparison alone; {step})."
 
 
 def seen(compared: Sequence[Found], alpha: float) -> list[float]:
@@ -159,16 +147,14 @@ def inside(found: Found, metric: str) -> str:
     if metric not in found.arm.published or not found.values[metric]:
         return ""
     around = interval(list(found.values[metric].values()))
-    return (
-        "no interval" if around is None else "yes" if around.holds(found.arm.published[metric][0]) else "no"
-    )
+    value, _ = found.arm.published[metric]
+    return "no interval" if around is None else "yes" if around.holds(value) else "no"
 
 
 def in_order(findings: Findings) -> str:
     """How many pairs of arms are in the published order, and how many of those whose difference is shown."""
-    values = {
-        arm: found for arm in findings.suite.order if (found := findings.arms[arm].values[findings.first])
-    }
+    measured = {arm: findings.arms[arm].values[findings.first] for arm in findings.suite.order}
+    values = {arm: found for arm, found in measured.items() if found}
     if len(values) < 2:
         return "Undecided: fewer than two of the arms have finished."
     sign = -1 if findings.record(findings.first).get("better") == "lower" else 1
@@ -181,12 +167,11 @@ def in_order(findings: Findings) -> str:
     best_first = named(sorted(means, key=lambda arm: -means[arm]))
     verdict = "No" if against_it else "Yes" if kept == len(pairs) else "Undecided"
     tau = (2 * agree - len(pairs)) / len(pairs)
-    return (
-        f"{verdict}: in `{findings.names[findings.first]}`, {agree} of {len(pairs)} pairs of arms are in the "
-        f"published order (Kendall's tau {tau:+.2f}); of those whose difference is shown, {kept} are in it "
-        f"and {against_it} are not (paired t tests at 5 %, after Holm's correction). Best first: "
-        f"{best_first}."
-    )
+    all_pairs = f"{agree} of {len(pairs)} pairs of arms are in the published order (Kendall's tau {tau:+.2f})"
+    those = f"of those whose difference is shown, {kept} are in it and {against_it} are not"
+    tests = "(paired t tests at 5 %, after Holm's correction)"
+    said = f"{verdict}: in `{findings.names[findings.first]}`, {all_pairs}; {those} {tests}."
+    return f"{said} Best first: {best_first}."
 
 
 def shown_pairs(values: Mapping[str, Mapping[int, float]], arms: int) -> list[tuple[str, str]]:
@@ -205,10 +190,7 @@ def foresight(suite: Suite) -> str:
     alone, strictest = (smallest_effect(1.0, seeds, alpha) for alpha in (ALPHA, ALPHA / arms))
     if alone is None or strictest is None:
         return "one seed shows no difference: there is no spread to judge it by; give more `seeds`"
-    said = (
-        f"{seeds} seeds show, with 80 % power at 5 %, a difference of {alone:.1f} standard deviations of the "
-        "paired differences"
-    )
-    if arms == 1:
-        return said
-    return f"{said} in one test alone, of {strictest:.1f} at the first step of Holm's correction for {arms}"
+    effect = f"a difference of {alone:.1f} standard deviations of the paired differences"
+    said = f"{seeds} seeds show, with 80 % power at 5 %, {effect}"
+    step = f"of {strictest:.1f} at the first step of Holm's correction for {arms}"
+    return said if arms == 1 else f"{said} in one test alone, {step}"

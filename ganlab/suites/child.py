@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.saved_config import allowed_targets
 from ganlab.config.setting_types import target_nodes
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import require
 from ganlab.core.numerics import NUMERICS
 from ganlab.filesystem import config_error_if_unwritable
 from ganlab.suites.plan import Job
@@ -53,9 +53,7 @@ class Child:
     """A run that is being played; what it prints goes to a file beside its directory."""
 
     def __init__(self, job: Job, lock: TextIO, threads: int):
-        self.job = job
-        self.lock = lock
-        self.began = time.monotonic()
+        self.job, self.lock, self.began = job, lock, time.monotonic()
         self.log = job.directory.with_name(f"{job.directory.name}.log")
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("w") as log:
@@ -85,15 +83,10 @@ class Child:
 
 def start(arguments: Sequence[str], lock: TextIO, threads: int, log: TextIO) -> subprocess.Popen[bytes]:
     """A run in a process of its own, which holds the lock for as long as it lives."""
-    return subprocess.Popen(
-        [*COMMAND, *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        # Of errors the one line is wanted, whatever this command was asked for.
-        env=os.environ | {"OMP_NUM_THREADS": str(threads), "HYDRA_FULL_ERROR": "0"},
-        pass_fds=[lock.fileno()],
-    )
+    command, fds = [*COMMAND, *arguments], [lock.fileno()]
+    # Of errors the one line is wanted, whatever this command was asked for.
+    env = os.environ | {"OMP_NUM_THREADS": str(threads), "HYDRA_FULL_ERROR": "0"}
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, pass_fds=fds)
 
 
 def arguments(job: Job) -> list[str]:
@@ -102,10 +95,8 @@ def arguments(job: Job) -> list[str]:
     if not (directory.path / "config.yaml").is_file():
         shutil.rmtree(directory.path, ignore_errors=True)  # what a kill has left before there was a run
         return [*job.overrides, f"seed={job.seed}", f"run_dir={directory.path}", *job.outside]
-    if directory.config().steps != job.cfg.steps:
-        raise ConfigError(
-            f"{directory.path} was given another budget by hand: remove it, and it is played anew"
-        )
+    changed = f"{directory.path} was given another budget by hand: remove it, and it is played anew"
+    require(directory.config().steps == job.cfg.steps, changed)
     everything = [*job.overrides, *job.outside]
     groups = [override for override in everything if override.startswith("logger=")] or ["logger=wandb"]
     others = [override for override in everything if override.startswith("logger.")]
@@ -133,13 +124,9 @@ def recorded(job: Job, reason: str | None = None) -> Row:
     when = place.stat().st_mtime if reason is None else time.time()
     commit = found.get("commit") or ""
     return Row(
-        arm=job.arm,
-        seed=job.seed,
+        **{name: getattr(job, name) for name in ("arm", "seed", "config", "data", "code")},
         status=status,
         reason=reason or found.get("reason") or "",
-        config=job.config,
-        data=job.data,
-        code=job.code,
         numerics=NUMERICS,
         commit=commit[:12] + "+" * commit.endswith("+"),
         steps=found.get("steps", 0),

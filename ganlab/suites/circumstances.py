@@ -43,20 +43,16 @@ def of_record(name: str, record: Mapping[str, Any]) -> str:
         parts.append(f"extractor {record['extractor']}{weights}")
     parts += [f"{key.replace('_', ' ')} {value}" for key, value in record.items() if key not in TOLD]
     if "floor" in record:
-        parts.append(
-            f"real data: {record['floor_n']:,} of split {record['floor_split']} in the samples' place"
-        )
+        samples = f"{record['floor_n']:,} of split {record['floor_split']}"
+        parts.append(f"real data: {samples} in the samples' place")
     way = f" ({record['better']} is better)" if "better" in record else ""
     return f"`{name}`{way}: {', '.join(parts)}."
 
 
 def by_arm(findings: Findings, key: str) -> str:
     """What the records say of a key in which arms may differ, and which arms say so."""
-    found = [
-        (arm, str(record[key]))
-        for (arm, _), record in findings.records[findings.first].items()
-        if key in record
-    ]
+    records = findings.records[findings.first].items()
+    found = [(arm, str(record[key])) for (arm, _), record in records if key in record]
     differ = "; arms may differ in this" if len({value for _, value in found}) > 1 else ""
     return f"{key.capitalize()}: {shared(found)}{differ}." if found else ""
 
@@ -71,12 +67,8 @@ def circumstances(findings: Findings) -> list[str]:
         lengths = ((row.arm, f"{row.steps:,} rounds, {row.images:,} real images") for row in finished)
         lines.append(f"Length: {shared(lengths)}.")
     lines += [f"{what}: {shared((row.arm, of(row)) for row in rows)}." for what, of in ORIGINS.items()]
-    several = [
-        found.arm.name
-        for found in findings.arms.values()
-        if len({row.code for row in found.rows.values()}) > 1
-    ]
-    if several:
+    codes = {arm: {row.code for row in found.rows.values()} for arm, found in findings.arms.items()}
+    if several := [arm for arm, own in codes.items() if len(own) > 1]:
         lines.append(f"More than one code within {named(several)}.")
     if old := sum(row.numerics != NUMERICS for row in rows):
         which = "all runs" if old == len(rows) else f"{old:,} of {counted(len(rows), 'run')}"

@@ -8,14 +8,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ganlab.config.build import build_data, build_evaluations
-from ganlab.config.checks import check_config
-from ganlab.config.compose import compose, user_message
-from ganlab.config.load import build_run
+from ganlab.config import build, checks, compose, load, prepare, stages
 from ganlab.config.overrides import quote
-from ganlab.config.prepare import build_phases
-from ganlab.config.stages import Timetable
-from ganlab.core.errors import ConfigError, prefixing_all_keys
+from ganlab.core.errors import ConfigError, prefixing_all_keys, require
 from ganlab.data.base import Data
 from ganlab.metrics.evaluation import monitored_value
 from ganlab.suites import identity
@@ -41,17 +36,10 @@ class Composed:
     """
 
     def __init__(
-        self,
-        place: str,
-        group: str,
-        name: str,
-        overrides: Sequence[str],
-        root: str | None,
-        extra: Sequence[str],
-    ):
-        self.place = place
-        self.name = name
-        self.overrides = [*overrides]
+        self, place: str, group: str, name: str,
+        overrides: Sequence[str], root: str | None, extra: Sequence[str],
+    ):  # fmt: skip
+        self.place, self.name, self.overrides = place, name, [*overrides]
         bare = composing(place, self.overrides)
         self.rooted = "root" in bare.data
         self.outside = [*([f"data.root={root}"] if root is not None and self.rooted else []), *extra]
@@ -59,21 +47,16 @@ class Composed:
         self.cfg = bare
         if self.outside:
             self.cfg = composing(f"extra={list(extra)}, {place}", [*self.overrides, *self.outside])
-        if identity.config(self.cfg) != self.config:
-            raise ConfigError(
-                f"extra={list(extra)} changes what the runs are ({place}): it is for paths, hardware and "
-                "loggers; what all runs share stands in base"
-            )
+        changed = f"extra={list(extra)} changes what the runs are ({place})"
+        remedy = "it is for paths, hardware and loggers; what all runs share stands in base"
+        require(identity.config(self.cfg) == self.config, f"{changed}: {remedy}")
         # The logger's node is told of the group, unless somebody has said otherwise.
         node = self.cfg.logger.get("wandb")
         if node is not None:
-            told_of = {"group": group, "job_type": name}
-            self.outside += [
-                f"logger.wandb.{key}={quote(text)}" for key, text in told_of.items() if node[key] is None
-            ]
-        self.data = json.dumps(
-            OmegaConf.to_container(self.cfg.data, resolve=True), sort_keys=True, default=str
-        )
+            untold = {"group": group, "job_type": name}.items()
+            self.outside += [f"logger.wandb.{k}={quote(text)}" for k, text in untold if node[k] is None]
+        data = OmegaConf.to_container(self.cfg.data, resolve=True)
+        self.data = json.dumps(data, sort_keys=True, default=str)
 
     def of(self, seed: int) -> DictConfig:
         """Its config with a seed."""
@@ -84,7 +67,7 @@ class Composed:
     def built_data(self) -> Data:
         """Its data; a refusal says whose they are."""
         with prefixing_all_keys(self.place):
-            return build_data(copy.deepcopy(self.cfg))
+            return build.build_data(copy.deepcopy(self.cfg))
 
     def measured(self, data: Data, metrics: Sequence[str], place: str) -> list[tuple[str, bool]]:
         """The full names of metrics, and whether more of each is better; one that is not measured is refused.
@@ -100,10 +83,10 @@ class Composed:
         with prefixing_all_keys(self.place):
             if cfg.data.num_classes is None:
                 cfg.data.num_classes = data.num_classes_of_all
-            check_config(cfg, self.overrides)
-            Timetable(cfg).check_batches(data)
-            module = GameModule(build_phases(cfg, build_run(cfg, data), Phase, Play))
-            evaluations = build_evaluations(cfg, data, module.parts)
+            checks.check_config(cfg, self.overrides)
+            stages.Timetable(cfg).check_batches(data)
+            module = GameModule(prepare.build_phases(cfg, load.build_run(cfg, data), Phase, Play))
+            evaluations = build.build_evaluations(cfg, data, module.parts)
             monitored_value(evaluations, cfg.monitor)
         try:
             found = [monitored_value(evaluations, metric) for metric in metrics]
@@ -115,10 +98,10 @@ class Composed:
 def composing(place: str, overrides: Sequence[str]) -> DictConfig:
     """The config of some overrides, refused by the place that they stand at."""
     try:
-        cfg = compose(*overrides)
+        cfg = compose.compose(*overrides)
         OmegaConf.to_container(cfg, resolve=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(f"{place} does not compose: {user_message(error)}") from error
+        raise ConfigError(f"{place} does not compose: {compose.user_message(error)}") from error
     return cfg
 
 

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import require
 from ganlab.filesystem import config_error_if_unwritable, write_atomically
-from ganlab.suites.answer import answer, held
-from ganlab.suites.circumstances import circumstances, commands, protocol
+from ganlab.suites import answer, circumstances, tables
 from ganlab.suites.findings import Findings, Found, find
 from ganlab.suites.identity import configs
 from ganlab.suites.page import Asked
@@ -17,7 +16,6 @@ from ganlab.suites.pictures import forest, grids
 from ganlab.suites.results import Row
 from ganlab.suites.statistics import ENOUGH
 from ganlab.suites.suite import FILE, Suite
-from ganlab.suites.tables import further_table, main_table
 from ganlab.suites.words import bullets, counted, named
 from ganlab.visualize.images import save_png
 
@@ -33,36 +31,32 @@ def write(suite: Suite) -> tuple[Path, str]:
     """
     rows, torn = Row.read(suite.results)
     findings = find(suite, rows, configs(suite))
-    said = answer(findings)
+    said = answer.answer(findings)
     pictures = {"forest.png": forest(findings), "grids.png": grids(suite)}
-    parts = [said, held(findings), bullets(absent(findings, torn)), main_table(findings), reading(findings)]
+    parts = [said, answer.held(findings), bullets(absent(findings, torn))]
+    parts += [tables.main_table(findings), reading(findings)]
     if pictures["forest.png"]:
-        parts.append(
-            f"![forest plot](forest.png)\n\n*Each arm less `{suite.reference}`: seeds, mean and its 95 % "
-            "interval. Colours are of the corrected test, the intervals are not corrected.*"
-        )
-    if further := further_table(findings):
+        shown = f"Each arm less `{suite.reference}`: seeds, mean and its 95 % interval"
+        colours = "Colours are of the corrected test, the intervals are not corrected"
+        parts.append(f"![forest plot](forest.png)\n\n*{shown}. {colours}.*")
+    if further := tables.further_table(findings):
         parts += ["## Further metrics", further]
     if pictures["grids.png"]:
-        parts += [
-            "## Samples",
-            "![sample grids](grids.png)\n\n*One run of each arm, from latents of the same seed.*",
-        ]
-    parts += ["## How the numbers were made", bullets(protocol(findings) + circumstances(findings))]
-    parts += ["## To run it again", commands(findings)]
+        caption = "One run of each arm, from latents of the same seed."
+        parts += ["## Samples", f"![sample grids](grids.png)\n\n*{caption}*"]
+    made = circumstances.protocol(findings) + circumstances.circumstances(findings)
+    parts += ["## How the numbers were made", bullets(made)]
+    parts += ["## To run it again", circumstances.commands(findings)]
     return put(suite, parts, pictures), said
 
 
 def put(asked: Asked, parts: Iterable[str], pictures: Mapping[str, Image.Image | None]) -> Path:
     """Writes README.md and pictures, by their names; an earlier report's goes where there is none."""
     page, source, title = asked.folder / "README.md", asked.file.name, asked.name.replace("_", " ")
-    mark = (
-        f"<!-- Written by python -m ganlab.report from {source} and results.csv: changes here are lost. -->"
-    )
-    if page.is_file() and mark not in page.read_text():
-        raise ConfigError(
-            f"{page} is not a report's: give it another name, what it says may go into {source}"
-        )
+    origin = f"Written by python -m ganlab.report from {source} and results.csv: changes here are lost."
+    mark = f"<!-- {origin} -->"
+    foreign = f"{page} is not a report's: give it another name, what it says may go into {source}"
+    require(not page.is_file() or mark in page.read_text(), foreign)
     parts = [mark, f"# {title[:1].upper()}{title[1:]}", f"**{asked.question}**", *parts]
     with config_error_if_unwritable(asked.folder):
         for name, image in pictures.items():
@@ -82,17 +76,10 @@ def absent(findings: Findings, torn: str | None) -> list[str]:
         lines.append(f"Not yet run: {planned - len(findings.rows)} of {planned}: {'; '.join(missing)}.")
     unfinished = [row for row in findings.rows if row.status != "finished"]
     lines += [f"`{row.arm}`, seed {row.seed}: {why(row)}." for row in unfinished]
-    if unfinished:
-        arms = named(
-            arm
-            for arm in dict.fromkeys(row.arm for row in unfinished)
-            if findings.arms[arm].count("finished")
-        )
-        if arms:
-            lines.append(
-                f"The numbers of {arms} are of the surviving seeds only, and so are comparisons with them: "
-                "they flatter arms that fail where they would have been bad."
-            )
+    incomplete = dict.fromkeys(row.arm for row in unfinished)
+    if arms := named(arm for arm in incomplete if findings.arms[arm].count("finished")):
+        which = f"The numbers of {arms} are of the surviving seeds only, and so are comparisons with them"
+        lines.append(f"{which}: they flatter arms that fail where they would have been bad.")
     for metric, name in findings.names.items():
         numbers = sum(len(found.values[metric]) for found in findings.arms.values())
         finished = sum(found.count("finished") for found in findings.arms.values())
@@ -105,10 +92,8 @@ def absent(findings: Findings, torn: str | None) -> list[str]:
         for arm, n in Counter(row.arm for row in findings.changed).items()
     ]
     if findings.ignored:
-        lines.append(
-            f"{counted(len(findings.ignored), 'row')} of results.csv not counted: a later run took its "
-            "place, or the suite has not its arm or seed."
-        )
+        cause = "a later run took its place, or the suite has not its arm or seed"
+        lines.append(f"{counted(len(findings.ignored), 'row')} of results.csv not counted: {cause}.")
     return lines
 
 
@@ -136,19 +121,14 @@ def reading(findings: Findings) -> str:
     if max(sizes) < 2:
         lines = ["one seed has no spread, so there is no interval and no test"]
     elif findings.compared:
-        lines.append(
-            f"differences are taken seed by seed; p is of the paired t test, after Holm's correction for "
-            f"{counted(suite.comparisons, 'comparison')}"
-        )
-        lines.append(
-            "the smallest effect is the difference that one such test alone sees with 80 % power at 5 %, "
-            "from the spread that was found"
-        )
+        correction = f"Holm's correction for {counted(suite.comparisons, 'comparison')}"
+        lines.append(f"differences are taken seed by seed; p is of the paired t test, after {correction}")
+        power = "sees with 80 % power at 5 %, from the spread that was found"
+        lines.append(f"the smallest effect is the difference that one such test alone {power}")
     tests = [found.comparison for found in findings.compared]
     if any(test is not None and len(test.differences) > 1 and test.interval is None for test in tests):
-        lines.append(
-            "where pairs do not differ in their difference there is no interval, and p is that of their signs"
-        )
+        where = "where pairs do not differ in their difference"
+        lines.append(f"{where} there is no interval, and p is that of their signs")
     text = "; ".join(lines)
     text = f"{text[:1].upper()}{text[1:]}."
     if suite.source:

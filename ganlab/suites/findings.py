@@ -16,6 +16,7 @@ from ganlab.suites.suite import Arm, Suite
 FREE = ("sampler", "classes", "torch")
 
 Record = Mapping[str, Any]
+Records = Mapping[tuple[str, int], Record]  # by arm and seed
 K = TypeVar("K")  # what is compared: an arm, or a pair of them
 
 
@@ -55,7 +56,7 @@ class Findings:
     suite: Suite
     arms: Mapping[str, Found]
     names: Mapping[str, str]
-    records: Mapping[str, Mapping[tuple[str, int], Record]]
+    records: Mapping[str, Records]
     changed: list[Row]
     ignored: list[Row]
 
@@ -99,13 +100,11 @@ def find(suite: Suite, rows: Iterable[Row], configs: Mapping[str, str]) -> Findi
     }
     names = {metric: full_name(metric, counted) for metric in suite.metrics}
     records = {metric: records_of(name, counted) for metric, name in names.items()}
-    values = {arm: values_of(arm, records) for arm in suite.arms}
+    values = {arm: {metric: values_of(arm, found) for metric, found in records.items()} for arm in suite.arms}
     first = suite.metrics[0]
-    comparisons = {
-        arm: against(values[suite.reference][first], found[first])
-        for arm, found in values.items()
-        if arm != suite.reference
-    }
+    others = {arm: found[first] for arm, found in values.items() if arm != suite.reference}
+    reference = values[suite.reference][first]
+    comparisons = {arm: against(reference, found) for arm, found in others.items()}
     p = corrected(comparisons, suite.comparisons)
     arms = {}
     for name, arm in suite.arms.items():
@@ -116,18 +115,10 @@ def find(suite: Suite, rows: Iterable[Row], configs: Mapping[str, str]) -> Findi
     return Findings(suite, arms, names, records, changed, [row for row in rows if id(row) not in kept])
 
 
-def values_of(
-    arm: str, records: Mapping[str, Mapping[tuple[str, int], Record]]
-) -> dict[str, dict[int, float]]:
-    """The finite numbers of an arm, by metric and by seed."""
-    return {
-        metric: {
-            seed: record["value"]
-            for (of, seed), record in found.items()
-            if of == arm and math.isfinite(record["value"])
-        }
-        for metric, found in records.items()
-    }
+def values_of(arm: str, records: Records) -> dict[int, float]:
+    """The finite numbers of an arm in the records of a metric, by seed."""
+    own = {seed: record["value"] for (of, seed), record in records.items() if of == arm}
+    return {seed: value for seed, value in own.items() if math.isfinite(value)}
 
 
 def full_name(metric: str, rows: Mapping[tuple[str, int], Row]) -> str:
@@ -139,22 +130,16 @@ def full_name(metric: str, rows: Mapping[tuple[str, int], Row]) -> str:
                 found.setdefault(name, row)
     if len(found) > 1:
         (one, mine), (other, theirs), *_ = found.items()
-        raise ConfigError(
-            f"{metric} is {one} in {label(mine)}, {other} in {label(theirs)}: name one of them in metrics, "
-            "or measure both alike"
-        )
+        both = f"{metric} is {one} in {label(mine)}, {other} in {label(theirs)}"
+        raise ConfigError(f"{both}: name one of them in metrics, or measure both alike")
     return next(iter(found), metric)
 
 
 def records_of(name: str, rows: Mapping[tuple[str, int], Row]) -> dict[tuple[str, int], Record]:
     """The records of a metric in finished rows, which must have been made alike."""
     finished = {key: row for key, row in rows.items() if row.status == "finished" and name in row.metrics}
-    shown = {
-        label(row): {part: value for part, value in row.metrics[name].items() if part not in FREE}
-        for row in finished.values()
-    }
-    if shown:
-        require_same_protocol(name, shown)
+    if finished:
+        require_same_protocol(name, {label(row): row.metrics[name] for row in finished.values()}, FREE)
     return {key: row.metrics[name] for key, row in finished.items()}
 
 

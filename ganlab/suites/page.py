@@ -8,7 +8,9 @@ from typing import Any
 import yaml
 
 from ganlab.config.setting_types import describe_type, matches
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import ConfigError, require
+
+Names = Collection[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +46,8 @@ class Page:
         try:
             text = file.read_text()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"{setting}={file.parent} has no {file.name} that can be read: give a folder with one, such "
-                "as experiments/<name>"
-            ) from error
+            reason = f"{setting}={file.parent} has no {file.name} that can be read"
+            raise ConfigError(f"{reason}: give a folder with one, such as experiments/<name>") from error
         try:
             self.root = yaml.compose(text, yaml.SafeLoader)
         except yaml.YAMLError as error:
@@ -60,6 +60,11 @@ class Page:
         place = f"{self.file}" if node is None else f"{self.file}, line {line(node)}"
         return ConfigError(f"{place}: {message}")
 
+    def require(self, condition: object, node: yaml.Node | None, message: str) -> None:
+        """Raises the refusal unless the condition holds."""
+        if not condition:
+            raise self.refusal(node, message)
+
     def value(self, node: yaml.Node) -> Any:
         try:
             return yaml.SafeLoader("").construct_document(node)
@@ -67,11 +72,7 @@ class Page:
             raise self.refusal(node, "is no plain value: write a text, a number or a list") from error
 
     def entries(
-        self,
-        node: yaml.Node | None,
-        what: str,
-        needed: Collection[str] = (),
-        more: Collection[str] | None = None,
+        self, node: yaml.Node | None, what: str, needed: Names = (), more: Names | None = None
     ) -> dict[str, yaml.Node]:
         """The parts of a mapping by their names, each once.
 
@@ -84,12 +85,10 @@ class Page:
         found: dict[str, yaml.Node] = {}
         for key_node, child in node.value:
             key = self.value(key_node)
-            if not isinstance(key, str):
-                raise self.refusal(key_node, f"{key} is no name: quote it")
+            self.require(isinstance(key, str), key_node, f"{key} is no name: quote it")
             if more is not None and key not in (known := (*needed, *more)):
                 raise self.refusal(key_node, f"{key} is unknown in {what}: choose from {', '.join(known)}")
-            if key in found:
-                raise self.refusal(key_node, f"{key} stands twice in {what}: leave one of them out")
+            self.require(key not in found, key_node, f"{key} stands twice in {what}: leave one of them out")
             found[key] = child
         if missing := [key for key in needed if key not in found]:
             raise self.refusal(node, f"{what} lacks {', '.join(missing)}: it needs {', '.join(needed)}")
@@ -110,8 +109,7 @@ class Page:
     def plain(self, node: yaml.Node, what: str, kind: Any) -> Any:
         """A value of a kind, as `ganlab.config.setting_types` has them."""
         value = self.value(node)
-        if not matches(value, kind):
-            raise self.refusal(node, f"{what}: {value} must be {describe_type(kind)}")
+        self.require(matches(value, kind), node, f"{what}: {value} must be {describe_type(kind)}")
         return value
 
     def text(self, node: yaml.Node | None, what: str) -> str | None:
@@ -124,10 +122,8 @@ class Page:
         """A list of texts, each once."""
         value: list[str] = self.plain(node, what, list[str])
         for entry in value:
-            if not entry or value.count(entry) > 1:
-                raise self.refusal(
-                    node, f"{what}: {entry} {'stands there twice' if entry else 'is empty'}: leave one out"
-                )
+            fault = "stands there twice" if entry else "is empty"
+            self.require(entry and value.count(entry) == 1, node, f"{what}: {entry} {fault}: leave one out")
         return value
 
 
@@ -138,9 +134,7 @@ def line(node: yaml.Node) -> int:
 
 def refuse_two(cfg: Any) -> None:
     """Refuses neither a suite nor a sweep, or both."""
-    if not cfg.suite and not cfg.sweep:
-        raise ConfigError(
-            "suite is missing: give the folder of one, such as suite=experiments/<name>, or a sweep"
-        )
-    if cfg.suite and cfg.sweep:
-        raise ConfigError(f"suite={cfg.suite} and sweep={cfg.sweep} exclude each other: give one of them")
+    missing = "suite is missing: give the folder of one, such as suite=experiments/<name>, or a sweep"
+    require(cfg.suite or cfg.sweep, missing)
+    both = f"suite={cfg.suite} and sweep={cfg.sweep} exclude each other: give one of them"
+    require(not (cfg.suite and cfg.sweep), both)

@@ -42,8 +42,7 @@ def forest(findings: Findings) -> Image.Image | None:
     numbers.set_yticks(rows, [compared(found, digits(findings))[0] for found in arms])
     for part in (axes, numbers):
         part.tick_params(axis="y", length=0)
-    axes.spines["right"].set_visible(False)
-    numbers.spines["right"].set_visible(False)
+        part.spines["right"].set_visible(False)
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))  # each once
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, frameon=False)
     return render(figure)

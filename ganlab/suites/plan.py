@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import ConfigError, require
 from ganlab.core.numerics import NUMERICS
 from ganlab.data.base import Data
 from ganlab.suites import identity
@@ -89,23 +89,17 @@ def refuse_own(suite: Suite) -> None:
     places = {"base": suite.base} | {f"arms.{name}": arm.overrides for name, arm in suite.arms.items()}
     for place, overrides in places.items():
         for override in overrides:
-            if key(override) in OWN:
-                raise ConfigError(
-                    f"{suite.at(place)}: {override} is set for each run (the seeds stand in `seeds`): "
-                    "leave it out"
-                )
+            reason = f"{override} is set for each run (the seeds stand in `seeds`): leave it out"
+            require(key(override) not in OWN, f"{suite.at(place)}: {reason}")
 
 
 def refuse_twins(suite: Suite, arms: dict[str, Composed]) -> None:
     """Refuses two arms of one config."""
     seen: dict[str, str] = {}
     for name, arm in arms.items():
-        if arm.config in seen:
-            raise ConfigError(
-                f"{suite.at(f'arms.{name}')}: arm {name} has the config of arm {seen[arm.config]}: "
-                "change one of them, or leave it out"
-            )
-        seen[arm.config] = name
+        twin = seen.setdefault(arm.config, name)
+        reason = f"{suite.at(f'arms.{name}')}: arm {name} has the config of arm {twin}"
+        require(twin == name, f"{reason}: change one of them, or leave it out")
 
 
 def refuse_unlike(suite: Suite, measured: dict[str, list[str]]) -> None:
@@ -113,8 +107,5 @@ def refuse_unlike(suite: Suite, measured: dict[str, list[str]]) -> None:
     (first, reference), *others = measured.items()
     for name, found in others:
         for mine, theirs in zip(reference, found, strict=True):
-            if mine != theirs:
-                raise ConfigError(
-                    f"{suite.at(f'arms.{name}')}: arm {name} measures {theirs}, arm {first} {mine}: "
-                    "give all arms the same evaluation"
-                )
+            reason = f"{suite.at(f'arms.{name}')}: arm {name} measures {theirs}, arm {first} {mine}"
+            require(mine == theirs, f"{reason}: give all arms the same evaluation")

@@ -36,8 +36,7 @@ class Players(ABC):
     """
 
     def __init__(self, processes: int, threads: int):
-        self.processes = processes
-        self.threads = threads
+        self.processes, self.threads = processes, threads
         self.children: list[Child] = []
         self.signals: list[int] = []  # that came
         self.passed_on = 0  # of them, to the children

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import ConfigError, require
 from ganlab.filesystem import config_error_if_unwritable, csv_line
 
 
@@ -69,21 +69,18 @@ class Record:
         columns = cls.columns.split()
         kinds = {field.name: str(field.type) for field in fields(cls)}
         rows = csv.reader(io.StringIO(text))
-        if next(rows, columns) != columns:
-            expected = ",".join(columns)
-            raise ConfigError(f"{path} is no results of {cls.whose}: its first line is not {expected}")
+        other = f"{path} is no results of {cls.whose}: its first line is not {','.join(columns)}"
+        require(next(rows, columns) == columns, other)
         for number, cells in enumerate(rows, 2):
             try:
-                record = {
-                    name: understood(kinds[name], cell) for name, cell in zip(columns, cells, strict=True)
-                }
+                named = zip(columns, cells, strict=True)
+                record = {name: understood(kinds[name], cell) for name, cell in named}
                 if record["status"] not in cls.statuses:
                     raise ValueError(record["status"])
                 yield cls(**record)
             except (ValueError, TypeError) as error:
-                raise ConfigError(
-                    f"{path}, line {number} is no row of results: repair it, or remove it"
-                ) from error
+                refusal = f"{path}, line {number} is no row of results: repair it, or remove it"
+                raise ConfigError(refusal) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +89,8 @@ class Row(Record):
 
     whose = "a suite"
     statuses = ("finished", "failed", "diverged")
-    columns = (
-        "arm seed status reason config data code commit steps images seconds device finished value metrics "
-        "numerics"
-    )
+    columns = "arm seed status reason config data code commit steps images seconds device finished value"
+    columns += " metrics numerics"
 
     arm: str
 

@@ -44,12 +44,8 @@ def standing(job: Job, rows: Sequence[Row]) -> Standing:
     mine = [row for row in rows if (row.arm, row.seed) == (job.arm, job.seed)]
     same = [row for row in mine if (row.config, row.data) == (job.config, job.data)]
     row = same[-1] if same else None
-    return Standing(
-        row,
-        stale=row is not None and row.numerics != NUMERICS,
-        last=row is not None and row is mine[-1],
-        others=len(mine) - len(same),
-    )
+    stale, last = row is not None and row.numerics != NUMERICS, row is not None and row is mine[-1]
+    return Standing(row, stale, last, others=len(mine) - len(same))
 
 
 def ended(directory: Path) -> bool:

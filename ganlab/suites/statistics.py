@@ -63,13 +63,9 @@ def interval(values: Sequence[float]) -> Interval | None:
     if n < ENOUGH:
         low, high = stats.t.interval(LEVEL, n - 1, fmean(values), spread / math.sqrt(n))
     else:
+        rng = np.random.default_rng(0)  # one report of one file
         drawn = stats.bootstrap(
-            (np.asarray(values),),
-            np.mean,
-            n_resamples=RESAMPLES,
-            confidence_level=LEVEL,
-            method="BCa",
-            rng=np.random.default_rng(0),  # one report of one file
+            [values], np.mean, n_resamples=RESAMPLES, confidence_level=LEVEL, method="BCa", rng=rng
         )
         low, high = drawn.confidence_interval
     return Interval(float(low), float(high))
@@ -130,10 +126,5 @@ def compare(mine: Sequence[float], theirs: Sequence[float]) -> Comparison | None
     differences = [x - y for x, y in zip(mine, theirs, strict=True)]
     if not differences:
         return None
-    return Comparison(
-        tuple(differences),
-        fmean(differences),
-        interval(differences),
-        paired_p(differences),
-        smallest_effect(sd(differences), len(differences)),
-    )
+    p, smallest = paired_p(differences), smallest_effect(sd(differences), len(differences))
+    return Comparison(tuple(differences), fmean(differences), interval(differences), p, smallest)

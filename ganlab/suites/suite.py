@@ -60,21 +60,17 @@ def read(folder: str | Path) -> Suite:
     page = Page(Path(folder) / FILE, "suite")
     top = page.entries(page.root, "the suite", NEEDED, MORE)
     arms = page.entries(top["arms"], "arms")
-    if not arms:
-        raise page.refusal(top["arms"], "arms is empty: give at least one, such as `plain: {}`")
+    page.require(arms, top["arms"], "arms is empty: give at least one, such as `plain: {}`")
     metrics = page.texts(top["metrics"], "metrics")
-    if not metrics:
-        raise page.refusal(top["metrics"], "metrics is empty: name the one that answers the question")
+    page.require(metrics, top["metrics"], "metrics is empty: name the one that answers the question")
     reference = page.text(top.get("reference"), "reference") or next(iter(arms))
-    if reference not in arms:
-        raise page.refusal(
-            top["reference"], f"reference: {reference} is no arm: choose one of {', '.join(arms)}"
-        )
+    no_arm = f"reference: {reference} is no arm: choose one of {', '.join(arms)}"
+    page.require(reference in arms, top.get("reference"), no_arm)
     read_arms = {name: arm(page, name, node, metrics) for name, node in arms.items()}
     source = page.text(top.get("source"), "source")
     for name, found in read_arms.items():
-        if found.published and source is None:
-            raise page.refusal(arms[name], f"arms.{name} has published values: say in `source` where")
+        unsaid = f"arms.{name} has published values: say in `source` where"
+        page.require(source or not found.published, arms[name], unsaid)
     return Suite(
         **page.asked(top, "arms"),
         seeds=seeds(page, top["seeds"]),
@@ -91,8 +87,8 @@ def read(folder: str | Path) -> Suite:
 def seeds(page: Page, node: yaml.Node) -> list[int]:
     value = page.plain(node, "seeds", Count | list[Whole])
     found = value if isinstance(value, list) else list(range(value))
-    if not found or len(set(found)) < len(found):
-        raise page.refusal(node, f"seeds: {value} must be one or more, each once: the same run counts once")
+    wrong = f"seeds: {value} must be one or more, each once: the same run counts once"
+    page.require(found and len(set(found)) == len(found), node, wrong)
     return found
 
 
@@ -100,16 +96,14 @@ def order(page: Page, node: yaml.Node | None, arms: list[str]) -> list[str]:
     found = [] if node is None else page.texts(node, "order")
     if unknown := [name for name in found if name not in arms]:
         raise page.refusal(node, f"order: {unknown[0]} is no arm: choose from {', '.join(arms)}")
-    if node is not None and len(found) < 2:
-        raise page.refusal(node, "order: give at least two arms, best first, or leave it out")
+    enough = node is None or len(found) > 1
+    page.require(enough, node, "order: give at least two arms, best first, or leave it out")
     return found
 
 
 def arm(page: Page, name: str, node: yaml.Node, metrics: list[str]) -> Arm:
-    if not NAME.fullmatch(name):
-        raise page.refusal(
-            node, f"arm {name} names folders: write it with letters, digits, dots, - and _ only"
-        )
+    wrong = f"arm {name} names folders: write it with letters, digits, dots, - and _ only"
+    page.require(NAME.fullmatch(name), node, wrong)
     if isinstance(node, yaml.ScalarNode) and page.value(node) is None:
         return Arm(name, [], {})
     parts = page.entries(node, f"arms.{name}", more=("overrides", "published"))
@@ -121,8 +115,8 @@ def published(page: Page, name: str, node: yaml.Node | None, metrics: list[str])
     found: Published = {}
     what = f"arms.{name}.published"
     for metric, child in ({} if node is None else page.entries(node, what)).items():
-        if metric not in metrics:
-            raise page.refusal(child, f"{what}: {metric} is not in metrics: choose from {', '.join(metrics)}")
+        unknown = f"{what}: {metric} is not in metrics: choose from {', '.join(metrics)}"
+        page.require(metric in metrics, child, unknown)
         value = page.plain(child, f"{what}.{metric}", float | tuple[float, float | None])
         number, margin = value if isinstance(value, list) else (value, None)
         found[metric] = (float(number), None if margin is None else float(margin))

@@ -24,9 +24,7 @@ class Worker(Players):
 
     def __init__(self, suite: Suite, jobs: Sequence[Job], processes: int, threads: int, rerun: str | None):
         super().__init__(processes, threads)
-        self.suite = suite
-        self.jobs = jobs
-        self.rerun = rerun
+        self.suite, self.jobs, self.rerun = suite, jobs, rerun
         self.tried: set[int] = set()
         rows, self.torn = Row.read(suite.results)
         self.before = [standing(job, rows) for job in jobs]

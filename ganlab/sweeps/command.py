@@ -49,9 +49,8 @@ def work(plan: Plan, processes: int, threads: int, label: str) -> None:
         raise UnfinishedRuns(f"{worker.stopped}; {left} trials are left")
     conclude(plan, worker.rows())
     if worker.interrupted:
-        raise UnfinishedRuns(
-            f"{worker.interrupted} trials were interrupted: the same command goes on with them"
-        )
+        interrupted = f"{worker.interrupted} trials were interrupted"
+        raise UnfinishedRuns(f"{interrupted}: the same command goes on with them")
     if left:
         print(f"{left} trials are with other processes", flush=True)
 
@@ -110,20 +109,12 @@ def write_agent(plan: Plan) -> str:
 def in_words(plan: Plan) -> dict[str, Any]:
     """A sweep in the words of Weights & Biases, as plain values."""
     sweep = plan.sweep
+    overrides = [*sweep.base, *([] if plan.root is None else [f"data.root={plan.root}"]), *plan.extra]
     return {
         "name": sweep.name,
         "description": sweep.question,
         "program": "ganlab.run",
-        "command": [
-            "${env}",
-            "${interpreter}",
-            "-m",
-            "${program}",
-            *sweep.base,
-            *([] if plan.root is None else [f"data.root={plan.root}"]),
-            *plan.extra,
-            "${args_no_hyphens}",
-        ],
+        "command": ["${env}", "${interpreter}", "-m", "${program}", *overrides, "${args_no_hyphens}"],
         "method": "bayes",
         "metric": {"name": plan.name, "goal": "maximize" if plan.more else "minimize"},
         "run_cap": sweep.trials,

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import require
 from ganlab.metrics.protocols import require_same_protocol
 from ganlab.suites.circumstances import ORIGINS, of_record, run_command
 from ganlab.suites.document import TORN, put
 from ganlab.suites.words import bullets, counted, decimals, duration, listed, number, table
 from ganlab.sweeps.panels import panels
-from ganlab.sweeps.sweep import Sweep, Tried, best
+from ganlab.sweeps.sweep import MOVE_AWAY, Sweep, Tried, best
 
 TOP = 5  # trials that are told of
 SEEDS = 3  # with which the best is to be played again
@@ -91,11 +91,9 @@ class Found:
 def refuse_others(sweep: Sweep, rows: Sequence[Tried]) -> None:
     """Refuses trials that cannot be placed by the parameters that sweep.yaml has now."""
     for row in rows:
-        if row.parameters.keys() != sweep.parameters.keys():
-            raise ConfigError(
-                f"{sweep.results}: trial {row.trial} has other parameters than {sweep.at('parameters')}: "
-                "give what was changed a folder of its own, or move results.csv away"
-            )
+        reason = f"trial {row.trial} has other parameters than {sweep.at('parameters')}"
+        refusal = f"{sweep.results}: {reason}: {MOVE_AWAY}"
+        require(row.parameters.keys() == sweep.parameters.keys(), refusal)
 
 
 def ended(found: Found, torn: str | None) -> list[str]:
@@ -123,15 +121,10 @@ def ended(found: Found, torn: str | None) -> list[str]:
 def top(found: Found) -> str:
     """The best trials."""
     head = ["trial", f"`{found.name}`", *(f"`{name}`" for name in found.sweep.parameters), "training"]
-    rows = [
-        [
-            str(row.trial),
-            found.told(row),
-            *(short(row.parameters[name]) for name in found.sweep.parameters),
-            duration(row.seconds),
-        ]
-        for row in found.ranked[:TOP]
-    ]
+    rows = []
+    for row in found.ranked[:TOP]:
+        chosen = [short(row.parameters[name]) for name in found.sweep.parameters]
+        rows.append([str(row.trial), found.told(row), *chosen, duration(row.seconds)])
     if "floor" in found.record:
         rows.append(["(real data)", number(found.record["floor"], found.places), *[""] * (len(head) - 2)])
     return table(head, rows)
@@ -141,11 +134,9 @@ def caution(found: Found) -> str:
     """That the best number is better than what its parameters are worth."""
     first = found.ranked[0]
     seeds = [seed for seed in range(1, SEEDS + 2) if seed != first.seed][:SEEDS]
-    return (
-        f"The best of {counted(len(found.ranked), 'number')} flatters its parameters: it was chosen for its "
-        "luck too. What they are worth, other seeds say:\n\n```\n"
-        f"{command(found.sweep, first, seeds)}\n```"
-    )
+    flattery = f"The best of {counted(len(found.ranked), 'number')} flatters its parameters"
+    said = f"{flattery}: it was chosen for its luck too. What they are worth, other seeds say:"
+    return f"{said}\n\n```\n{command(found.sweep, first, seeds)}\n```"
 
 
 def command(sweep: Sweep, row: Tried, seeds: Sequence[int]) -> str:
@@ -155,12 +146,10 @@ def command(sweep: Sweep, row: Tried, seeds: Sequence[int]) -> str:
 
 def circumstances(found: Found) -> list[str]:
     """How the metric was measured, on what, by which code, for how long."""
-    return [
-        of_record(found.name, found.record),
-        *(f"{what}: {alike(map(of, found.rows))}." for what, of in ORIGINS.items()),
-        f"Spent: {duration(sum(row.seconds for row in found.rows))} of training in "
-        f"{counted(len(found.rows), 'run')} of seed {found.rows[0].seed}.",
-    ]
+    origins = [f"{what}: {alike(map(of, found.rows))}." for what, of in ORIGINS.items()]
+    spent = duration(sum(row.seconds for row in found.rows))
+    runs = f"{counted(len(found.rows), 'run')} of seed {found.rows[0].seed}"
+    return [of_record(found.name, found.record), *origins, f"Spent: {spent} of training in {runs}."]
 
 
 def alike(values: Iterable[str]) -> str:

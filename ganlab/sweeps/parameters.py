@@ -75,42 +75,35 @@ def parameter(page: Page, name: str, node: yaml.Node) -> Parameter:
 def choice(page: Page, name: str, node: yaml.SequenceNode) -> Choice:
     texts = []
     for part in node.value:
-        if not isinstance(part, yaml.ScalarNode) or not part.value:
-            raise page.refusal(
-                part, f"{name}: a choice must be a text, as it stands in an override: quote it, '[r1,ema]'"
-            )
-        if part.value in texts:
-            raise page.refusal(part, f"{name}: {part.value} stands there twice: leave one of them out")
+        no_text = f"{name}: a choice must be a text, as it stands in an override: quote it, '[r1,ema]'"
+        page.require(isinstance(part, yaml.ScalarNode) and part.value, part, no_text)
+        twice = f"{name}: {part.value} stands there twice: leave one of them out"
+        page.require(part.value not in texts, part, twice)
         texts.append(str(part.value))
-    if len(texts) < 2:
-        raise page.refusal(node, f"{name} has nothing to choose from: give two, or put it into base")
+    few = f"{name} has nothing to choose from: give two, or put it into base"
+    page.require(len(texts) > 1, node, few)
     return Choice(tuple(texts))
 
 
 def numbers(page: Page, name: str, node: yaml.Node) -> Range:
-    if not isinstance(node, yaml.MappingNode):
-        raise page.refusal(node, f"{name} must be a list of choices, or {{low: .., high: ..}}")
+    is_range = isinstance(node, yaml.MappingNode)
+    page.require(is_range, node, f"{name} must be a list of choices, or {{low: .., high: ..}}")
     parts = page.entries(node, name, ("low", "high"), ("log", "step"))
     low, high = number(page, name, "low", parts["low"]), number(page, name, "high", parts["high"])
-    if low >= high:
-        raise page.refusal(parts["low"], f"{name}: low={low} must be below high={high}")
+    page.require(low < high, parts["low"], f"{name}: low={low} must be below high={high}")
     log = "log" in parts and page.plain(parts["log"], f"{name}.log", bool)
-    if log and low <= 0:
-        raise page.refusal(parts["low"], f"{name}: low={low} must be above 0 where log is true")
+    is_positive = low > 0 or not log
+    page.require(is_positive, parts["low"], f"{name}: low={low} must be above 0 where log is true")
     if "step" not in parts:
         return Range(float(low), float(high), log, None)
     step = number(page, name, "step", parts["step"])
-    if log:
-        raise page.refusal(parts["step"], f"{name}: step and log exclude each other: leave one of them out")
-    if step <= 0:
-        raise page.refusal(parts["step"], f"{name}: step={step} must be above 0")
+    page.require(not log, parts["step"], f"{name}: step and log exclude each other: leave one of them out")
+    page.require(step > 0, parts["step"], f"{name}: step={step} must be above 0")
     count = (high - low) / step
     if abs(count - round(count)) > NEAR * max(count, 1) or round(count) < 1:
         reach = low + max(math.floor(count), 1) * step
-        raise page.refusal(
-            parts["high"],
-            f"{name}: no number of steps of {step} leads from {low} to {high}: high={reach:g} would do",
-        )
+        wrong = f"{name}: no number of steps of {step} leads from {low} to {high}: high={reach:g} would do"
+        raise page.refusal(parts["high"], wrong)
     return Range(low, high, log, step)
 
 
@@ -122,6 +115,5 @@ def number(page: Page, name: str, key: str, node: yaml.Node) -> float:
             value = float(value)
         except ValueError:
             value = None
-    if not matches(value, float):
-        raise page.refusal(node, f"{name}: {key}={page.value(node)} must be a number")
+    page.require(matches(value, float), node, f"{name}: {key}={page.value(node)} must be a number")
     return value

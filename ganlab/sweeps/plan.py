@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ganlab.config.stages import Timetable
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import ConfigError, require
 from ganlab.data.base import Data
 from ganlab.suites import identity
 from ganlab.suites.composed import OWN, Composed, composing, key, refuse_extra
 from ganlab.suites.plan import Job, job
-from ganlab.sweeps.sweep import Sweep, Tried
+from ganlab.sweeps.sweep import MOVE_AWAY, Sweep, Tried
 
 
 class Plan:
@@ -30,10 +30,7 @@ class Plan:
     """
 
     def __init__(self, sweep: Sweep, root: str | None, extra: Sequence[str], output: Path):
-        self.sweep = sweep
-        self.root = root
-        self.extra = extra
-        self.output = output
+        self.sweep, self.root, self.extra, self.output = sweep, root, extra, output
         # The lower ends of ranges, and the first choices.
         self.first = {name: one.tried[0] for name, one in sweep.parameters.items()}
         self._held: tuple[str, Data] | None = None  # by their settings: one set at a time is in memory
@@ -42,10 +39,8 @@ class Plan:
         base = composing(sweep.at("base"), sweep.base)
         self.seed: int = base.seed
         first = self._first()
-        if root is not None and not first.rooted:
-            raise ConfigError(
-                f"root={root} has no effect: the data of this sweep lie in no folder; leave it out"
-            )
+        unused = f"root={root} has no effect: the data of this sweep lie in no folder; leave it out"
+        require(root is None or first.rooted, unused)
         self.name, self.more = self._measured(first)
         self._try_out(first)
         refuse_prune(sweep, first)
@@ -73,12 +68,9 @@ class Plan:
     def refuse_others(self, rows: Sequence[Tried]) -> None:
         """Refuses trials of another sweep, or of what this one was: they do not compare."""
         for row in rows:
-            if row.space != self.space:
-                raise ConfigError(
-                    f"{self.sweep.results}: trial {row.trial} is of another base, metric, data or parameters "
-                    "than sweep.yaml has now: give what was changed a folder of its own, or move results.csv "
-                    "away"
-                )
+            what = "is of another base, metric, data or parameters than sweep.yaml has now"
+            refusal = f"{self.sweep.results}: trial {row.trial} {what}: {MOVE_AWAY}"
+            require(row.space == self.space, refusal)
 
     def _first(self) -> Composed:
         """The run of the first values; a refusal says with which parameter it begins not to compose."""
@@ -116,27 +108,22 @@ class Plan:
                     raise ConfigError(f"{place} is the same run as {name}={seen[run.config]}: leave one out")
                 seen[run.config] = text
                 found, _ = self._measured(run)
-                if found != self.name:
-                    raise ConfigError(
-                        f"{place} measures {found}, {name}={one.tried[0]} {self.name}: numbers that were "
-                        "made unlike do not compare; leave it out"
-                    )
+                reason = f"{place} measures {found}, {name}={one.tried[0]} {self.name}"
+                remedy = "numbers that were made unlike do not compare; leave it out"
+                require(found == self.name, f"{reason}: {remedy}")
 
 
 def refuse_own(sweep: Sweep) -> None:
     """Refuses what is set for each run, and what stands in the base and among the parameters."""
     fixed = [name for name in OWN if name != "seed"]
     for override in sweep.base:
-        if key(override) in fixed:
-            raise ConfigError(f"{sweep.at('base')}: {override} is set for each run: leave it out")
+        reason = f"{sweep.at('base')}: {override} is set for each run: leave it out"
+        require(key(override) not in fixed, reason)
     for name in sweep.parameters:
         place = f"{sweep.at(f'parameters.{name}')}: {name}"
-        if name == "seed":
-            raise ConfigError(
-                f"{place} is luck, and no parameter: put one into base, and run the best with others"
-            )
-        if key(name) in fixed:
-            raise ConfigError(f"{place} is set for each run: leave it out")
+        luck = f"{place} is luck, and no parameter: put one into base, and run the best with others"
+        require(name != "seed", luck)
+        require(key(name) not in fixed, f"{place} is set for each run: leave it out")
         if twice := [override for override in sweep.base if override.split("=")[0] == name]:
             raise ConfigError(f"{place} stands in base too, as {twice[0]}: leave one of them out")
 
@@ -146,8 +133,6 @@ def refuse_prune(sweep: Sweep, run: Composed) -> None:
     if sweep.after is None:
         return
     every, total = run.cfg.evaluate_every, Timetable(run.cfg).total
-    if max(every, -(-sweep.after // every) * every) >= total:
-        raise ConfigError(
-            f"{sweep.at('prune')}: prune has no effect: with evaluate_every={every} nothing is measured "
-            f"between round {sweep.after} and the last, {total}; put a smaller evaluate_every into base"
-        )
+    idle = f"{sweep.at('prune')}: prune has no effect: with evaluate_every={every} nothing is measured"
+    when = f"between round {sweep.after} and the last, {total}; put a smaller evaluate_every into base"
+    require(max(every, -(-sweep.after // every) * every) < total, f"{idle} {when}")

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -51,16 +51,13 @@ class Search:
 
     def __init__(self, sweep: Sweep, journal: Path, more: bool):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.sweep = sweep
-        self.journal = journal
+        self.sweep, self.journal = sweep, journal
         self.distributions = {name: distribution(one) for name, one in sweep.parameters.items()}
         self.storage = optuna.storages.JournalStorage(Journal(journal))
+        way: Literal["minimize", "maximize"] = "maximize" if more else "minimize"
+        pruner = NopPruner() if sweep.after is None else MedianPruner(n_warmup_steps=sweep.after)
         self.study = optuna.create_study(
-            study_name=sweep.name,
-            storage=self.storage,
-            direction="maximize" if more else "minimize",
-            pruner=NopPruner() if sweep.after is None else MedianPruner(n_warmup_steps=sweep.after),
-            load_if_exists=True,
+            study_name=sweep.name, storage=self.storage, direction=way, pruner=pruner, load_if_exists=True
         )
 
     def catch_up(self, rows: Iterable[Tried]) -> None:
@@ -73,10 +70,8 @@ class Search:
         known = self.study.get_trials(deepcopy=False)
         for trial in known:
             if trial.state.is_finished() and trial.number not in ended:
-                raise ConfigError(
-                    f"{self.sweep.results} lacks trial {trial.number}, of which {self.journal} knows: "
-                    "restore the one, or remove the other too to begin anew"
-                )
+                lost = f"{self.sweep.results} lacks trial {trial.number}, of which {self.journal} knows"
+                raise ConfigError(f"{lost}: restore the one, or remove the other too to begin anew")
             if trial.number in ended and not trial.state.is_finished():
                 self.tell(ended[trial.number])
         for number in range(len(known), max(ended, default=-1) + 1):

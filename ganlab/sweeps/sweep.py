@@ -14,6 +14,7 @@ from ganlab.suites.results import Record
 from ganlab.sweeps.parameters import Parameter, parameter
 
 FILE = "sweep.yaml"
+MOVE_AWAY = "give what was changed a folder of its own, or move results.csv away"  # a remedy
 NEEDED = ("question", "base", "metric", "trials", "seed", "parameters")
 
 
@@ -46,8 +47,7 @@ def read(folder: str | Path) -> Sweep:
     page = Page(Path(folder) / FILE, "sweep")
     top = page.entries(page.root, "the sweep", NEEDED, ["prune"])
     parameters = page.entries(top["parameters"], "parameters")
-    if not parameters:
-        raise page.refusal(top["parameters"], "parameters is empty: name at least one, with its range")
+    page.require(parameters, top["parameters"], "parameters is empty: name at least one, with its range")
     prune = page.entries(top["prune"], "prune", ("after",), ()) if "prune" in top else None
     return Sweep(
         **page.asked(top, "parameters"),
@@ -65,10 +65,8 @@ class Tried(Record):
 
     whose = "a sweep"
     statuses = ("finished", "pruned", "failed", "diverged")  # pruned: ended early, for it was hopeless
-    columns = (
-        "trial status value parameters reason course space seed config data code commit steps images seconds "
-        "device finished metrics numerics"
-    )
+    columns = "trial status value parameters reason course space seed config data code commit steps images"
+    columns += " seconds device finished metrics numerics"
 
     trial: int  # its number, from 0 on
     parameters: dict[str, Any]  # what was tried, by name

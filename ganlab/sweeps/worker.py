@@ -23,9 +23,7 @@ class Trial:
     """A trial that this process has begun, or goes on with."""
 
     def __init__(self, number: int, parameters: dict[str, Any], job: Job):
-        self.number = number
-        self.parameters = parameters
-        self.job = job
+        self.number, self.parameters, self.job = number, parameters, job
         self.last = Timetable(job.cfg).total
         self.course: dict[str, float] = {}  # as it was reported
         self.looked_at: tuple[int, int] | None = None
@@ -55,8 +53,7 @@ class Sweeper(Players):
 
     def __init__(self, plan: Plan, processes: int, threads: int):
         super().__init__(processes, threads)
-        self.plan = plan
-        self.sweep = plan.sweep
+        self.plan, self.sweep = plan, plan.sweep
         self.trials: dict[int, Trial] = {}
         self.tried: set[int] = set()  # begun by this process, or recorded
         with self._turn():
@@ -132,13 +129,8 @@ class Sweeper(Players):
         same = {name: value for name, value in vars(found).items() if name != "arm"}
         if row is None:
             same["status"] = "pruned"
-        result = Tried(
-            trial=trial.number,
-            parameters=trial.parameters,
-            course=course(trial.job),
-            space=self.plan.space,
-            **same,
-        )
+        same |= {"parameters": trial.parameters, "course": course(trial.job), "space": self.plan.space}
+        result = Tried(trial=trial.number, **same)
         if said := result.append(self.sweep.results):
             print(said, flush=True)
         self.search.tell(result)

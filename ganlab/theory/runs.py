@@ -5,11 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ganlab.config.build import build_data
-from ganlab.config.checks import check_config
-from ganlab.config.compose import compose
-from ganlab.config.load import build_run
-from ganlab.config.prepare import build_phases
+from ganlab.config import build, checks, compose, load, prepare
 from ganlab.core.errors import ConfigError
 from ganlab.game import Game
 from ganlab.training.module import GameModule, Phase
@@ -30,10 +26,10 @@ class SteppedRun:
     """A game that is trained step by step, exactly as `python -m ganlab.run` trains it on the CPU."""
 
     def __init__(self, settings: Overrides, seed: int):
-        cfg = compose(*settings, f"seed={seed}")
-        check_config(cfg)
-        self.data = build_data(cfg)
-        self._module = GameModule(build_phases(cfg, build_run(cfg), Phase, Play))
+        cfg = compose.compose(*settings, f"seed={seed}")
+        checks.check_config(cfg)
+        self.data = build.build_data(cfg)
+        self._module = GameModule(prepare.build_phases(cfg, load.build_run(cfg), Phase, Play))
         self.game = self._module.game
         self._batches = iter(self.data.stream(seed, lambda: self.game.run_step, "cpu"))
 
