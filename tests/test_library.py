@@ -134,3 +134,12 @@ def test_configs_end_at_the_border() -> None:
     for folder in ("training", "visualize"):
         for path in (ROOT / "ganlab" / folder).rglob("*.py"):
             assert path.name in loggers or "cfg" not in path.read_text(), path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [(["steps=4,5"], "Ambiguous value for argument"), ([["steps=4"]], "is no text"), ([3], "is no text")],
+)
+def test_what_cannot_be_composed_is_refused_as_a_config_error(arguments: list, reason: str) -> None:
+    with pytest.raises(ganlab.ConfigError, match=reason):
+        ganlab.compose(*arguments)

@@ -2,8 +2,7 @@
 # # A question, answered by a study
 #
 # Does label smoothing help a small GAN? One run of each cannot say: the seed changes the number too. A
-# suite runs several seeds of each arm and tests the difference. STEPS and SEEDS shorten this script, which
-# takes four minutes otherwise.
+# suite runs several seeds of each arm and tests the difference. STEPS and SEEDS shorten this script.
 
 # %%
 import os

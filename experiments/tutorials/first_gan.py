@@ -2,7 +2,7 @@
 # # A first GAN, and why it fails
 #
 # This script is a notebook: editors and jupytext show each `# %%` as a cell. `python
-# experiments/tutorials/first_gan.py` runs all of it in about a minute. The variable STEPS shortens it.
+# experiments/tutorials/first_gan.py` runs all of it. The variable STEPS shortens it.
 
 # %%
 import os

@@ -2,8 +2,7 @@
 # # Your own images
 #
 # A folder of images is a data set. This script makes one from the digits of scikit-learn; set PHOTOS to a
-# folder of yours. If it has sub-folders, they are the classes. The variable STEPS shortens the script,
-# which takes two minutes otherwise.
+# folder of yours. If it has sub-folders, they are the classes. The variable STEPS shortens the script.
 
 # %%
 import os

@@ -44,16 +44,26 @@ OmegaConf.register_new_resolver("num_steps", num_steps, replace=True)
 
 
 def compose(*overrides: str, config_name: str = "run") -> DictConfig:
-    """The config of a command line, for notebooks, tests and commands that start runs."""
+    """The config of a command line, for notebooks, tests and commands that start runs.
+
+    Args:
+        overrides: texts such as "steps=20"; "hydra.searchpath=[settings]" adds a folder of config files.
+        config_name: the command.
+
+    Raises:
+        ConfigError: an override cannot be read, or there is no such setting or option.
+    """
+    for word in overrides:
+        require(isinstance(word, str), "is no text", 'pass each override as one: "steps=20"', value=word)
     overrides = tuple(map(quote_override, overrides))
     with initialized_hydra():
         try:
             cfg = hydra.compose(config_name, list(overrides))
         except (HydraException, ValueError, TypeError) as error:
             explained = explain_error(error, config_name, overrides)
-            if explained is error:
-                raise
-            raise explained from error
+            if isinstance(explained, ConfigError):
+                raise explained from error
+            raise ConfigError(user_message(error).rstrip(".")) from error
         return validated_composition(cfg, config_name, overrides)
 
 

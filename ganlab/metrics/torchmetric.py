@@ -132,7 +132,8 @@ class TorchMetric(SampleMetric):
                 torch.default_generator.manual_seed(0)
                 return method(*map(self.as_wanted, samples), **settings)
         except Exception as error:  # a metric may raise anything about images that it cannot measure
-            raise ConfigError(error_message(error).rstrip("."), "change its settings, or the data") from error
+            remedy = "change its settings, the data, or its code: HYDRA_FULL_ERROR=1 shows where"
+            raise ConfigError(error_message(error).rstrip("."), remedy) from error
 
     def as_wanted(self, x: Tensor) -> Tensor:
         """Samples in [0, 1] in the range that the metric wants."""

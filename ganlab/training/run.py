@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning import Callback
+from pytorch_lightning.callbacks import Checkpoint as LightningCheckpoint
 
 from ganlab.config.build import as_config_errors
 from ganlab.config.prepare import PreparedRun
@@ -111,6 +112,9 @@ def in_order(own: Iterable[Callback], given: Mapping[str, Callback]) -> list[Cal
     """
     for name, callback in given.items():
         key, kind, place = f"callback.{name}", type(callback), place_of(callback)
+        is_ours = not isinstance(callback, LightningCheckpoint)
+        remedy = "remove it, and set checkpoint_every and monitor"
+        require(is_ours, "is not needed: ganlab writes the checkpoints", remedy, key, kind.__name__)
         require(place in PLACES, "is no place", f"choose from {', '.join(PLACES)}", key, place)
         idle, active = (
             [hook for hook in hooks if getattr(kind, hook) is not getattr(Callback, hook)]

@@ -43,6 +43,8 @@ class Result:
 def train(config: DictConfig, overrides: Sequence[str] = ()) -> Result:
     """Trains a game to its last step, then evaluates it. Prints what a run prints.
 
+    It seeds the random generators of torch, numpy and Python in each step, and leaves them so.
+
     Args:
         config: the result of `compose`.
         overrides: the overrides of the config, of which those that would have no effect are refused. To

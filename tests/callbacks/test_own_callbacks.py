@@ -114,6 +114,9 @@ def test_a_callback_that_would_never_act_is_refused(tmp_path: Path) -> None:
     )
     with refuses("callback.stop", "EarlyStopping", "acts in on_validation_end", "on_train_batch_end"):
         play(tmp_path / "run", stopping, "steps=1", "metric=none")
+    saving = "+callback.save._target_=pytorch_lightning.callbacks.ModelCheckpoint"
+    with refuses("callback.save", "ModelCheckpoint", "ganlab writes the checkpoints", "checkpoint_every"):
+        play(tmp_path / "run", saving, "steps=1", "metric=none")
 
 
 def states(run_dir: Path) -> dict[str, Any]:

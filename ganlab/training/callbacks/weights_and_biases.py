@@ -27,7 +27,7 @@ MODES = (None, "online", "offline", "disabled", "shared", "dryrun", "run")
 PATIENCE = 3.0  # how many seconds the server is given to answer; by default wandb waits for 100 s
 UPLOAD_TIME = 300.0  # how many seconds the upload at the end may take; by default wandb waits without limit
 # Variables without effect: the run directory decides where W&B writes and which W&B run a resume continues.
-IGNORED_VARIABLES = ("WANDB_DIR", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SILENT", "WANDB_CONSOLE")
+IGNORED_VARIABLES = ("WANDB_DIR", "WANDB_RUN_ID", "WANDB_RESUME")
 
 
 class Wandb(WandbLogger):
@@ -51,7 +51,7 @@ class Wandb(WandbLogger):
 
     def __init__(
         self,
-        mode: Literal["auto", "online", "offline"],
+        mode: Literal["auto", "online", "offline", "disabled"],
         artifacts: bool,
         directory: RunDirectory,
         **arguments: Any,
@@ -59,17 +59,19 @@ class Wandb(WandbLogger):
         refuse_foreign_settings(directory)
         # In a sweep of W&B, its agent gives the run an id, and wandb.init silently ignores any other id.
         sweep_run_id = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
-        overruled = IGNORED_VARIABLES if sweep_run_id is None else IGNORED_VARIABLES[3:]
-        if ignored := [name for name in overruled if os.environ.get(name)]:
+        ignored = [name for name in IGNORED_VARIABLES if os.environ.get(name)]
+        if ignored and sweep_run_id is None:
             print(f"{', '.join(ignored)} have no effect: the W&B run belongs to {directory.path}")
         run_id = sweep_run_id or directory.summary().get("wandb_run_id") or secrets.token_hex(4)
         directory.write_summary(wandb_run_id=run_id)
         name = arguments.pop("name", None) or os.environ.get("WANDB_NAME") or directory.path.name
         timeouts = {"init_timeout": 3 * PATIENCE, "finish_timeout": UPLOAD_TIME}
+        words = {"silent": True, "console": "off"}  # without the variables WANDB_SILENT and WANDB_CONSOLE
+        quiet = {word: value for word, value in words.items() if f"WANDB_{word.upper()}" not in os.environ}
         self.directory, self.artifacts = directory, artifacts
         own = {
             "name": name, "dir": directory.path, "id": run_id, "resume": "allow", "mode": resolve_mode(mode),
-            "allow_val_change": True, "settings": {"silent": True, "console": "off", **timeouts},
+            "allow_val_change": True, "settings": {**quiet, **timeouts},
         }  # fmt: skip
         refuse_unknown_arguments(arguments, own)
         given = {argument: value or None for argument, value in arguments.items()}
