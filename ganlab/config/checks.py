@@ -59,7 +59,7 @@ def check_config(cfg: DictConfig, overrides: Sequence[str] = (), unchecked: Sequ
 
 
 def refuse_torch_classes(cfg: DictConfig) -> None:
-    """Refuses a torch module in the place of a player, or a torch data set in that of the data."""
+    """Refuses a torch module that is named as a player, and a torch data set that is named as the data."""
     for key, base in CLASSES.items():
         target, found = OmegaConf.select(cfg, f"{key}._target_"), None
         with suppress(Exception):  # an import may raise anything; what cannot be built is refused later

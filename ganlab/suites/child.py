@@ -95,7 +95,7 @@ def arguments(job: Job) -> list[str]:
     if not (directory.path / "config.yaml").is_file():
         shutil.rmtree(directory.path, ignore_errors=True)  # what a kill has left before there was a run
         return [*job.overrides, f"seed={job.seed}", f"run_dir={directory.path}", *job.outside]
-    changed = f"{directory.path} was given another budget by hand: remove it, and it is played anew"
+    changed = f"{directory.path} was given another budget by hand: remove it, and it is run again"
     require(directory.config().steps == job.cfg.steps, changed)
     everything = [*job.overrides, *job.outside]
     groups = [override for override in everything if override.startswith("logger=")] or ["logger=wandb"]

@@ -21,7 +21,7 @@ class Standing:
     others: int  # rows of its arm and seed that are of another config, or of other data
 
     def done(self, rerun: str | None) -> bool:
-        """Whether there is nothing to play; `rerun` names what is to be played anew."""
+        """Whether there is nothing to play; `rerun` names what is repeated."""
         if self.row is None or (rerun == "stale" and self.stale):
             return False
         return not (rerun == "failed" and self.row.status != "finished")

@@ -19,7 +19,7 @@ class Worker(Players):
         suite: whose results it appends to.
         jobs: of the suite, in the order in which they are to be played.
         processes, threads: as `Players` has them.
-        rerun: stale or failed: what is played anew, though it is recorded.
+        rerun: stale or failed: which recorded runs are repeated.
     """
 
     def __init__(self, suite: Suite, jobs: Sequence[Job], processes: int, threads: int, rerun: str | None):

@@ -71,7 +71,7 @@ class Search:
         for trial in known:
             if trial.state.is_finished() and trial.number not in ended:
                 lost = f"{self.sweep.results} lacks trial {trial.number}, of which {self.journal} knows"
-                raise ConfigError(f"{lost}: restore the one, or remove the other too to begin anew")
+                raise ConfigError(f"{lost}: restore the results, or remove the journal too and start again")
             if trial.number in ended and not trial.state.is_finished():
                 self.tell(ended[trial.number])
         for number in range(len(known), max(ended, default=-1) + 1):

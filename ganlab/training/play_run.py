@@ -141,9 +141,10 @@ def play_run(run: Run) -> Result:
     try:
         if run.is_main:
             run.trainer.loggers = run.prepared.loggers()
-            shown = {**hyperparameters(run.prepared.record), "commit": git_commit()}
-            for logger in run.trainer.loggers:
-                logger.log_hyperparams(shown)
+            if run.trainer.loggers:  # otherwise git need not be asked
+                shown = {**hyperparameters(run.prepared.record), "commit": git_commit()}
+                for logger in run.trainer.loggers:
+                    logger.log_hyperparams(shown)
             print_header(run)
         fit(run)
         result = result_of(run)
