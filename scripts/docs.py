@@ -52,6 +52,7 @@ HOMES = {
 }
 # The capabilities that depend on the data, the hardware or the compiler, and not on the objective.
 SETTINGS_CAPABILITIES = (
+    Capability.CLASSES,
     Capability.LABELS,
     Capability.LABELLED_BATCH,
     Capability.ONE_PROCESS,

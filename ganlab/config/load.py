@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from ganlab.config.build import as_config_errors, build_games, instantiate_group
+from ganlab.config.build import as_config_errors, build_games, condition_of, instantiate_group
 from ganlab.config.checks import AROUND_GAMES, check_config
 from ganlab.config.overrides import shell_override
 from ganlab.config.run_directory import RunDirectory
@@ -70,7 +70,8 @@ def refuse_unread_classes(cfg: DictConfig) -> None:
     """Raises `ConfigError` if a trick needs the number of classes, and only the data have it."""
     for _, game_cfg in stage_configs(cfg):
         for name, trick in instantiate_group(game_cfg, "trick").items():
-            is_known = cfg.data.num_classes is not None or Capability.LABELS not in trick.needs | trick.claims
+            is_told = Capability.LABELS in trick.needs | trick.claims
+            is_known = not is_told or condition_of(game_cfg) is not None
             reason = f"is not known before the data are read, and trick={name} needs it"
             require(is_known, reason, "set it to the number of classes", "data.num_classes", None)
 

@@ -21,7 +21,8 @@ class Capability(StrEnum):
     LASTING_DISCRIMINATOR_UPDATES = "discriminator updates that are never undone"
     GENERATOR_ADVERSARIAL_TERM = "the generator's adversarial term"
     ZERO_SUM = "the generator loss log(1 - D)"
-    LABELS = "labels"
+    CLASSES = "classes"
+    LABELS = "labels"  # classes or vectors
     LABELLED_BATCH = "labelled samples in addition to the batch"
     ONE_PROCESS = "a single process"
     SECOND_DERIVATIVES = "second derivatives"
@@ -42,6 +43,7 @@ class Capability(StrEnum):
 # removes those that its settings exclude, for example LABELLED_BATCH if data.labelled is not given.
 BASE_CAPABILITIES = frozenset(Capability) - {
     Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.BOUNDARY_AT_ZERO, Capability.TARGETS,
-    Capability.NON_NEGATIVE_LOSSES, Capability.LOSS_PER_FAKE, Capability.ZERO_SUM, Capability.LABELS,
-    Capability.FEATURES, Capability.TRAINED_GENERATOR, Capability.LATENT, Capability.PAIRS, Capability.APART,
+    Capability.NON_NEGATIVE_LOSSES, Capability.LOSS_PER_FAKE, Capability.ZERO_SUM, Capability.CLASSES,
+    Capability.LABELS, Capability.FEATURES, Capability.TRAINED_GENERATOR, Capability.LATENT, Capability.PAIRS,
+    Capability.APART,
 }  # fmt: skip

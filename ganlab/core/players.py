@@ -82,8 +82,11 @@ class Networks(dict[str, Any]):
 
     def capabilities(self) -> set[str]:
         """The capabilities that depend on the networks and the condition of the data."""
+        has_classes = (self.num_classes or 0) > 1
+        has_vectors = self.condition is not None and self.condition.kind == "vector"
         has_capability = {
-            Capability.LABELS: (self.num_classes or 0) > 1,
+            Capability.CLASSES: has_classes,
+            Capability.LABELS: has_classes or has_vectors,
             Capability.PAIRS: self.condition is not None and self.condition.paired,
             Capability.TRAINED_GENERATOR: "generator" in network_names(self.players),
             Capability.LATENT: self.generator.latent_dim > 0,

@@ -19,7 +19,7 @@ from ganlab.core.validation import Count, ValueRange
 from ganlab.data.batches import NOT_AUGMENTED, BatchIndices, LabelledSubset, rows_by_epoch, sequential_batches
 from ganlab.data.composition import Composition, Sources, compose_splits
 from ganlab.data.densities import Mixture
-from ganlab.data.sources import Samples, Source, copy_to_device
+from ganlab.data.sources import Samples, Source, check_condition, copy_to_device
 
 Split = Literal["train", "validation", "test", "held_out"]  # held_out: the samples of other classes
 Device = torch.device | str
@@ -58,8 +58,8 @@ class Data:
         class_names: the names of classes 0, 1, ... of the whole data set; None: they have no names.
         load: returns the sources that are read, from those of the samples that `composition` chooses. The
             fingerprint hashes the latter, so that it depends on files and not on the images in memory.
-        condition: what goes with a sample. A source has an image or a vector in the last channels of the
-            sample, so that whatever moves the sample moves its condition. None: the classes, if any.
+        condition: what goes with a sample. A source has an image in the last channels of the sample, so that
+            what moves the sample moves its condition, and a vector in `vectors`. None: the classes, if any.
         composition: the settings that choose the samples of each split.
 
     Raises:
@@ -91,10 +91,8 @@ class Data:
             num_classes = len(self.class_names or ())
         classes = ConditionSpec("class", num_classes=num_classes, paired=False) if num_classes else None
         self.condition = condition or classes
-        if condition is not None and condition.kind != "class" and self.condition_domain is None:
-            fits = len(condition.shape) == len(shape) and condition.shape[1:] == tuple(shape[1:])
-            remedy = "vectors go with points [D], and images with images of the same height and width"
-            require(fits, f"does not fit samples of the shape {list(shape)}", remedy, ".condition", condition)
+        if self.condition_domain is None:
+            check_condition(condition, shape, sources)
         self.shape, self.num_classes, self.batch_size = tuple(shape), num_classes, batch_size
         self.value_range: ValueRange = None if range is None else (float(range[0]), float(range[1]))
         self.sources, self.fingerprint_sources = load(chosen), chosen
@@ -258,7 +256,7 @@ class Data:
         for x, labels in batches:
             condition = None if labels is None else copy_to_device(labels, device)
             x = scale(copy_to_device(x, device), self.value_range)
-            if self.condition is not None and self.condition.kind != "class":
+            if self.condition is not None and self.condition.kind == "image":
                 x, condition = x[:, : self.shape[0]], x[:, self.shape[0] :]
             yield x, condition
 

@@ -1,16 +1,18 @@
-"""Images that a user gives as conditions of samples."""
+"""Images and vectors that a user gives as conditions of samples."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from torch import Tensor
 
 from ganlab.core.batch import ConditionSource, ConditionSpec
 from ganlab.core.errors import require
 from ganlab.data.base import Data, Split, scale
 from ganlab.data.image import ImageSpec, crop_image, decode_image
 from ganlab.data.listing import read_folder
+from ganlab.data.vectors import read_vectors
 
 
 def default_conditions(told: ConditionSpec | None, data: Data) -> ConditionSource | None:
@@ -26,14 +28,15 @@ def default_conditions(told: ConditionSpec | None, data: Data) -> ConditionSourc
 def given_conditions(
     text: str | None, told: ConditionSpec | None, settings: Mapping[str, Any], load_data: Callable[[], Data]
 ) -> ConditionSource | None:
-    """The conditions that a user names: a split of the data, an image, or a folder of images at any depth.
+    """The conditions that a user names: a split of the data, an image, a folder of images at any depth, or a
+    file of vectors (`ganlab.data.vectors.read_vectors`).
 
     Images are read as those of the run are, without chance: a crop is the centre. If its settings do not say
     how, images are resized to just cover the size of a condition, and their centre is cropped.
 
     Args:
-        text: the name of a split, or the path of an image or a folder; None: see `default_conditions`.
-        told: what the generator is told, which must be an image of one or three channels for files.
+        text: the name of a split, or the path of a file or a folder; None: see `default_conditions`.
+        told: what the generator is told: a vector, or an image, of one or three channels for files.
         settings: those of the run's data: `range`, and perhaps `crop`, `background` and `white`.
         load_data: a function that loads the data, which only splits need.
 
@@ -42,20 +45,21 @@ def given_conditions(
     """
     if told is None or told.kind == "class":
         remedy = "remove it" if told is None else "give class=<name or number>"
-        require(text is None, "the generator is told no image", remedy, "condition", text)
+        require(text is None, "the generator is told no image and no vector", remedy, "condition", text)
         return None
     if text is None:
         return default_conditions(told, load_data())
     if text in get_args(Split):
         data = load_data()
-        remedy = f"choose from {', '.join(data.sources)}, or give an image"
+        remedy = f"choose from {', '.join(data.sources)}, or give a file"
         require(text in data.sources, "the data have no such split", remedy, "condition", text)
         return data.conditions(text)  # type: ignore[arg-type]
-    is_readable = told.kind == "image" and told.shape[0] in (1, 3)
-    reason = f"no file can be a condition of the shape {list(told.shape)}"
-    require(is_readable, reason, "name a split of the data, such as test", "condition", text)
     path = Path(text).expanduser()
     require(path.exists(), "is neither a split of the data nor a file", "check the path", "condition", text)
+    if told.kind == "vector":
+        return as_source(told.validated(read_vectors("condition", text)[1]), "vectors from a file")
+    reason = f"no file can be a condition of the shape {list(told.shape)}"
+    require(told.shape[0] in (1, 3), reason, "name a split of the data, such as test", "condition", text)
     files = read_folder(path, visited=set(), skipped=[]) if path.is_dir() else [path]
     require(files, "contains no images", "add some", "condition", text)
     channels, height, width = told.shape
@@ -63,4 +67,9 @@ def given_conditions(
     spec = ImageSpec(channels, height, width, **({"crop": "center"} | reading))
     pixels = [torch.from_numpy(decode_image(file, spec, warnings={})) for file in files]
     images = torch.stack([scale(crop_image(image, spec), settings["range"]) for image in pixels])
-    return ConditionSource(f"{len(files)} images from files", lambda n: images[torch.arange(n) % len(images)])
+    return as_source(images, "images from files")
+
+
+def as_source(given: Tensor, name: str) -> ConditionSource:
+    """Conditions [M, ...] as a source, which repeats them if it is asked for more."""
+    return ConditionSource(f"{len(given)} {name}", lambda n: given[torch.arange(n) % len(given)])

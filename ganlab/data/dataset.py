@@ -10,7 +10,7 @@ from torch.utils.data import ConcatDataset, Dataset, IterableDataset
 
 from ganlab.core.errors import ConfigError, error_message, require
 from ganlab.data.base import Data, DataSettings, check_image_settings, check_settings
-from ganlab.data.sources import Labels, TensorSource
+from ganlab.data.sources import TensorSource
 
 SPLITS = ("train", "test")
 TRIED = 16  # the first samples are read twice: a random transform would change at least one of so many
@@ -19,8 +19,9 @@ TRIED = 16  # the first samples are read twice: a random transform would change 
 class TorchDataset(Data):
     """The samples of data sets with the methods `__len__` and `__getitem__`, which are read once.
 
-    An item is a sample, or a pair of a sample and its class, a whole number. A sample is a tensor, an array
-    or a PIL image. Images are [C, H, W] if they are tensors, otherwise [H, W, C]; [H, W] has one channel.
+    An item is a sample, or a pair of a sample and its class, a whole number, or its vector of floating-point
+    numbers, if `condition` is a vector. A sample is a tensor, an array or a PIL image. Images are [C, H, W]
+    if they are tensors, otherwise [H, W, C]; [H, W] has one channel.
 
     Args:
         train: the training samples; its attribute `classes`, if it has one, holds the names of the classes.
@@ -39,7 +40,8 @@ class TorchDataset(Data):
     ):  # fmt: skip
         require(train is not None, "is missing", "give it, as {_target_: my_package.MyDataset}", ".train")
         given = [dataset for dataset in (train, test) if dataset is not None]
-        x, labels = read_all(given)
+        x, told = read_all(given)
+        labels, vectors = (None, told) if told is not None and told.ndim == 2 else (told, None)
         names = getattr(train, "classes", None)
         num_classes = None if labels is None else len(names or ()) or int(labels.max()) + 1
         settings["num_classes"] = settings["num_classes"] or num_classes
@@ -47,13 +49,14 @@ class TorchDataset(Data):
         check(settings, shape=tuple(x.shape[1:]), num_classes=num_classes)
         x = x.float() if settings["range"] is None else as_bytes(x, values)
         whole = TensorSource(x, labels, flip)
+        whole.vectors = vectors
         rows = torch.arange(len(x)).split([*map(len, given)])  # type: ignore[arg-type]
         sources = {split: whole.at(part) for split, part in zip(SPLITS, rows, strict=False)}
         super().__init__(**settings, sources=sources, class_names=names)
 
 
-def read_all(given: Sequence[Dataset[Any]]) -> tuple[Tensor, Labels]:
-    """The samples of all splits in turn [N, *shape], and their classes [N]; None: there are none."""
+def read_all(given: Sequence[Dataset[Any]]) -> tuple[Tensor, Tensor | None]:
+    """The samples of all splits in turn [N, *shape], and their classes [N] or vectors [N, E], if any."""
     for split, dataset in zip(SPLITS, given, strict=False):
         is_indexed = isinstance(dataset, Sized) and not isinstance(dataset, IterableDataset)
         reason = "has no __len__ and __getitem__, by which batch k would be a function of the seed and k"
@@ -61,32 +64,36 @@ def read_all(given: Sequence[Dataset[Any]]) -> tuple[Tensor, Labels]:
     whole: ConcatDataset[Any] = ConcatDataset(given)
     try:
         with torch.random.fork_rng(devices=[]):
-            tried = [sample_and_class(whole[i])[0] for i in range(min(TRIED, len(whole)))]
-            items = [sample_and_class(whole[i]) for i in range(len(whole))]
-        x, labels = torch.stack([sample for sample, _ in items]), {label is None for _, label in items}
+            tried = [sample_and_label(whole[i])[0] for i in range(min(TRIED, len(whole)))]
+            items = [sample_and_label(whole[i]) for i in range(len(whole))]
+        x, labels = torch.stack([x for x, _ in items]), [label for _, label in items if label is not None]
+        told = torch.stack(labels) if labels else None
     except Exception as error:  # a data set may raise anything
         raise ConfigError(f"cannot be read: {error_message(error)}".rstrip("."), key=".") from error
     is_fixed = torch.equal(torch.stack(tried), x[: len(tried)])
     remedy = "remove random transforms, and use data.flip or trick=diff_augment"
     require(is_fixed, "differs when it is read again", remedy, ".train")
-    require(len(labels) == 1, "has classes for some samples only", "give all of them one, or none", ".")
-    return x, None if True in labels else torch.tensor([label for _, label in items])
+    is_complete = len(labels) in (0, len(items))
+    require(is_complete, "has classes for some samples only", "give all of them one, or none", ".")
+    return x, told
 
 
-def sample_and_class(item: Any) -> tuple[Tensor, int | None]:
-    """An item of a data set as a sample [*shape], of bytes or floating-point numbers, and its class."""
+def sample_and_label(item: Any) -> tuple[Tensor, Tensor | None]:
+    """An item as a sample [*shape], of bytes or floating-point numbers, and its class, [], or vector, [E]."""
     sample, *labels = item if isinstance(item, tuple | list) else (item,)
     array = np.array(() if torch.is_tensor(sample) else sample)
-    remedy = "return a tensor, an array or an image, or a pair with its class"
+    remedy = "return a tensor, an array or an image, or a pair with its class or vector"
     require(array.dtype != object, f"an item is a {type(sample).__name__}", remedy)
     x = sample if torch.is_tensor(sample) else torch.from_numpy(array)
     x = x[None] if x.ndim == 2 else x.permute(2, 0, 1) if x.ndim == 3 and x is not sample else x
     is_number = x.dtype == torch.uint8 or x.is_floating_point()
     require(is_number, f"a sample is of {x.dtype}", "make it uint8 or floating point")
     label = torch.as_tensor(labels[0] if labels else 0)
-    is_class = len(labels) < 2 and label.ndim == 0 and not label.is_floating_point() and label >= 0
-    require(is_class, "an item has more than a sample and its class, a whole number", remedy)
-    return x, int(label) if labels else None
+    is_class = label.ndim == 0 and not label.is_floating_point() and label >= 0
+    is_vector = label.ndim == 1 and label.is_floating_point() and bool(label.isfinite().all())
+    fits = len(labels) < 2 and (is_class or is_vector)
+    require(fits, "an item has more than a sample and its class, a whole number, or its vector", remedy)
+    return x, (label.float() if is_vector else label.long()) if labels else None
 
 
 def as_bytes(x: Tensor, values: Sequence[float]) -> Tensor:

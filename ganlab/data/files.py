@@ -20,7 +20,7 @@ from torch import Tensor
 from ganlab.core.errors import ConfigError, ProcessLost, escape_unprintable
 from ganlab.data.batches import BatchIndices
 from ganlab.data.image import ImageSpec, Unreadable, crop_image, decode_image, resource_error
-from ganlab.data.sources import Samples, Source, TensorSource, VariableSizeImages, labels_at
+from ganlab.data.sources import Samples, Source, TensorSource, VariableSizeImages, rows_of
 
 # A fingerprint hashes at most MAX_FILE_BYTES of one file, at most MAX_FILES files, and of all files together
 # at most MAX_TOTAL_BYTES.
@@ -72,23 +72,25 @@ class ImageFiles(Source):
 
     def at(self, rows: Tensor) -> Self:
         files = [self.files[row] for row in rows.tolist()]
-        return replace(self, files=files, labels=labels_at(self.labels, rows))
+        part = replace(self, files=files, labels=rows_of(self.labels, rows))
+        part.vectors = rows_of(self.vectors, rows)
+        return part
 
     def move(self, device: torch.device) -> None:
         """Does nothing, because no sample is held in memory."""
 
     def batches(self, indices: Iterator[BatchIndices]) -> Iterator[Samples]:
         for images, positions in self._read(self._read_batch, indices):
-            yield torch.from_numpy(images), labels_at(self.labels, positions)
+            yield torch.from_numpy(images), self.told(positions)
 
     def all_samples(self, batch_size: int) -> Iterator[Samples]:
         samples = ((position, crop_image(image, self.spec)) for position, image in self.images())
         while batch := list(islice(samples, batch_size)):
             positions, x = zip(*batch, strict=True)
-            yield torch.stack(x), labels_at(self.labels, list(positions))
+            yield torch.stack(x), self.told(list(positions))
 
     def fingerprint_parts(self) -> Iterator[Tensor | str]:
-        """What `Data.fingerprint` hashes: the paths, the sizes and hashes of the files, and the labels.
+        """What `Data.fingerprint` hashes: the paths, the sizes and hashes of the files, labels and vectors.
 
         The paths are relative to the common folder of the files. Of each file, the beginning is hashed. If
         that is too much for all files, only every k-th file is hashed, with the smallest k that stays within
@@ -103,8 +105,7 @@ class ImageFiles(Source):
             if size and i % k == 0 and os.access(file, os.R_OK):
                 with file.open("rb") as stream:
                     yield sha256(stream.read(MAX_FILE_BYTES)).hexdigest()
-        if self.labels is not None:
-            yield self.labels
+        yield from (x for x in (self.labels, self.vectors) if x is not None)
 
     def images(self) -> Iterator[tuple[int, Tensor]]:
         """The position of each readable file in `files`, and its image before cropping, [C, h, w]."""
@@ -131,10 +132,14 @@ class ImageFiles(Source):
         # the modulus leads to the first.
         indices = torch.searchsorted(readable, torch.arange(len(self))) % len(readable)
         images = [images[index] for index in indices.tolist()]
-        labels = labels_at(self.labels, readable[indices])
+        labels = rows_of(self.labels, readable[indices])
+        source: Source
         if uncropped:
-            return VariableSizeImages(images, labels, spec.shape, spec.flip, distinct_rows=readable)
-        return TensorSource(torch.stack(images), labels, spec.flip, distinct_rows=readable)
+            source = VariableSizeImages(images, labels, spec.shape, spec.flip, readable)
+        else:
+            source = TensorSource(torch.stack(images), labels, spec.flip, readable)
+        source.vectors = rows_of(self.vectors, readable[indices])
+        return source
 
     def _read(
         self, read: Callable[[Item], ReadResult[Images]], items: Iterable[Item]

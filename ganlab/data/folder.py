@@ -1,5 +1,7 @@
 """Data sets of a folder of images: for training, with sub-folders as classes, and for evaluation."""
 
+import os
+from collections.abc import Mapping
 from contextlib import suppress
 from math import prod
 from pathlib import Path
@@ -14,6 +16,7 @@ from ganlab.data.composition import Sources
 from ganlab.data.files import ImageFiles
 from ganlab.data.image import REPAIR, ImageSpec, decode_image, read_header
 from ganlab.data.listing import existing_folder, find_splits, list_classes, list_images
+from ganlab.data.vectors import vectors_of_images
 
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")  # Pillow's modes of grey images
 
@@ -46,7 +49,9 @@ class Folder(Data):
         num_workers: the number of processes that read files; 0: the training process reads them.
         pairs: each file has two images of equal width side by side, A on the left. `a_to_b`: A is the
             condition of B, `b_to_a`: B is that of A; `height` and `width` are those of one of them. None: a
-            file is one image. `condition` must be an image of the shape of a sample for pairs, else None.
+            file is one image. `condition` must be an image of the shape of a sample for pairs.
+        vectors: a file with a vector for each image, see `ganlab.data.vectors.read_vectors`, which are the
+            conditions. It names an image by the path from `root`. None: there are no vectors.
 
     Raises:
         ConfigError: there are no images, or a setting contradicts the others or the folder. If a file is
@@ -69,13 +74,15 @@ class Folder(Data):
         memory_limit: Whole,
         num_workers: Whole,
         pairs: Literal["a_to_b", "b_to_a"] | None = None,
+        vectors: str | None = None,
         **settings: Unpack[DataSettings],
     ):
         spec = ImageSpec(channels, height, width, crop, flip, background, white, pairs)
         condition, shape = settings.get("condition"), (channels, height, width)
         told = condition and (condition.kind, condition.shape)
-        remedy = "choose data=paired_folder for pairs, and data=folder for other images"
-        require(told == (pairs and ("image", shape)), "contradicts the data", remedy, ".pairs", pairs)
+        expected = told if vectors and pairs is None else pairs and ("image", shape)
+        remedy = "choose data=paired_folder, data=folder_and_vectors, or data=folder for images alone"
+        require(told == expected, "contradicts the data", remedy, ".pairs", pairs)
         require_opaque(background)
         folders = find_splits(root, test_root)
         classes = list_classes(folders["train"])
@@ -91,6 +98,8 @@ class Folder(Data):
         for split, folder in folders.items():
             paths, labels = list_images(folder, classes, skipped)
             files[split] = ImageFiles(paths, labels, spec, num_workers, skipped, remedy)
+        if vectors:
+            attach_vectors(files, vectors, root)
         if in_memory == "auto":
             # Random crops need the uncropped images, which are estimated to be twice as large.
             factor = 2 if crop == "random" else 1
@@ -101,6 +110,15 @@ class Folder(Data):
             return {split: part.load_into_memory() for split, part in files.items()} if in_memory else files
 
         super().__init__(**settings, sources=files, class_names=classes or None, load=load)
+
+
+def attach_vectors(files: Mapping[str, ImageFiles], vectors: str, root: str) -> None:
+    """Gives each image of each split its vector, see `Folder`."""
+    top = Path(root).expanduser()
+    names = [os.path.relpath(file, top) for part in files.values() for file in part.files]
+    found = vectors_of_images(".vectors", vectors, names).split([*map(len, files.values())])
+    for part, of_part in zip(files.values(), found, strict=True):
+        part.vectors = of_part
 
 
 def require_opaque(colour: str) -> None:

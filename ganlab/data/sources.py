@@ -1,17 +1,20 @@
 """Sources of samples: each reads the batches of one split, from memory or from files."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from typing import Self
 
 import torch
 from torch import Tensor
 
+from ganlab.core.batch import ConditionSpec
+from ganlab.core.errors import require
 from ganlab.data.batches import BatchIndices, crop_offset, is_mirrored, sequential_batches
 
 Labels = Tensor | None  # int64, one for each sample; None: the data have no classes
-Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32, and labels [b] int64 or None
+# x [b, *shape] uint8 or float32, and what goes with each: vectors [b, E] float32 or labels [b] int64, if any
+Samples = tuple[Tensor, Tensor | None]
 
 
 class Source(ABC):
@@ -19,6 +22,11 @@ class Source(ABC):
 
     augments: bool  # whether training batches are augmented at random
     labels: Labels  # [N] int64
+    vectors: Tensor | None = None  # [N, E] float32, told to games instead of the labels; None: there are none
+
+    def told(self, rows: Tensor | list[int]) -> Tensor | None:
+        """What goes with the samples in the given rows: their vectors or else their labels, if any."""
+        return rows_of(self.labels if self.vectors is None else self.vectors, rows)
 
     @abstractmethod
     def __len__(self) -> int:
@@ -49,14 +57,15 @@ class InMemory(Source):
     """Samples that are held in memory, in those attributes of a subclass that are tensors."""
 
     device = torch.device("cpu")
-    per_sample: tuple[str, ...]  # the names of the tensors that have one row for each sample, except `labels`
+    # The names of the tensors that have one row for each sample, except `labels` and `vectors`.
+    per_sample: tuple[str, ...]
     # The rows that `all_samples` reads; None: all rows. If samples come from files, it leaves out the rows of
     # unreadable files, because they hold copies of other files' samples.
     distinct_rows: Tensor | None = None
 
     def at(self, rows: Tensor) -> Self:
         part = copy(self)
-        part.labels = labels_at(self.labels, rows)
+        part.labels, part.vectors = rows_of(self.labels, rows), rows_of(self.vectors, rows)
         for name in self.per_sample:
             setattr(part, name, getattr(self, name)[rows])
         if self.distinct_rows is not None:
@@ -72,7 +81,7 @@ class InMemory(Source):
     def batches(self, indices: Iterator[BatchIndices]) -> Iterator[Samples]:
         for rows, random_numbers in indices:
             rows = copy_to_device(rows, self.device)
-            yield self.take(rows, random_numbers), labels_at(self.labels, rows)
+            yield self.take(rows, random_numbers), self.told(rows)
 
     def all_samples(self, batch_size: int) -> Iterator[Samples]:
         rows = torch.arange(len(self)) if self.distinct_rows is None else self.distinct_rows
@@ -156,6 +165,21 @@ class VariableSizeImages(InMemory):
         return self.pixels[starts[:, :, None, None] + within_channel[:, None]]
 
 
+def check_condition(
+    condition: ConditionSpec | None, shape: Sequence[int], sources: Mapping[str, Source]
+) -> None:
+    """Raises `ConfigError` unless the condition fits samples of this shape and their vectors."""
+    if condition is not None and condition.kind == "image":
+        fits = len(shape) == 3 and condition.shape[1:] == tuple(shape[1:])
+        remedy = "set the height and the width of the samples, which must be images"
+        require(fits, f"does not fit samples of the shape {list(shape)}", remedy, ".condition", condition)
+    told = condition.shape if condition is not None and condition.kind == "vector" else None
+    for vectors in (source.vectors for source in sources.values()):
+        found = None if vectors is None else tuple(vectors.shape[1:])
+        actual = f"vectors of the shape {list(found)}" if found else "no vectors"
+        require(told == found, f"does not fit the data, which have {actual}", "", ".condition", condition)
+
+
 def copy_to_device(x: Tensor, device: torch.device) -> Tensor:
     """Copies a batch to a device; the host does not wait for a copy to a GPU."""
     if x.device.type == "cpu" and device.type == "cuda":
@@ -163,6 +187,6 @@ def copy_to_device(x: Tensor, device: torch.device) -> Tensor:
     return x.to(device)
 
 
-def labels_at(labels: Labels, rows: Tensor | list[int]) -> Tensor | None:
-    """The labels in the given rows; None without labels."""
-    return None if labels is None else labels[rows]
+def rows_of(x: Tensor | None, rows: Tensor | list[int]) -> Tensor | None:
+    """The given rows of labels or vectors; None without any."""
+    return None if x is None else x[rows]

@@ -73,17 +73,17 @@ class Table(Data):
 
 
 class TableFile:
-    """The cells of each column of a table, and where each row is in the file."""
+    """The cells of each column of a table, and where each row is in the file; `key` is that of its path."""
 
-    def __init__(self, path: str):
-        self.path, file = path, Path(path).expanduser()
+    def __init__(self, path: str, key: str = ".path"):
+        self.path, self.key, file = path, key, Path(path).expanduser()
         try:
             self.columns, self.places = (read_parquet if file.suffix == ".parquet" else read_csv)(file)
         except ModuleNotFoundError as error:
             remedy = "run pip install pyarrow, or save the table as a CSV file"
-            raise ConfigError("needs the package pyarrow", remedy, ".path", path) from error
+            raise ConfigError("needs the package pyarrow", remedy, key, path) from error
         except Exception as error:  # pyarrow raises all kinds of errors about damaged files
-            raise ConfigError(f"cannot be read ({error_message(error)})", key=".path", value=path) from error
+            raise ConfigError(f"cannot be read ({error_message(error)})", key=key, value=path) from error
 
     def values(self, key: str, name: str, convert: Callable[[Any], Value | None]) -> list[Value]:
         """The values of a column, which the setting `key` names; refuses a cell that `convert` makes None."""
@@ -94,7 +94,7 @@ class TableFile:
             if (value := convert(cell)) is None:
                 problem = "is empty" if cell in (None, "") else f"has {cell}, which is not a finite number"
                 remedy = "correct it, or leave out the row or the column"
-                raise ConfigError(f"{place}, column {name} {problem}", remedy, ".path", self.path)
+                raise ConfigError(f"{place}, column {name} {problem}", remedy, self.key, self.path)
             values.append(value)
         return values
 

@@ -1,6 +1,6 @@
-"""Layers for the classes of samples, and functions that condition the players on these classes.
+"""Layers for the classes or the vectors of samples, and functions that condition the players on these.
 
-The condition is the class of each sample, int64 [B]. K is the number of classes.
+The condition is the class of each sample, int64 [B], or its vector, [B, E]. K is the number of classes.
 """
 
 from collections.abc import Callable
@@ -10,9 +10,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
+from torch.nn.functional import linear, one_hot
 
-from ganlab.core.batch import at_least_float32
+from ganlab.core.batch import ConditionSpec, at_least_float32
 from ganlab.core.errors import require
 from ganlab.core.players import Networks
 from ganlab.networks import base
@@ -22,44 +22,65 @@ GeneratorMode = Literal["concat", "embedding", "norm"]
 DiscriminatorMode = Literal["concat", "embedding", "projection"]
 
 
+class LinearEmbedding(nn.Module):
+    """A linear map of vectors, [B, E] -> [B, size]. As an embedding, it is no layer that tricks normalise."""
+
+    def __init__(self, num_elements: int, size: int):
+        super().__init__()
+        # It maps vectors whose elements have variance 1 to such vectors.
+        self.weight = nn.Parameter(torch.randn(size, num_elements) * num_elements**-0.5)
+        self.bias = nn.Parameter(torch.zeros(size))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return linear(vectors, self.weight, self.bias)
+
+
+def learned_embedding(told: ConditionSpec, size: int) -> nn.Embedding | LinearEmbedding:
+    """What represents each class, [B], or each vector, [B, E], by learned numbers, [B, size]."""
+    if told.num_classes:
+        return nn.Embedding(told.num_classes, size)
+    return LinearEmbedding(told.shape[0], size)
+
+
 class EmbeddingTransform(base.InputTransform):
-    """Base class of input transforms that represent each class by a vector, learned or one-hot.
+    """Base class of input transforms that represent each condition by a vector.
 
     They return the condition unchanged. They return it at all because other input transforms change it: that
-    of the trick `virtual_batch_norm` prepends the classes of a reference batch.
+    of the trick `virtual_batch_norm` prepends the conditions of a reference batch.
 
     Args:
-        size: the number of elements of a learned vector; None: vectors are one-hot, with K elements.
+        size: the number of elements of a learned vector; None: classes are one-hot, and vectors stay.
     """
 
-    def __init__(self, num_classes: int, size: int | None = None):
+    def __init__(self, told: ConditionSpec, size: int | None = None):
         super().__init__()
-        one_hot_vectors = partial(one_hot, num_classes=num_classes)
-        self.embedding: Callable[..., Tensor] = nn.Embedding(num_classes, size) if size else one_hot_vectors
+        self.size = size
+        fixed = partial(one_hot, num_classes=told.num_classes) if told.num_classes else nn.Identity()
+        self.embedding: Callable[..., Tensor] = learned_embedding(told, size) if size else fixed
 
 
 class MultiplyByVector(EmbeddingTransform):
-    """Multiplies latents [B, latent_dim] by the vectors of their classes, element by element."""
+    """Multiplies latents [B, latent_dim] by the vectors of their conditions, element by element."""
 
     def forward(self, latent: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         return latent * self.embedding(condition), condition
 
 
 class AppendPlanes(EmbeddingTransform):
-    """Appends planes, which are channels that represent the class, to images [B, C, H, W].
+    """Appends planes, which are channels that represent the condition, to images [B, C, H, W].
 
     A learned vector has H W elements, which are the pixels of one plane: the result is [B, C + 1, H, W]. Each
-    element of a one-hot vector becomes a constant plane: the result is [B, C + K, H, W].
+    element of another vector becomes a constant plane: the result is [B, C + K, H, W], or [B, C + E, H, W].
     """
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        plane_shape = (1, *x.shape[2:]) if isinstance(self.embedding, nn.Embedding) else (-1, 1, 1)
+        plane_shape = (1, *x.shape[2:]) if self.size else (-1, 1, 1)
         planes = self.embedding(condition).to(x.dtype).unflatten(1, plane_shape)
         return torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1), condition
 
 
 class AppendVector(EmbeddingTransform):
-    """Appends the vector of the class to a latent or a flattened sample, [B, D] -> [B, D + E]."""
+    """Appends the vector of the condition to a latent or a flattened sample, [B, D] -> [B, D + E]."""
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         return torch.cat([x.flatten(1), self.embedding(condition).to(x.dtype)], 1), condition
@@ -68,19 +89,21 @@ class AppendVector(EmbeddingTransform):
 class ConditionalNorm(base.Conditioned):
     """A normalisation with a gain and a bias for each class (Dumoulin et al. 2017), [B, C, ...] -> the same.
 
+    Of vectors, both are linear functions.
+
     Args:
         norm: one of `NORMS`; its own gain and bias are removed.
     """
 
-    def __init__(self, norm: nn.BatchNorm2d | nn.InstanceNorm2d | nn.GroupNorm | Norm, num_classes: int):
+    def __init__(self, norm: nn.BatchNorm2d | nn.InstanceNorm2d | nn.GroupNorm | Norm, told: ConditionSpec):
         super().__init__()
         channels = norm.num_channels if isinstance(norm, nn.GroupNorm) else norm.num_features
         norm.weight = norm.bias = None
         self.norm = norm
-        self.gain = nn.Embedding(num_classes, channels)
-        self.bias = nn.Embedding(num_classes, channels)
-        nn.init.ones_(self.gain.weight)
-        nn.init.zeros_(self.bias.weight)
+        self.gain, self.bias = learned_embedding(told, channels), learned_embedding(told, channels)
+        for layer, value in ((self.gain, 1), (self.bias, 0)):
+            nn.init.zeros_(layer.weight)
+            nn.init.constant_(layer.bias if isinstance(layer, LinearEmbedding) else layer.weight, value)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         x = self.norm(x)
@@ -89,13 +112,13 @@ class ConditionalNorm(base.Conditioned):
 
 
 class Projection(base.Conditioned):
-    """A score [B]: the dot product of the features with an embedding of the class (Miyato & Koyama 2018)."""
+    """A score [B]: the product of the features with an embedding of the condition (Miyato & Koyama 2018)."""
 
-    def __init__(self, num_classes: int, num_features: int):
+    def __init__(self, told: ConditionSpec, num_features: int):
         super().__init__()
-        self.embedding = nn.Embedding(num_classes, num_features)
-        # With the default standard deviation of 1, this score would be much larger than the main score.
-        nn.init.normal_(self.embedding.weight, 0, num_features**-0.5)
+        self.embedding = learned_embedding(told, num_features)
+        # With a standard deviation of 1, this score would be much larger than the main score.
+        nn.init.normal_(self.embedding.weight, 0, (num_features * prod(told.shape)) ** -0.5)
 
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
         return (self.embedding(condition) * features).sum(1)
@@ -119,46 +142,47 @@ class KPlusOneLogit(nn.Module):
 
 
 def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
-    """Conditions the generator on the classes of the data, in place. Returns the number of classes.
+    """Conditions the generator on the classes or the vectors of the data, in place. Returns K or E.
 
     Args:
-        mode: "concat" appends a one-hot vector to the latent, "embedding" multiplies the latent by a learned
-            vector, and "norm" gives each norm gains and biases for each class.
+        mode: "concat" appends a one-hot vector or the vector itself to the latent, "embedding" multiplies the
+            latent by a learned embedding, and "norm" gives each norm learned gains and biases.
     """
-    generator, num_classes = networks.generator, networks.num_classes
-    assert num_classes is not None
+    generator, told = networks.generator, networks.condition
+    assert told is not None
+    size = told.num_classes or told.shape[0]
     if mode == "concat":
-        base.add_network_inputs(generator.body, num_classes)
-        generator.latent_transforms.append(AppendVector(num_classes))
+        base.add_network_inputs(generator.body, size)
+        generator.latent_transforms.append(AppendVector(told))
     elif mode == "embedding":
-        generator.latent_transforms.append(MultiplyByVector(num_classes, generator.latent_dim))
+        generator.latent_transforms.append(MultiplyByVector(told, generator.latent_dim))
     else:
-        count = base.replace_modules(generator.body, NORMS, lambda norm: ConditionalNorm(norm, num_classes))
+        count = base.replace_modules(generator.body, NORMS, lambda norm: ConditionalNorm(norm, told))
         remedy = "choose concat or embedding, or use batch norm and drop trick.normalisation.kind=none"
         require(count, "needs a generator with batch norm", remedy, ".generator", mode)
-    generator.condition = networks.condition
-    return num_classes
+    generator.condition = told
+    return size
 
 
 def condition_discriminator(networks: Networks, mode: DiscriminatorMode) -> None:
-    """Conditions the discriminator on the classes of the data, in place.
+    """Conditions the discriminator on the classes or the vectors of the data, in place.
 
     Args:
-        mode: "concat" appends one-hot planes to an image, or a one-hot vector to a point. "embedding" appends
-            a learned plane or vector. "projection" adds the score of a `Projection` to the logits.
+        mode: "concat" appends a one-hot vector or the vector itself, to an image as planes. "embedding"
+            appends a learned plane or vector. "projection" adds the score of a `Projection` to the logits.
     """
-    discriminator, num_classes = networks.discriminator, networks.num_classes
-    assert num_classes is not None
+    discriminator, told = networks.discriminator, networks.condition
+    assert told is not None
     if mode == "projection":
-        discriminator.further_scores.append(Projection(num_classes, discriminator.num_features))
+        discriminator.further_scores.append(Projection(told, discriminator.num_features))
         return
     shape = networks.generator.shape
     is_convolutional = isinstance(base.input_layers(discriminator.body)[0], nn.Conv2d)
-    size, num_added = None, num_classes  # one-hot vectors add one input of the layer for each class
+    size, num_added = None, told.num_classes or told.shape[0]  # each element is one input of the layer more
     if mode == "embedding":
         # A learned vector has as many elements as one channel of an image [C, H, W], or as a point [D].
         size = prod(shape[1:] or shape)
         num_added = 1 if is_convolutional else size  # a convolution gets the vector as one plane
     base.add_network_inputs(discriminator.body, num_added)
     transform = AppendPlanes if is_convolutional else AppendVector
-    discriminator.input_transforms.append(transform(num_classes, size))
+    discriminator.input_transforms.append(transform(told, size))

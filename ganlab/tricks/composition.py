@@ -32,6 +32,7 @@ def call_hook(name: str, hook: Callable[..., Any], *args: Any) -> Any:
 # For each capability that does not depend on the objective: why it is missing, and the remedy. The reasons
 # complete a sentence that names the capability, such as "needs a single process, but the run has several".
 MISSING_CAPABILITIES: dict[str, tuple[str, str]] = {
+    Capability.CLASSES: ("the data have no labels, or only one class", "choose labelled data"),
     Capability.LABELS: ("the data have no labels, or only one class", "choose labelled data"),
     Capability.LABELLED_BATCH: ("data.labelled is not set", "set it, such as data.labelled=100"),
     Capability.ONE_PROCESS: ("the run has several", "use one process"),

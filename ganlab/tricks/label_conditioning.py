@@ -3,7 +3,7 @@ from ganlab.tricks.base import Capability, Networks, Trick
 
 
 class LabelConditioning(Trick):
-    """Both players are conditioned on the class of a sample (Mirza & Osindero 2014, equation 2).
+    """Both players are told the class or the vector of a sample (Mirza & Osindero 2014, equation 2).
 
     generator: how the class enters the generator. `concat` appends a one-hot vector to the latent,
         `embedding` multiplies the latent by a class embedding, and `norm` gives the norms a gain and a bias
@@ -11,6 +11,9 @@ class LabelConditioning(Trick):
     discriminator: how the class enters the discriminator. `concat` appends one-hot planes or columns to the
         sample, `embedding` appends a learned plane as one more channel (Denton et al. 2015), and `projection`
         adds a term to the logits (Miyato & Koyama 2018).
+
+    If the data have vectors, such as the embeddings of texts, these stand for the one-hot vectors, and linear
+    maps of them for the class embeddings, gains and biases.
     """
 
     needs = frozenset({Capability.LABELS, Capability.DISCRIMINATOR, Capability.VERDICT_PER_SAMPLE})

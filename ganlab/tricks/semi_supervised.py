@@ -13,7 +13,7 @@ class SemiSupervised(WeightedTrick):
     """
 
     needs = frozenset({
-        Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS,
+        Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.CLASSES,
         Capability.LABELLED_BATCH, Capability.VERDICT_PER_SAMPLE, Capability.FEATURES,
     })  # fmt: skip
     claims = frozenset({Capability.LABELS})

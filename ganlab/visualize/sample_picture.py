@@ -14,7 +14,7 @@ from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import ValueRange
 from ganlab.data.base import Data
 from ganlab.data.densities import Mixture
-from ganlab.game import Game
+from ganlab.game import Conditions, Game
 from ganlab.metrics.synthetic import modes_of_high_quality_samples
 from ganlab.visualize.images import FAKE_COLOUR, REAL_COLOUR, grid, new_figure, render, stack_rows
 
@@ -35,8 +35,10 @@ def sample_picture(
 ) -> Image.Image:
     """Samples of a game: images below a row of real images, or points over real points.
 
+    Each vector has a column of samples, below the real image that answers it if this is known.
+
     Args:
-        samples: images [N, C, H, W], or points [N, D].
+        samples: images [N, C, H, W], told the `conditions_of_picture`, or points [N, D].
         data: the source of the real samples; None: images are shown without real images.
         value_range: the range of the images; None: from the smallest to the largest value of the real images.
         names: the names of the classes; empty if the classes have no names.
@@ -44,7 +46,8 @@ def sample_picture(
     """
     if samples.ndim == 2 and data is not None:
         return plot_points(samples, data, game.run_step)
-    if (condition := game.generator.condition) is not None and condition.kind == "image":
+    told, source = game.generator.condition, game.conditions
+    if told is not None and told.kind == "image":
         return translation_picture(game, samples, value_range)
     num_classes = game.generator.num_classes if label is None else None  # None: nothing is sorted by class
     columns, grid_classes = grid_layout(len(samples), num_classes)
@@ -53,13 +56,23 @@ def sample_picture(
     else:
         # One title for each class, or for each sample if there are fewer samples than classes.
         titles = names[: len(samples)] if num_classes is not None and num_classes <= MAX_NAMED else ()
-    if data is None:
+    if told is not None and told.kind == "vector" and source is not None and source.answers is not None:
+        real = source.answers(columns)
+    elif data is None:
         return stack_rows([titles, grid(samples, value_range, columns=columns, num_classes=grid_classes)])
-    labels = game.asked(columns, label) if game.generator.num_classes else None
-    real = reference_images(data, columns, None if labels is None else tuple(labels.tolist()))
+    else:
+        labels = game.asked(columns, label) if game.generator.num_classes else None
+        real = reference_images(data, columns, None if labels is None else tuple(labels.tolist()))
     span = value_range or (float(real.min()), float(real.max()))
     above, below = (grid(x, span, columns=columns, num_classes=grid_classes) for x in (real, samples))
     return stack_rows([["real"], titles, above, ["samples"], below])
+
+
+def conditions_of_picture(game: Game, n: int, label: int | None = None) -> Conditions:
+    """What n samples of a picture are told: a class, or vectors in turn, one for each column."""
+    told, (columns, _) = game.generator.condition, grid_layout(n, None)
+    is_vector = told is not None and told.kind == "vector" and len(game.shape) > 1
+    return game.conditions(columns) if is_vector and game.conditions is not None else label
 
 
 def translation_picture(game: Game, samples: Tensor, value_range: ValueRange) -> Image.Image:

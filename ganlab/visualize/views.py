@@ -22,7 +22,7 @@ from ganlab.game import Game
 from ganlab.metrics.features import to_unit_range
 from ganlab.networks.priors import is_round
 from ganlab.visualize.images import grid, save_gif, save_png, to_images
-from ganlab.visualize.sample_picture import sample_picture
+from ganlab.visualize.sample_picture import conditions_of_picture, sample_picture
 
 Embedding = Callable[[Tensor], Tensor]  # images [N, C, H, W] -> float64 vectors [N, F], to measure distances
 EXTRACT_BATCH = 100  # the number of images whose features are extracted at once
@@ -55,13 +55,14 @@ def sample_view(options: ViewOptions, scene: Scene, game: Game) -> View:
     If the scene has data, the picture also shows real samples. Points, and images without a range, need them.
     """
     value_range, names = scene.value_range, scene.class_names
-    samples = game.sample(options.n, options.seed, options.label)
     caption = f"{options.n} samples at step {game.run_step}"
     if options.format == "files":
+        samples = game.sample(options.n, options.seed, options.label)
         labels = game.asked(options.n, options.label) if game.generator.num_classes else None
         classes = [] if labels is None else [slug(names[i]) if names else str(i) for i in labels.tolist()]
         return View(caption, to_images(samples, value_range), classes)
     data, label = scene.data and scene.data.of_part(options.part), options.label
+    samples = game.sample(options.n, options.seed, conditions_of_picture(game, options.n, label))
     picture = sample_picture(game, samples, data, value_range=value_range, names=names, label=label)
     return View(caption, [picture])
 

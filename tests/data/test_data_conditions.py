@@ -99,9 +99,8 @@ def test_a_user_names_a_split_a_file_or_a_folder(tmp_path: Path) -> None:
         given_conditions("test", None, SETTINGS, lambda: data)
     with refuses("condition", "test", "told no image", "class=<name or number>"):
         given_conditions("test", ConditionSpec("class", num_classes=3), SETTINGS, lambda: data)
-    vector = ConditionSpec("vector", (5,))
     with refuses("condition", str(tmp_path), "no file can be a condition of the shape", "name a split"):
-        given_conditions(str(tmp_path), vector, SETTINGS, lambda: data)
+        given_conditions(str(tmp_path), ConditionSpec("image", (2, 2, 4)), SETTINGS, lambda: data)
 
 
 def test_files_are_read_as_the_images_of_the_run(tmp_path: Path) -> None:
@@ -128,11 +127,10 @@ def test_files_are_read_as_the_images_of_the_run(tmp_path: Path) -> None:
 
 
 def test_conditions_lie_in_the_channels_of_their_samples() -> None:
-    x = torch.zeros(4, 6, 8, 8)
-    for spec in (ConditionSpec("vector", (5,)), ConditionSpec("image", (5, 4, 8))):
-        with refuses(".condition", spec, r"samples of the shape \[1, 8, 8\]", "vectors go with points"):
-            Data((1, 8, 8), None, None, 4, {"train": TensorSource(x, None, False)}, condition=spec)
-    with refuses(".condition", IMAGE, r"samples of the shape \[2\]", "images with images of the same"):
+    x, spec = torch.zeros(4, 6, 8, 8), ConditionSpec("image", (5, 4, 8))
+    with refuses(".condition", spec, r"samples of the shape \[1, 8, 8\]", "set the height and the width"):
+        Data((1, 8, 8), None, None, 4, {"train": TensorSource(x, None, False)}, condition=spec)
+    with refuses(".condition", IMAGE, r"samples of the shape \[2\]", "which must be images"):
         Data((2,), None, None, 4, {"train": TensorSource(torch.zeros(4, 3), None, False)}, condition=IMAGE)
 
 

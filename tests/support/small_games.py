@@ -15,6 +15,7 @@ import torch
 from hydra.utils import instantiate
 from lightning_utilities import apply_to_collection
 from omegaconf import DictConfig, OmegaConf
+from support import vector_digits
 from support.modules import build
 
 from ganlab.config.build import build_data
@@ -90,6 +91,16 @@ HOMES = {
             "model.generator.width=4",
             "model.discriminator.hidden=[16]",
             "model.discriminator.dropout=0",
+        ),
+    ),
+    "vector_digits": (
+        "non_saturating",
+        (
+            *DCGAN[1:-1],
+            *vector_digits.DATA,
+            "model.generator._target_=support.vector_digits.generator",
+            "model.discriminator._target_=support.vector_digits.discriminator",
+            *(f"+model.{player}.condition=${{data.condition}}" for player in ("generator", "discriminator")),
         ),
     ),
     "vector_pairs": (

@@ -24,7 +24,8 @@ class Pairs(Data):
         sources = {}
         for split in ("train", "test"):
             noise, vectors = torch.randn(2, 256, 2, generator=seeded_generator("pairs", split))
-            sources[split] = TensorSource(torch.cat([vectors + 0.1 * noise, vectors], 1), None, flip=False)
+            sources[split] = TensorSource(vectors + 0.1 * noise, None, flip=False)
+            sources[split].vectors = vectors
         super().__init__(**settings, sources=sources)
 
 

@@ -22,6 +22,8 @@ from ganlab.networks.class_conditioning import (
 from ganlab.networks.norms import Norm
 from ganlab.networks.priors import Normal
 
+CLASSES = ConditionSpec("class", num_classes=3)
+
 
 def conditional(*overrides: str) -> Game:
     return build_game(compose(*SMALL, "trick=label_conditioning", *overrides))
@@ -59,7 +61,7 @@ def test_both_players_depend_on_the_class(model: str, generator: str, discrimina
 
 
 def test_projection_adds_the_product_of_embedding_and_features() -> None:
-    projection = Projection(3, 4)
+    projection = Projection(CLASSES, 4)
     features, classes = torch.randn(2, 4), torch.tensor([2, 0])
     by_hand = [sum(projection.embedding.weight[c] * f) for c, f in zip(classes, features, strict=True)]
     assert torch.allclose(projection(features, classes), torch.stack(by_hand))
@@ -76,7 +78,7 @@ def test_the_projection_is_added_to_the_score() -> None:
 
 
 def test_concatenated_planes_are_one_hot() -> None:
-    x, _ = AppendPlanes(3)(torch.randn(2, 1, 4, 5), torch.tensor([2, 0]))
+    x, _ = AppendPlanes(CLASSES)(torch.randn(2, 1, 4, 5), torch.tensor([2, 0]))
     assert x.shape == (2, 4, 4, 5)
     assert x[0, 1:].mean((1, 2)).tolist() == [0, 0, 1]
     assert x[1, 1:].mean((1, 2)).tolist() == [1, 0, 0]
@@ -84,14 +86,17 @@ def test_concatenated_planes_are_one_hot() -> None:
 
 def test_concatenated_columns_are_one_hot() -> None:
     classes = torch.tensor([2, 0])
-    for layer, x in ((AppendVector(3), torch.randn(2, 4)), (AppendVector(3), torch.randn(2, 1, 2, 2))):
+    for layer, x in (
+        (AppendVector(CLASSES), torch.randn(2, 4)),
+        (AppendVector(CLASSES), torch.randn(2, 1, 2, 2)),
+    ):
         seen, _ = layer(x, classes)
         assert torch.equal(seen[:, :4], x.flatten(1))
         assert seen[:, 4:].tolist() == [[0, 0, 1], [1, 0, 0]]
 
 
 def test_an_embedded_class_multiplies_the_latent() -> None:
-    layer, x, classes = MultiplyByVector(3, 4), torch.randn(2, 4), torch.tensor([2, 0])
+    layer, x, classes = MultiplyByVector(CLASSES, 4), torch.randn(2, 4), torch.tensor([2, 0])
     seen, _ = layer(x, classes)
     for i, c in enumerate(classes):
         for j in range(4):
@@ -99,7 +104,7 @@ def test_an_embedded_class_multiplies_the_latent() -> None:
 
 
 def test_a_class_embedding_is_appended_as_a_channel() -> None:
-    layer, x, classes = AppendPlanes(3, 20), torch.randn(2, 1, 4, 5), torch.tensor([2, 0])
+    layer, x, classes = AppendPlanes(CLASSES, 20), torch.randn(2, 1, 4, 5), torch.tensor([2, 0])
     seen, _ = layer(x, classes)
     assert torch.equal(seen[:, :1], x)
     for row, c in enumerate(classes):
@@ -133,7 +138,7 @@ def test_the_embedding_has_the_size_of_one_channel(data: str, columns: int) -> N
 
 
 def test_a_conditional_norm_scales_and_shifts_by_class() -> None:
-    norm = ConditionalNorm(nn.BatchNorm2d(2), 3)
+    norm = ConditionalNorm(nn.BatchNorm2d(2), CLASSES)
     nn.init.normal_(norm.gain.weight)
     nn.init.normal_(norm.bias.weight)
     x, classes = torch.randn(4, 2, 3, 3), torch.tensor([0, 2, 2, 1])
@@ -156,7 +161,7 @@ def test_each_class_has_a_gain_and_a_bias_after_a_norm_that_is_declared(norm: nn
     plain = norm(x)
     body = ConditionalSequential(norm)
     generator = Generator(body, latent_dim=4, shape=(4, 2, 2), prior=Normal())
-    condition_generator(Networks({"generator": generator}, ConditionSpec("class", num_classes=3)), "norm")
+    condition_generator(Networks({"generator": generator}, CLASSES), "norm")
     nn.init.constant_(body[0].gain.weight, 2)
     assert torch.allclose(generator.body(x, classes), 2 * plain, atol=1e-6)
 

@@ -16,7 +16,7 @@ from ganlab.game import Game
 from ganlab.games import find_part
 from ganlab.training.module import GameModule
 from ganlab.visualize.images import save_png
-from ganlab.visualize.sample_picture import sample_picture
+from ganlab.visualize.sample_picture import conditions_of_picture, sample_picture
 from ganlab.visualize.views import VIEWS, feature_embedding, refuse_without_encoder
 
 NUM_IMAGES = 64  # the largest number of samples in a picture of images
@@ -44,7 +44,8 @@ class SamplePictures(Callback):
         """Writes and logs the picture of a game; `part` is empty for the main game."""
         num_classes = min(game.generator.num_classes or 1, NUM_IMAGES)
         num_images = NUM_IMAGES - NUM_IMAGES % num_classes  # equally many samples of each class
-        samples = game.sample_on_all_processes(NUM_POINTS if len(game.shape) == 1 else num_images)
+        n = NUM_POINTS if len(game.shape) == 1 else num_images
+        samples = game.sample_on_all_processes(n, conditions=conditions_of_picture(game, n))
         if not trainer.is_global_zero:
             return
         names = data.class_names or ()
