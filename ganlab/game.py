@@ -258,7 +258,7 @@ class Game(nn.Module):
         if conditions is None:
             classes = self.generator.num_classes
             conditions = self.conditions or (None if classes is None else lambda n: torch.arange(n) % classes)
-        remedy = "give condition=<an image, a folder or a split of the data>"
+        remedy = "give condition=<a file, a folder or a split of the data>"
         require(conditions is not None, f"the generator needs a condition: {spec.kind}", remedy, "condition")
         given = spec.batch(conditions(n) if callable(conditions) else conditions)
         require(len(given) > 0 or n == 0, "has no rows", "give one at least", "condition", list(given.shape))

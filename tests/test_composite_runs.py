@@ -238,6 +238,55 @@ def test_both_domains_have_epochs_of_their_own_and_no_sample_in_common() -> None
     assert data.fingerprint() == other.fingerprint()
 
 
+def test_settings_that_choose_samples_act_on_both_domains() -> None:
+    choice = (
+        "data.classes=[3,1]",
+        "data.validation=20",
+        "data.validation_choice=random",
+        "data.per_class=30",
+    )
+    data = build_data(compose("data=digits_and_negatives", "data.batch_size=30", *choice))
+    a = data.condition_domain
+    assert len(data) == len(a) == 60
+    digits = build_data(compose("data=digits", "data.classes=[3,1]"))
+    levels = {split: {x.numpy().tobytes() for x in digits.sources[split].x} for split in ("train", "test")}
+    for split, sizes in {"train": (60, 60), "validation": (20, 20), "test": (49, 24)}.items():
+        kept = [data.sources[split].x, 255 - a.sources[split].x]
+        assert tuple(map(len, kept)) == sizes, split
+        whole = levels["test" if split == "test" else "train"]
+        assert {(255 - x).numpy().tobytes() for domain in kept for x in domain} <= whole
+    seen = [{x.numpy().tobytes() for x in source.sources["validation"].x} for source in (data, a)]
+    assert not seen[0] & {x.numpy().tobytes() for x in data.sources["train"].x}
+    assert data.conditions("validation")(3).shape == (3, 1, 8, 8)
+    with refuses("data.labelled", 10, "has no effect on unpaired domains", "^remove it$"):
+        build_data(compose("data=digits_and_negatives", "+data.labelled=10"))
+    x = torch.arange(16.0)[:, None]
+    domains = [Data((1,), None, None, 8, {"train": TensorSource(x, None, flip=False)}) for _ in range(2)]
+    spec = ConditionSpec("vector", (1,), paired=False)
+    settings = {"shape": (1,), "num_classes": None, "range": None, "batch_size": 8, "condition": spec}
+    with refuses(".validation", 2, "has no effect on unpaired domains", "set it of each domain"):
+        Unpaired(*domains, reversed=False, **settings, validation=2, validation_choice="last")
+
+
+def test_the_header_names_the_networks_and_the_tricks_of_each_game(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of_ba = ["+games.ba.trick.ema.decay=0.9", "+games.ba.model.generator.width=2"]
+    arguments = [*RUN, "metric=none", "steps=2", "trick=[r1,ema]", *of_ba, f"run_dir={tmp_path / 'run'}"]
+    run(compose(*arguments), arguments)
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:6])
+    parts = {part: load(tmp_path / "run", part=part) for part in ("ab", "ba")}
+    networks = [
+        f"{part}/{player} {kind} of {sum(w.numel() for w in getattr(game, player).parameters()):,} weights"
+        for part, game in parts.items()
+        for player, kind in (("discriminator", "patch"), ("generator", "unet"))
+    ]
+    assert sorted(lines["networks"].split(", ")) == sorted(networks)
+    assert len(set(networks)) == 4
+    tricks = ", ".join(parts["ab"].tricks)
+    assert lines["game"] == f"ab LeastSquares with {tricks}, ba LeastSquares with {tricks}, steps 1 to 2"
+
+
 def test_domains_of_equal_size_have_different_orders() -> None:
     x = torch.arange(16.0)[:, None]
     domains = [Data((1,), None, None, 8, {"train": TensorSource(x, None, flip=False)}) for _ in range(2)]

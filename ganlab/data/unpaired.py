@@ -1,14 +1,15 @@
 """Data of two domains whose samples do not belong together."""
 
 from collections.abc import Callable, Iterator
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
 from ganlab.core.errors import require
 from ganlab.data.base import Data, DataSettings, check_image_settings, check_settings
-from ganlab.data.sources import Samples, TensorSource
+from ganlab.data.composition import Composition
+from ganlab.data.sources import Samples
 from ganlab.data.vision import digit_sources
 
 
@@ -35,7 +36,8 @@ class Unpaired(Data):
         require(fits, f"must be unpaired and of the shape {list(shape)}", key=".condition", value=spec)
         for key in ("validation", "classes", "per_class", "share", "labelled"):
             value = dict(settings).get(key)
-            require(not value, "has no effect on unpaired domains", "remove it", f".{key}", value)
+            remedy = "remove it" if key == "labelled" else "set it of each domain, or remove it"
+            require(not value, "has no effect on unpaired domains", remedy, f".{key}", value)
         super().__init__(**settings, sources=samples.sources)
         of_a = {f"a/{split}": source for split, source in a.sources.items()}
         self.fingerprint_sources = of_a | {f"b/{split}": source for split, source in b.sources.items()}
@@ -47,15 +49,22 @@ class Unpaired(Data):
 class DigitsAndNegatives(Unpaired):
     """The handwritten digits of scikit-learn: domain a is every second digit, domain b the others inverted.
 
-    The splits are those of `Digits`, each divided between the domains.
+    The splits are those of `Digits`, each divided between the domains. Settings that choose samples, such as
+    `classes` and `validation`, act on each domain.
     """
 
     def __init__(self, reversed: bool, **settings: Unpack[DataSettings]):
         check_image_settings(settings, shape=(1, 8, 8), num_classes=None)
+        given: dict[str, Any] = {**settings}
+        chosen_by = [key for key in Composition.__annotations__ if key in given and key != "labelled"]
+        choice = {key: given.pop(key) for key in chosen_by}
 
         def domain(first: int, change: Callable[[Tensor], Tensor]) -> Data:
             sources = digit_sources(change).items()
-            own = {name: TensorSource(source.x[first::2], None, flip=False) for name, source in sources}
-            return Data(settings["shape"], None, settings["range"], settings["batch_size"], own)
+            own = {name: source.at(torch.arange(first, len(source), 2)) for name, source in sources}
+            data = Data(given["shape"], None, given["range"], given["batch_size"], own, **choice)
+            for source in data.sources.values():
+                source.labels = None  # they only choose samples
+            return data
 
-        super().__init__(domain(0, lambda x: x), domain(1, lambda x: 255 - x), reversed, **settings)
+        super().__init__(domain(0, lambda x: x), domain(1, lambda x: 255 - x), reversed, **given)
