@@ -258,7 +258,7 @@ def test_settings_that_choose_samples_act_on_both_domains() -> None:
     seen = [{x.numpy().tobytes() for x in source.sources["validation"].x} for source in (data, a)]
     assert not seen[0] & {x.numpy().tobytes() for x in data.sources["train"].x}
     assert data.conditions("validation")(3).shape == (3, 1, 8, 8)
-    with refuses("data.labelled", 10, "has no effect on unpaired domains", "^remove it$"):
+    with refuses("data.labelled", 10, "only choose samples", "remove it"):
         build_data(compose("data=digits_and_negatives", "+data.labelled=10"))
     x = torch.arange(16.0)[:, None]
     domains = [Data((1,), None, None, 8, {"train": TensorSource(x, None, flip=False)}) for _ in range(2)]

@@ -4,15 +4,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ganlab.core.batch import ConditionSource, ConditionSpec
-from ganlab.core.errors import require
+from ganlab.core.errors import ConfigError, error_message, require
 from ganlab.data.base import Data, Split, scale
 from ganlab.data.image import ImageSpec, crop_image, decode_image
 from ganlab.data.listing import read_folder
-from ganlab.data.vectors import read_vectors
+from ganlab.data.table import TableFile, number
+from ganlab.data.table import text as name_in
 
 
 def default_conditions(told: ConditionSpec | None, data: Data) -> ConditionSource | None:
@@ -29,7 +31,7 @@ def given_conditions(
     text: str | None, told: ConditionSpec | None, settings: Mapping[str, Any], load_data: Callable[[], Data]
 ) -> ConditionSource | None:
     """The conditions that a user names: a split of the data, an image, a folder of images at any depth, or a
-    file of vectors (`ganlab.data.vectors.read_vectors`).
+    file of vectors (`read_vectors`).
 
     Images are read as those of the run are, without chance: a crop is the centre. If its settings do not say
     how, images are resized to just cover the size of a condition, and their centre is cropped.
@@ -57,7 +59,9 @@ def given_conditions(
     path = Path(text).expanduser()
     require(path.exists(), "is neither a split of the data nor a file", "check the path", "condition", text)
     if told.kind == "vector":
-        return as_source(told.validated(read_vectors("condition", text)[1]), "vectors from a file")
+        vectors = told.validated(read_vectors("condition", text)[1])
+        name = f"{len(vectors)} vectors from a file"
+        return ConditionSource(name, lambda n: vectors[torch.arange(n) % len(vectors)])
     reason = f"no file can be a condition of the shape {list(told.shape)}"
     require(told.shape[0] in (1, 3), reason, "name a split of the data, such as test", "condition", text)
     files = read_folder(path, visited=set(), skipped=[]) if path.is_dir() else [path]
@@ -67,9 +71,29 @@ def given_conditions(
     spec = ImageSpec(channels, height, width, **({"crop": "center"} | reading))
     pixels = [torch.from_numpy(decode_image(file, spec, warnings={})) for file in files]
     images = torch.stack([scale(crop_image(image, spec), settings["range"]) for image in pixels])
-    return as_source(images, "images from files")
+    return ConditionSource(f"{len(files)} images from files", lambda n: images[torch.arange(n) % len(images)])
 
 
-def as_source(given: Tensor, name: str) -> ConditionSource:
-    """Conditions [M, ...] as a source, which repeats them if it is asked for more."""
-    return ConditionSource(f"{len(given)} {name}", lambda n: given[torch.arange(n) % len(given)])
+def read_vectors(key: str, path: str) -> tuple[list[str], Tensor]:
+    """The names of images in a file, if it has any, and its vectors, [N, E] float32.
+
+    A NumPy file `.npy` holds the vectors, and `.npz` the arrays `vectors` and perhaps `names`, [N]. Any other
+    file is a table, see `ganlab.data.table.Table`: its column `file` has the names, the others the elements.
+    Raises `ConfigError` with the key of the setting `path` if the file cannot be read, or holds other values.
+    """
+    names: list[str] = []
+    if Path(path).suffix in (".npy", ".npz"):
+        try:
+            loaded = np.load(Path(path).expanduser(), allow_pickle=False)
+            arrays = {"vectors": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+            names, vectors = [*map(str, arrays.get("names", []))], torch.tensor(arrays["vectors"]).float()
+        except Exception as error:  # damaged files raise all kinds of errors
+            raise ConfigError(f"cannot be read ({error_message(error)})", key=key, value=path) from error
+    else:
+        table = TableFile(path, key)
+        vectors = torch.tensor([table.values(key, c, number) for c in table.columns if c != "file"]).T
+        names = table.values(key, "file", name_in) if "file" in table.columns else names
+    fits = vectors.ndim == 2 and len(names) in (0, len(vectors)) and vectors.isfinite().all()
+    reason = "does not hold finite vectors [N, E], all or none of them named"
+    require(fits and len(vectors), reason, key=key, value=path)
+    return names, vectors

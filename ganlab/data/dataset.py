@@ -10,7 +10,7 @@ from torch.utils.data import ConcatDataset, Dataset, IterableDataset
 
 from ganlab.core.errors import ConfigError, error_message, require
 from ganlab.data.base import Data, DataSettings, check_image_settings, check_settings
-from ganlab.data.sources import TensorSource
+from ganlab.data.sources import Labels, TensorSource
 
 SPLITS = ("train", "test")
 TRIED = 16  # the first samples are read twice: a random transform would change at least one of so many
@@ -40,8 +40,7 @@ class TorchDataset(Data):
     ):  # fmt: skip
         require(train is not None, "is missing", "give it, as {_target_: my_package.MyDataset}", ".train")
         given = [dataset for dataset in (train, test) if dataset is not None]
-        x, told = read_all(given)
-        labels, vectors = (None, told) if told is not None and told.ndim == 2 else (told, None)
+        x, labels, vectors = read_all(given)
         names = getattr(train, "classes", None)
         num_classes = None if labels is None else len(names or ()) or int(labels.max()) + 1
         settings["num_classes"] = settings["num_classes"] or num_classes
@@ -55,7 +54,7 @@ class TorchDataset(Data):
         super().__init__(**settings, sources=sources, class_names=names)
 
 
-def read_all(given: Sequence[Dataset[Any]]) -> tuple[Tensor, Tensor | None]:
+def read_all(given: Sequence[Dataset[Any]]) -> tuple[Tensor, Labels, Tensor | None]:
     """The samples of all splits in turn [N, *shape], and their classes [N] or vectors [N, E], if any."""
     for split, dataset in zip(SPLITS, given, strict=False):
         is_indexed = isinstance(dataset, Sized) and not isinstance(dataset, IterableDataset)
@@ -73,9 +72,9 @@ def read_all(given: Sequence[Dataset[Any]]) -> tuple[Tensor, Tensor | None]:
     is_fixed = torch.equal(torch.stack(tried), x[: len(tried)])
     remedy = "remove random transforms, and use data.flip or trick=diff_augment"
     require(is_fixed, "differs when it is read again", remedy, ".train")
-    is_complete = len(labels) in (0, len(items))
+    is_complete, is_class = len(labels) in (0, len(items)), told is None or told.ndim == 1
     require(is_complete, "has classes for some samples only", "give all of them one, or none", ".")
-    return x, told
+    return x, told if is_class else None, None if is_class else told
 
 
 def sample_and_label(item: Any) -> tuple[Tensor, Tensor | None]:
@@ -89,10 +88,10 @@ def sample_and_label(item: Any) -> tuple[Tensor, Tensor | None]:
     is_number = x.dtype == torch.uint8 or x.is_floating_point()
     require(is_number, f"a sample is of {x.dtype}", "make it uint8 or floating point")
     label = torch.as_tensor(labels[0] if labels else 0)
-    is_class = label.ndim == 0 and not label.is_floating_point() and label >= 0
     is_vector = label.ndim == 1 and label.is_floating_point() and bool(label.isfinite().all())
-    fits = len(labels) < 2 and (is_class or is_vector)
-    require(fits, "an item has more than a sample and its class, a whole number, or its vector", remedy)
+    is_class = label.ndim == 0 and not label.is_floating_point() and label >= 0
+    is_label = len(labels) < 2 and (is_class or is_vector)
+    require(is_label, "an item has more than a sample and its class, a whole number, or its vector", remedy)
     return x, (label.float() if is_vector else label.long()) if labels else None
 
 

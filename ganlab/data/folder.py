@@ -13,10 +13,10 @@ from ganlab.core.errors import require
 from ganlab.core.validation import Count, Whole
 from ganlab.data.base import Data, DataSettings, check_image_settings
 from ganlab.data.composition import Sources
+from ganlab.data.conditions import read_vectors
 from ganlab.data.files import ImageFiles
 from ganlab.data.image import REPAIR, ImageSpec, decode_image, read_header
 from ganlab.data.listing import existing_folder, find_splits, list_classes, list_images
-from ganlab.data.vectors import vectors_of_images
 
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")  # Pillow's modes of grey images
 
@@ -50,7 +50,7 @@ class Folder(Data):
         pairs: each file has two images of equal width side by side, A on the left. `a_to_b`: A is the
             condition of B, `b_to_a`: B is that of A; `height` and `width` are those of one of them. None: a
             file is one image. `condition` must be an image of the shape of a sample for pairs.
-        vectors: a file with a vector for each image, see `ganlab.data.vectors.read_vectors`, which are the
+        vectors: a file with a vector for each image, see `ganlab.data.conditions.read_vectors`, which are the
             conditions. It names an image by the path from `root`. None: there are no vectors.
 
     Raises:
@@ -112,13 +112,17 @@ class Folder(Data):
         super().__init__(**settings, sources=files, class_names=classes or None, load=load)
 
 
-def attach_vectors(files: Mapping[str, ImageFiles], vectors: str, root: str) -> None:
-    """Gives each image of each split its vector, see `Folder`."""
-    top = Path(root).expanduser()
-    names = [os.path.relpath(file, top) for part in files.values() for file in part.files]
-    found = vectors_of_images(".vectors", vectors, names).split([*map(len, files.values())])
-    for part, of_part in zip(files.values(), found, strict=True):
-        part.vectors = of_part
+def attach_vectors(files: Mapping[str, ImageFiles], path: str, root: str) -> None:
+    """Gives each image of each split its vector; refuses a file that lacks one or names an image twice."""
+    known, vectors = read_vectors(".vectors", path)
+    row_of = {name: row for row, name in enumerate(known)}
+    require(len(row_of) == len(known), "names an image twice", "remove one of them", ".vectors", path)
+    for part in files.values():
+        names = [os.path.relpath(file, Path(root).expanduser()) for file in part.files]
+        missing = next((name for name in names if name not in row_of), None)
+        reason = f"does not name {missing}, by its path from data.root"
+        require(missing is None, reason, "add it, or remove the image", ".vectors", path)
+        part.vectors = vectors[[row_of[name] for name in names]]
 
 
 def require_opaque(colour: str) -> None:

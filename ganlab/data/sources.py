@@ -165,19 +165,17 @@ class VariableSizeImages(InMemory):
         return self.pixels[starts[:, :, None, None] + within_channel[:, None]]
 
 
-def check_condition(
-    condition: ConditionSpec | None, shape: Sequence[int], sources: Mapping[str, Source]
-) -> None:
+def check_condition(spec: ConditionSpec | None, shape: Sequence[int], sources: Mapping[str, Source]) -> None:
     """Raises `ConfigError` unless the condition fits samples of this shape and their vectors."""
-    if condition is not None and condition.kind == "image":
-        fits = len(shape) == 3 and condition.shape[1:] == tuple(shape[1:])
+    if spec is not None and spec.kind == "image":
+        fits = len(shape) == 3 and spec.shape[1:] == tuple(shape[1:])
         remedy = "set the height and the width of the samples, which must be images"
-        require(fits, f"does not fit samples of the shape {list(shape)}", remedy, ".condition", condition)
-    told = condition.shape if condition is not None and condition.kind == "vector" else None
+        require(fits, f"does not fit samples of the shape {list(shape)}", remedy, ".condition", spec)
+    told = spec.shape if spec is not None and spec.kind == "vector" else None
     for vectors in (source.vectors for source in sources.values()):
         found = None if vectors is None else tuple(vectors.shape[1:])
         actual = f"vectors of the shape {list(found)}" if found else "no vectors"
-        require(told == found, f"does not fit the data, which have {actual}", "", ".condition", condition)
+        require(told == found, f"does not fit the data, which have {actual}", "", ".condition", spec)
 
 
 def copy_to_device(x: Tensor, device: torch.device) -> Tensor:

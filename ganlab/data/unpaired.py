@@ -34,9 +34,8 @@ class Unpaired(Data):
         shape, spec = self.condition_domain.shape, settings["condition"]
         fits = spec is not None and spec.shape == shape and not spec.paired
         require(fits, f"must be unpaired and of the shape {list(shape)}", key=".condition", value=spec)
-        for key in ("validation", "classes", "per_class", "share", "labelled"):
-            value = dict(settings).get(key)
-            remedy = "remove it" if key == "labelled" else "set it of each domain, or remove it"
+        for key in ("validation", "classes", "per_class", "share"):
+            value, remedy = dict(settings).get(key), "set it of each domain, or remove it"
             require(not value, "has no effect on unpaired domains", remedy, f".{key}", value)
         super().__init__(**settings, sources=samples.sources)
         of_a = {f"a/{split}": source for split, source in a.sources.items()}
@@ -56,8 +55,7 @@ class DigitsAndNegatives(Unpaired):
     def __init__(self, reversed: bool, **settings: Unpack[DataSettings]):
         check_image_settings(settings, shape=(1, 8, 8), num_classes=None)
         given: dict[str, Any] = {**settings}
-        chosen_by = [key for key in Composition.__annotations__ if key in given and key != "labelled"]
-        choice = {key: given.pop(key) for key in chosen_by}
+        choice = {key: given.pop(key) for key in given.keys() & Composition.__annotations__.keys()}
 
         def domain(first: int, change: Callable[[Tensor], Tensor]) -> Data:
             sources = digit_sources(change).items()

@@ -89,10 +89,9 @@ class AppendVector(EmbeddingTransform):
 class ConditionalNorm(base.Conditioned):
     """A normalisation with a gain and a bias for each class (Dumoulin et al. 2017), [B, C, ...] -> the same.
 
-    Of vectors, both are linear functions.
-
     Args:
         norm: one of `NORMS`; its own gain and bias are removed.
+        told: classes, or vectors, of which gain and bias are linear functions.
     """
 
     def __init__(self, norm: nn.BatchNorm2d | nn.InstanceNorm2d | nn.GroupNorm | Norm, told: ConditionSpec):

@@ -16,11 +16,9 @@ class AuxiliaryClassifier(WeightedTrick):
     -`weight` * log p(y | G(z, y)) to the generator's loss (equations 2 and 3).
     """
 
-    needs = frozenset({
-        Capability.DISCRIMINATOR, Capability.VERDICT_PER_SAMPLE, Capability.FEATURES, Capability.CLASSES,
-    })  # fmt: skip
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.VERDICT_PER_SAMPLE, Capability.FEATURES})
     # No other trick may give the class to the discriminator, because its head could then copy the class.
-    claims = frozenset({Capability.LABELS})
+    claims = frozenset({Capability.CLASSES, Capability.LABELS})
 
     def __init__(self, generator: GeneratorMode, weight: ScheduleLike):
         super().__init__(weight)

@@ -111,14 +111,18 @@ def test_an_archive_of_arrays_is_a_table_too(album: Path) -> None:
     np.savez(album / "vectors.npz", names=names, vectors=vectors)
     assert numbers(told(album, vectors=str(album / "vectors.npz")), "train") == [0, 2, 4, 1, 3]
     np.savez(album / "vectors.npz", names=names[:3], vectors=vectors)
-    with refuses("data.vectors", reason=r"does not hold finite vectors \[N, E\], N of them named"):
+    with refuses("data.vectors", reason=r"does not hold finite vectors \[N, E\], all or none of them named"):
         told(album, vectors=str(album / "vectors.npz"))
 
 
 @pytest.mark.parametrize(
     ("change", "reason", "remedy"),
     [
-        (lambda text: text.replace("train/dogs/3.png", "cow.png"), "names no train/dogs/3.png", "add it"),
+        (
+            lambda text: text.replace("train/dogs/3.png", "cow.png"),
+            "does not name train/dogs/3.png",
+            "add it",
+        ),
         (
             lambda text: text.replace("file", "image"),
             "column image has test/cats/1.png, which is not",
@@ -127,7 +131,7 @@ def test_an_archive_of_arrays_is_a_table_too(album: Path) -> None:
         (lambda text: text + "0,train/dogs/3.png,9\n", "names an image twice", "remove one"),
         (lambda text: text.replace(",3\n", ",\n"), "line 5, column number is empty", "correct it"),
         (lambda text: text[:-3], "cannot be read", ""),
-        (lambda text: "file\n" + "train/dogs/3.png\n", "has no column of numbers", ""),
+        (lambda text: "file\n" + "train/dogs/3.png\n", "does not hold finite vectors", ""),
     ],
 )
 def test_a_table_that_does_not_fit_the_images_is_refused(
