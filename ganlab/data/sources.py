@@ -175,7 +175,8 @@ def check_condition(spec: ConditionSpec | None, shape: Sequence[int], sources: M
     for vectors in (source.vectors for source in sources.values()):
         found = None if vectors is None else tuple(vectors.shape[1:])
         actual = f"vectors of the shape {list(found)}" if found else "no vectors"
-        require(told == found, f"does not fit the data, which have {actual}", "", ".condition", spec)
+        remedy = "set this shape, as of data=folder_and_vectors" if found else "choose data with vectors"
+        require(told == found, f"does not fit the data, which have {actual}", remedy, ".condition", spec)
 
 
 def copy_to_device(x: Tensor, device: torch.device) -> Tensor:

@@ -12,8 +12,7 @@ class LabelConditioning(Trick):
         sample, `embedding` appends a learned plane as one more channel (Denton et al. 2015), and `projection`
         adds a term to the logits (Miyato & Koyama 2018).
 
-    If the data have vectors, such as the embeddings of texts, these stand for the one-hot vectors, and linear
-    maps of them for the class embeddings, gains and biases.
+    Vectors, such as those of texts, enter like one-hot vectors, or by linear maps instead of embeddings.
     """
 
     needs = frozenset({Capability.LABELS, Capability.DISCRIMINATOR, Capability.VERDICT_PER_SAMPLE})

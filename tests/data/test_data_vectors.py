@@ -151,9 +151,9 @@ def test_a_condition_that_does_not_fit_the_vectors_is_refused(album: Path) -> No
     with refuses("data.pairs", "a_to_b", "contradicts"):
         told(album, pairs="a_to_b")
     x = torch.zeros(4, 2)
-    with refuses(".condition", SPEC, "which have no vectors"):
+    with refuses(".condition", SPEC, "which have no vectors", "choose data with vectors"):
         torch_data(TensorDataset(x), shape=[2], range=None, condition=SPEC)
-    with refuses(".condition", None, r"which have vectors of the shape \[3\]"):
+    with refuses(".condition", None, r"which have vectors of the shape \[3\]", "set this shape"):
         torch_data(TensorDataset(x, torch.zeros(4, 3)), shape=[2], range=None)
 
 
