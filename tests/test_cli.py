@@ -15,6 +15,7 @@ import docs
 import pytest
 import yaml
 from support.commands import QUICK, environment, finish, start
+from support.daily_sample import on_one_day_of
 from support.small_games import ROOT, options
 
 from ganlab import __main__ as command
@@ -138,6 +139,7 @@ def test_the_version_is_that_of_the_package(monkeypatch, capsys) -> None:
     assert shown.split()[1] == version("torch-ganlab")
 
 
+@on_one_day_of(2)
 def test_a_command_is_its_module(tmp_path: Path) -> None:
     """Errors, statuses, sweeps, own config files, interrupts and the stored command line."""
     for words in (["steps=-5"], ["stepz=3"], ["--config-dir=nowhere", "seed=1"], ["--seed=3"]):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch._dynamo
+from support.daily_sample import on_one_day_of
 from support.modules import build
 from support.refusals import refuses
 from support.small_games import game, options, play_steps, resolved_config
@@ -19,6 +20,7 @@ def empty_compile_cache() -> Iterator[None]:
     torch._dynamo.reset()
 
 
+@on_one_day_of(2)
 @pytest.mark.usefixtures("empty_compile_cache")
 @pytest.mark.parametrize("play", options("play"))
 def test_a_compiled_game_is_the_same_game_and_is_compiled_once(play: str) -> None:

@@ -17,7 +17,7 @@ import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from support.commands import bitwise_equal
 from support.daily_sample import (
-    A_THIRD,
+    A_FIFTH,
     daily_cases,
     daily_draw,
     daily_play,
@@ -77,7 +77,7 @@ EVERY = [
     *product(["residual"], TRICKS, ["non_saturating"]),
 ]
 TODAY = [
-    *daily_draw(product(["mlp"], TRICKS, OBJECTIVES), A_THIRD),
+    *daily_draw(product(["mlp"], TRICKS, OBJECTIVES), A_FIFTH),
     *product(["mlp", "dcgan"], TRICKS, one_of_each_family(OBJECTIVES)),
     *product(["residual"], TRICKS, ["non_saturating"]),
 ]
@@ -97,7 +97,7 @@ IN_HOMES = list(product(HOMES, TRICKS, PLAYS))
 
 
 @pytest.mark.parametrize(
-    ("home", "trick", "play"), daily_cases(daily_draw(one_play_each(IN_HOMES), A_THIRD), IN_HOMES)
+    ("home", "trick", "play"), daily_cases(daily_draw(one_play_each(IN_HOMES), A_FIFTH), IN_HOMES)
 )
 def test_a_trick_takes_effect_or_is_refused_in_a_home(home: str, trick: str, play: str) -> None:
     objective, _ = HOMES[home]
@@ -217,7 +217,7 @@ def gaussian_overrides(objective: str, steps: int) -> list[str]:
 ON_GAUSSIANS = [(objective,) for objective in OBJECTIVES if objective not in ("gain", "f_anogan")]
 
 
-@pytest.mark.parametrize("objective", daily_share(ON_GAUSSIANS, A_THIRD))
+@pytest.mark.parametrize("objective", daily_share(ON_GAUSSIANS, A_FIFTH))
 def test_an_objective_moves_a_gaussian_onto_the_data(objective: str) -> None:
     steps = 800 if objective == "vae" else 400  # a VAE's codes match its prior only late in training
     module = build(compose(*gaussian_overrides(objective, steps)))

@@ -27,6 +27,7 @@ from support.commands import (
     start_two_ranks,
     summary,
 )
+from support.daily_sample import on_one_day_of
 from support.refusals import refuses
 from support.two_processes import build_in_float64, final_state, play_every_case, two_process_cases
 
@@ -97,6 +98,7 @@ def test_a_run_on_two_processes_equals_one_and_resumes_with_one(tmp_path: Path) 
         assert float(rows(one)[7][name]) == pytest.approx(float(rows(two)[7][name]), rel=1e-6), name
 
 
+@on_one_day_of(3)
 def test_compiled_networks_on_two_processes_equal_one(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     pair = start_two_ranks(*PLAIN, "steps=3", "trainer=ddp", "compile=true", f"run_dir={two}")
@@ -126,6 +128,7 @@ def test_a_killed_process_ends_the_other_with_one_line(tmp_path: Path) -> None:
     assert "process 1 of 2" in summary(tmp_path / "run")["reason"]
 
 
+@on_one_day_of(2)
 def test_a_process_killed_under_torchrun_is_reported_in_one_line(tmp_path: Path) -> None:
     overrides = [*PLAIN, "steps=1000000", "trainer=ddp", f"run_dir={tmp_path / 'run'}"]
     launcher = [

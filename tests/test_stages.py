@@ -25,6 +25,7 @@ from support.commands import (
     start_two_ranks,
     summary,
 )
+from support.daily_sample import on_one_day_of
 from support.modules import build
 from support.refusals import refuses
 from support.small_games import batch, play_step
@@ -552,6 +553,7 @@ def test_two_resolutions_resume_before_at_and_after_the_change_of_stage(length: 
     assert torch.equal(game.sample(4), load(tmp_path / "whole").sample(4))
 
 
+@on_one_day_of(2)
 def test_a_killed_run_of_two_resolutions_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     settings = [*TWO, "stages.low.steps=60", "steps=60", "checkpoint_every=20"]
     left_alone = start(*settings, f"run_dir={tmp_path / 'whole'}")

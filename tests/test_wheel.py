@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import QUICK, summary
+from support.daily_sample import on_one_day_of
 from support.small_games import ROOT
 
 from ganlab import __version__
@@ -55,6 +56,7 @@ def test_the_command_works_in_an_empty_folder(ganlab: Run, installed: Path, tmp_
     assert summary(tmp_path / "run")["status"] == "finished"
 
 
+@on_one_day_of(2)
 def test_configs_and_tricks_of_the_user_are_found_in_the_working_directory(
     ganlab: Run, tmp_path: Path
 ) -> None:

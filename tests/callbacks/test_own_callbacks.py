@@ -12,6 +12,7 @@ import torch
 from omegaconf import OmegaConf, open_dict
 from pytorch_lightning import Callback
 from support.commands import QUICK, checkpoint, finish, play, resume, rows, start_two_ranks, summary
+from support.daily_sample import on_one_day_of
 from support.refusals import refuses
 from support.small_games import ROOT
 
@@ -151,6 +152,7 @@ def test_the_shipped_time_limit_ends_a_run(tmp_path: Path) -> None:
     assert "Timer" in checkpoint(run)["callbacks"]
 
 
+@on_one_day_of(2)
 def test_two_processes_have_the_same_callbacks_and_numbers(tmp_path: Path) -> None:
     metric = ["metric=none", "+metric.mine._target_=metrics.test_torchmetric.Gap"]
     found = []

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from support.commands import finish, start
+from support.daily_sample import on_one_day_of
 from support.refusals import refuses
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -75,6 +76,7 @@ def measure(weights: Path, *line: str) -> dict[str, dict]:
     return evaluate(compose(*overrides, config_name="evaluate"), overrides)
 
 
+@on_one_day_of(2)
 def test_distances_are_those_of_torch_fidelity_on_the_same_files(weights: Path, tmp_path: Path) -> None:
     fake = save_images(pictures(70, 0), tmp_path / "fake")
     real = save_images(pictures(70, 1), tmp_path / "real")

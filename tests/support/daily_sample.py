@@ -1,9 +1,10 @@
 """A daily sample of thousands of similar test cases.
 
-`make test` runs few pairs of tricks that share no hook and a third of the others, few pairs and objectives on
-the DCGAN, a third of the other objectives with each trick, of the tricks in each home and of the trainings on
-Gaussians, half of the killed runs, one tutorial, and one play of each case. It draws another sample each day,
-so that every case runs sooner or later.
+`make test` runs few pairs of tricks that share no hook and a fifth of the others, few pairs and objectives on
+the DCGAN, a fifth of the other objectives with each trick, of the tricks in each home and of the trainings on
+Gaussians, half of the killed runs and of the games on two processes, one tutorial, and one play of each case;
+and on one day of two or three each of the slowest tests. It draws another sample each day, so that every case
+runs sooner or later.
 `make test-all` runs every case.
 """
 
@@ -11,11 +12,11 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date
 from inspect import isfunction
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hydra.utils import get_class
@@ -27,9 +28,10 @@ from ganlab.tricks.base import Order, Trick
 
 # Inherited by pytest's worker processes, which must collect the same cases also around midnight.
 DAY = os.environ.setdefault("GANLAB_DAY", date.today().isoformat())
-SHARE = 0.1  # of the pairs of tricks that cannot interact
-A_THIRD = 1 / 3
-SHARE_ON_DCGAN = 0.3  # of the other pairs, all of which are tested on the MLP
+SHARE = 0.05  # of the pairs of tricks that cannot interact
+A_FIFTH = 1 / 5
+SHARE_ON_DCGAN = 0.25  # of the other pairs, all of which are tested on the MLP
+Test = TypeVar("Test", bound=Callable[..., Any])
 run_all = False  # set by the option --all
 BOOKKEEPING = {"scalars", "get_extra_state", "set_extra_state"}
 HOOKS = [name for name, value in vars(Trick).items() if isfunction(value) and name not in BOOKKEEPING]
@@ -46,10 +48,10 @@ def daily_cases(today: Iterable[tuple], every: Iterable[tuple]) -> list[Any]:
 def daily_pairs(every: list[tuple[str, str]]) -> list[Any]:
     """Each pair of tricks on the MLP and on the DCGAN, for `parametrize`.
 
-    Most pairs that cannot interact, two thirds of the others, and most on the DCGAN are for `make test-all`.
+    Most pairs that cannot interact, four fifths of the others, and most on the DCGAN are for `make test-all`.
     """
     draw = random.Random(DAY)
-    pairs = [p for p in every if draw.random() < (A_THIRD if can_interact(*p) else SHARE)]
+    pairs = [p for p in every if draw.random() < (A_FIFTH if can_interact(*p) else SHARE)]
     on_dcgan = [pair for pair in pairs if draw.random() < SHARE_ON_DCGAN]
     today = [(*pair, "mlp") for pair in pairs] + [(*pair, "dcgan") for pair in on_dcgan]
     return daily_cases(today, [(*pair, model) for model in ("mlp", "dcgan") for pair in every])
@@ -70,6 +72,16 @@ def daily_share(every: Iterable[tuple], share: float) -> list[Any]:
     """All cases for `parametrize`, of which `make test` runs a share."""
     every = list(every)
     return daily_cases(daily_draw(every, share), every)
+
+
+def on_one_day_of(days: int) -> Callable[[Test], Test]:
+    """A decorator of a slow test, which `make test` runs on one day of so many."""
+
+    def draw(test: Test) -> Test:
+        is_due = random.Random(f"{DAY} {test.__name__}").randrange(days) == 0
+        return test if is_due else pytest.mark.for_test_all(test)
+
+    return draw
 
 
 def can_interact(one: str, other: str) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from lightning_utilities import apply_to_collection
-from support.daily_sample import daily_play
+from support import daily_sample
+from support.daily_sample import daily_draw, daily_play
 from support.small_games import HOMES, compatible_objective, game, options, real_batch
 from support.trick_effects import STEPS_UNTIL_EFFECT
 
@@ -63,7 +64,7 @@ def two_process_cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]
         ("non_saturating", ("adaptive_augment",), AUGMENTED),
         *cases_in_homes(),
     ]
-    return [
+    every = [
         *((*case, first, ()) for case in objectives_with_tricks_in(first)),
         *(
             (*case, play, without_batch_norm(*case, play))
@@ -74,6 +75,7 @@ def two_process_cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]
         ("non_saturating", tuple(accepted), first, slow),
         *((objective, tricks, "shared", overrides) for objective, tricks, overrides in in_one_play),
     ]
+    return every if daily_sample.run_all else daily_draw(every, 0.5)
 
 
 def cases_in_homes() -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
