@@ -48,6 +48,8 @@ class RunDirectory:
     """
 
     def __init__(self, path: str | Path, trust: Iterable[str] = ()):
+        is_path = isinstance(path, str | os.PathLike)
+        require(is_path, "must be a path", "give the directory of a run", "run_dir", path)
         self.given = given = Path(path)
         is_checkpoint = given.suffix == ".ckpt"
         self.path = given.parent.parent if is_checkpoint else given

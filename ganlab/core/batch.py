@@ -138,3 +138,12 @@ class Targets(NamedTuple):
 def at_least_float32(x: Tensor) -> Tensor:
     """Converts half precision to float32; float64 stays."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def as_scalar(name: str, value: Any) -> Tensor:
+    """A logged number as a tensor [] without gradients; raises `ConfigError` if it is not one number."""
+    try:
+        return torch.as_tensor(value).detach().reshape(())
+    except (TypeError, ValueError, RuntimeError) as error:
+        found = f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        raise ConfigError(f"{found} is not one number", "log a number or a tensor []", name) from error

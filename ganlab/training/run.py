@@ -53,6 +53,7 @@ class Run:
     def __init__(self, prepared: PreparedRun, processes: LocalProcesses, command: str):
         self.prepared, self.processes, self.command = prepared, processes, command
         self.module = GameModule(prepared.phases)
+        self.module.is_run = True
         with as_config_errors():
             callbacks = self._build_callbacks()
             cluster = cluster_environment()
