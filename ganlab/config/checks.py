@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import compose, num_steps, refuse_unread_keys
 from ganlab.config.run_directory import RunDirectory
@@ -63,14 +63,10 @@ def check_config(cfg: DictConfig, overrides: Sequence[str] = (), unchecked: Sequ
         refuse_unused_weights(cfg)
 
 
-def refuse_no_config(cfg: Any, overrides: Any = ()) -> None:
+def refuse_no_config(cfg: Any) -> None:
     """Refuses what `compose` cannot have returned. In a Hydra app, the config may have keys of the app."""
     is_config = isinstance(cfg, DictConfig) and {"data", "model", "trainer"} <= {*cfg}
-    require(
-        is_config, f"a {type(cfg).__name__} is no config of a run", "make one by ganlab.compose", "config"
-    )
-    is_list = not isinstance(overrides, str | None) and all(isinstance(text, str) for text in overrides)
-    require(is_list, "must be a list of texts", 'give, for example, ["steps=40"]', "overrides", overrides)
+    require(is_config, "is no config of a run", "make one by ganlab.compose", "config", type(cfg).__name__)
     if not HydraConfig.initialized():
         refuse_unread_keys(cfg, "run")
 
@@ -210,9 +206,7 @@ def complete_metrics(cfg: DictConfig, given: Mapping[str, str]) -> None:
     is_of_fid = cfg.run_dir is None or given.keys() & OF_FID
     own = {} if is_of_fid else selected_nodes(RunDirectory(cfg.run_dir, cfg.trust).config(), "metric")
     nodes = own or {"fid": compose("metric=fid", config_name="evaluate").metric.fid}
-    with open_dict(cfg):
-        for name, node in nodes.items():
-            cfg.metric[name] = node
+    OmegaConf.update(cfg, "metric", nodes, force_add=True)
     print(f"metric is not given: measuring {', '.join(nodes)}{' of the run' if own else ''}")
 
 

@@ -63,8 +63,7 @@ class ConditionSpec:
         require(is_of_kind, reason, key="condition", value=conditions.dtype)
         conditions = conditions[None] if conditions.ndim == len(self.shape) else conditions
         reason = f"must have the shape {list(self.shape)}, each of them"
-        fits = conditions.ndim == len(self.shape) + 1
-        require(fits, reason, key="condition", value=list(conditions.shape))
+        require(conditions.ndim == len(self.shape) + 1, reason, key="condition", value=list(conditions.shape))
         require(bool(conditions.isfinite().all()), "has values that are not finite", key="condition")
         return conditions.long() if self.kind == "class" else conditions
 
@@ -145,5 +144,5 @@ def as_scalar(name: str, value: Any) -> Tensor:
     try:
         return torch.as_tensor(value).detach().reshape(())
     except (TypeError, ValueError, RuntimeError) as error:
-        found = f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        raise ConfigError(f"{found} is not one number", "log a number or a tensor []", name) from error
+        found = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise ConfigError("must be one number, such as a tensor []", key=name, value=found) from error

@@ -22,9 +22,7 @@ def require_pairs(data: Data, cause: str = "needs") -> None:
     require(is_paired, reason, "choose data=paired_folder, or another metric")
 
 
-def answered_conditions(
-    data: Data, game: Game, seed: int, chunk: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def answered_conditions(data: Data, game: Game, seed: int, chunk: int) -> Iterator[tuple[Tensor, ...]]:
     """Yields samples for the test conditions, the right samples, and the conditions, on the CPU."""
     for i, (x, condition) in enumerate(data.split("test", "cpu", chunk)):
         assert condition is not None

@@ -265,5 +265,4 @@ def uncompiled() -> AbstractContextManager[object]:
 
     `torch.compiler.set_stance` does this, but imports torch's compiler, which takes a second.
     """
-    has_compiled = "torch._dynamo" in sys.modules
-    return torch.compiler.set_stance("force_eager") if has_compiled else nullcontext()
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()

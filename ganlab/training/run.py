@@ -71,8 +71,7 @@ class Run:
             )
         # On a CPU, Lightning would take bf16-mixed in silence.
         precision, remedy = prepared.settings.precision, "set it to bf16-mixed or 32-true"
-        is_supported = self.trainer.precision == precision
-        require(is_supported, "needs a GPU", remedy, "trainer.precision", precision)
+        require(self.trainer.precision == precision, "needs a GPU", remedy, "trainer.precision", precision)
         self.is_main = self.trainer.is_global_zero
         self.data_sha256 = prepared.data.fingerprint() if self.is_main else None
         device = self.trainer.strategy.root_device

@@ -56,7 +56,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Result:
         Diverged: a loss or a weight is not finite, or explodes; the last good checkpoint is kept.
         ProcessLost: another process of the run has died.
     """
-    refuse_no_config(config, overrides)
+    refuse_no_config(config)
     config, directory = config_to_play(deepcopy(config), overrides)  # a run completes its config
     from ganlab.training.play_run import play_run, start_run
 

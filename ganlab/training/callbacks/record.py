@@ -100,14 +100,13 @@ class Evaluate(Callback):
         if not self.timetable.is_due(module.game.run_step, self.every):
             return
         try:
-            measured = self.measure(module.parts)
-        except Exception as error:  # a user's own metric may raise anything
-            if trainer.world_size == 1 and not isinstance(error, Diverged):  # the steps must not be lost
+            # The main process sends its metrics to the others, which only generate a part of the samples and
+            # have no metrics. All processes need them, because either all or none save the best checkpoint.
+            module.metrics = trainer.strategy.broadcast(self.measure(module.parts))
+        except Exception as error:  # a user's own metric may raise anything, and no step is to be lost
+            if trainer.world_size == 1 and not isinstance(error, Diverged):
                 trainer.save_checkpoint(Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt")
             raise
-        # The main process sends its metrics to the others, which only generate a part of the samples and
-        # have no metrics. All processes need them, because either all or none save the best checkpoint.
-        module.metrics = trainer.strategy.broadcast(measured)
 
 
 class LogScalars(Callback):
