@@ -55,8 +55,7 @@ class Game(nn.Module):
         self.objective = objective
         self.tricks = Tricks(tricks)
         provided = (objective.provides | BASE_CAPABILITIES | networks.capabilities()) - unavailable
-        unclaimable = networks.needs() | objective.needs
-        self.tricks.check_capabilities(provided, unclaimable, type(objective).__name__)
+        self.tricks.check_capabilities(provided, networks.needs() | objective.needs, type(objective).__name__)
         missing = " and ".join(sorted(objective.needs & unavailable))
         reason = f"needs {missing}, which the settings exclude"
         remedy = "choose another objective, or change what excludes it: compile=true, or flips and crops"

@@ -43,9 +43,9 @@ def page(command: str, arguments: Sequence[str]) -> str:
     shown += ["Options:", OPTIONS, *choices(command, own_config_folder(arguments)), "Default settings:"]
     for setting, comment in settings(CONF / f"{command}.yaml"):
         shown += entry(setting, comment)
-    shown += chosen_settings(command, arguments)
+    shown += [*chosen_settings(command, arguments), ""]
     end = f"Read on in {CONF}/README.md. ganlab run --help data=folder shows the settings of this choice."
-    return "\n".join([*shown, "", *wrap(end, page_width(), break_on_hyphens=False)])
+    return "\n".join([*shown, *wrap(end, page_width(), break_on_hyphens=False)])
 
 
 def choices(command: str, own: str | None) -> Iterator[str]:

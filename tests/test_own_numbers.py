@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from omegaconf import OmegaConf, open_dict
 from pytorch_lightning.loggers import CSVLogger
 from support.commands import play, rows
 from support.refusals import refuses
 from support.small_games import CYCLEGAN
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import ganlab
@@ -124,6 +125,26 @@ def test_what_fails_in_the_first_step_is_named(override: str, key: str, reason: 
     with refuses(key, reason=reason):
         play(tmp_path / "run", override, "metric=none", "steps=2")
     assert not (tmp_path / "run").exists()
+
+
+class Outside(nn.Module):
+    def __init__(self, latent_dim: int):
+        super().__init__()
+        self.pixels = nn.Linear(latent_dim, 64)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return 100 * self.pixels(latent).unflatten(1, (1, 8, 8))
+
+
+def test_samples_outside_of_the_range_of_the_data_are_reported_once(tmp_path: Path, capsys) -> None:
+    config = ganlab.compose("logger=csv", "metric=none", "steps=3", "sample_every=1")
+    node = {"_target_": "ganlab.networks.plain.generator", "latent_dim": 8, "shape": [1, 8, 8]}
+    network = {"_target_": f"{HERE}.Outside", "latent_dim": 8}
+    with open_dict(config):
+        config.run_dir, prior = str(tmp_path / "run"), config.model.generator.prior
+        config.model.generator = OmegaConf.create({**node, "network": network, "prior": prior})
+    ganlab.train(config)
+    assert capsys.readouterr().err.count("and data in [-1, 1]: let tanh or sigmoid end the generator") == 1
 
 
 def test_a_trainer_of_ones_own_gets_the_scalars(tmp_path: Path) -> None:

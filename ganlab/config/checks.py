@@ -148,8 +148,7 @@ def refuse_unused_extractor(cfg: DictConfig, overrides: Sequence[str]) -> None:
 
 def typed_values(overrides: Sequence[str]) -> dict[str, str]:
     """The keys that overrides set, add or remove, and the values as the user typed them."""
-    parts = (override.lstrip("+~").partition("=") for override in overrides)
-    return {key: text for key, _, text in parts}
+    return {key: text for key, _, text in (override.lstrip("+~").partition("=") for override in overrides)}
 
 
 def metrics_use_extractor(cfg: DictConfig) -> bool:

@@ -219,8 +219,7 @@ class Turn:
             if judged is sample:
                 return verdict
         x, condition, code = self.tricks.apply_hook("inputs", sample, self)
-        codes = {"code": code} if self.is_joint else {}
-        verdict = self.discriminator(x, condition, **codes)
+        verdict = self.discriminator(x, condition, **({"code": code} if self.is_joint else {}))
         self.verdicts.append((sample, verdict))
         return verdict
 

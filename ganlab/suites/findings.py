@@ -159,5 +159,4 @@ def corrected(comparisons: Mapping[K, Comparison | None], planned: int) -> dict[
     corrected for half of its tests.
     """
     p = {arm: found.p for arm, found in comparisons.items() if found is not None and found.p is not None}
-    others = [1.0] * (planned - len(p))
-    return dict(zip(p, holm([*p.values(), *others]), strict=False))
+    return dict(zip(p, holm([*p.values(), *[1.0] * (planned - len(p))]), strict=False))

@@ -43,8 +43,7 @@ class Range:
         """All that it may be, where it goes in steps."""
         if self.step is None:
             return []
-        count = round((self.high - self.low) / self.step)
-        return [self.low + i * self.step for i in range(count + 1)]
+        return [self.low + i * self.step for i in range(round((self.high - self.low) / self.step) + 1)]
 
 
 @dataclass(frozen=True)

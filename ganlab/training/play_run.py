@@ -197,8 +197,7 @@ def result_of(run: Run) -> Result:
     metrics = {} if signal_name else run.module.metrics
     if not (signal_name or metrics):  # an earlier process may have played the last step
         metrics = evaluate.measure(run.module.to(run.trainer.strategy.root_device).parts)
-    stopped_early = run.module.game.run_step < run.prepared.timetable.total
-    reason = signal_name or (CALLBACK if stopped_early else None)
+    reason = signal_name or (CALLBACK if run.module.game.run_step < run.prepared.timetable.total else None)
     return Result(
         metrics=metrics,
         records=evaluate.latest_records,
