@@ -242,6 +242,7 @@ def test_a_metric_that_fails_later_loses_no_step(tmp_path: Path, monkeypatch: py
     with pytest.raises(RuntimeError, match="too late"):
         play(tmp_path / "run", *late)
     assert summary(tmp_path / "run")["status"] == "failed"
+    assert checkpoint(tmp_path / "run")["state_dict"]["game._extra_state"]["step"] == 4
     monkeypatch.setattr(Late, "mended", True)
     assert resume(tmp_path / "run") == {"late": 6}
     play(tmp_path / "whole", *late)
