@@ -27,7 +27,7 @@ from ganlab.core.errors import ConfigError, require
 
 def main() -> None:
     """Runs the command that the first argument names. `python -m ganlab` does the same."""
-    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    name = "--version" if "--version" in sys.argv else [*sys.argv, "--help"][1]
     if name in help.LISTINGS:
         del sys.argv[1]
         launch(name, getattr(import_module("ganlab.listings"), name))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
+from ganlab.config.overrides import shell_command
 from ganlab.core.errors import UnfinishedRuns, require
 from ganlab.suites.page import refuse_two
 
@@ -102,7 +103,7 @@ def work(suite: Suite, jobs: list[Job], processes: int, threads: int, cfg: DictC
         raise KeyboardInterrupt
     found = standings(suite, jobs)
     table(jobs, found)
-    print(f"\nnext: python -m ganlab.report suite={suite.folder}", flush=True)
+    print(f"\nnext: {shell_command('report')} suite={suite.folder}", flush=True)
     if worker.stopped is not None:
         raise UnfinishedRuns(f"{worker.stopped}; {left} runs are left")
     bad = [state.row.status for state in found if state.row is not None and state.row.status != "finished"]

@@ -84,7 +84,8 @@ class Command:
             self.overrides_for_saved_config = pop_overrides_for_saved_config(words)
             words.sort(key=is_override)  # options first: argparse accepts none between overrides
             overrides = list(filter(is_override, words))
-            sys.argv = [self.arguments[0], *words]
+            # Hydra's usage begins with the program; its completion is installed for that in sys.argv.
+            sys.argv = [self.arguments[0] if "-sc" in words else f"ganlab {self.name}", *words]
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.config_name)(self.job)()
         except (*ONE_LINE_ERRORS, ValueError, TypeError) as error:
             # Before the first job, a ValueError or TypeError comes from Hydra and concerns the command line.

@@ -55,8 +55,7 @@ class Game(nn.Module):
         self.objective = objective
         self.tricks = Tricks(tricks)
         provided = (objective.provides | BASE_CAPABILITIES | networks.capabilities()) - unavailable
-        unclaimable = networks.needs() | objective.needs
-        self.tricks.check_capabilities(provided, unclaimable, type(objective).__name__)
+        self.tricks.check_capabilities(provided, networks.needs() | objective.needs, type(objective).__name__)
         missing = " and ".join(sorted(objective.needs & unavailable))
         reason = f"needs {missing}, which the settings exclude"
         remedy = "choose another objective, or change what excludes it: compile=true, or flips and crops"
@@ -75,6 +74,7 @@ class Game(nn.Module):
         self._lenders = [*map(GameReference, lenders)]  # no submodules
         # The conditions of samples for which none are given; None: classes in turn, anything else is refused.
         self.conditions: ConditionSource | None = None
+        self.scalars: dict[str, Tensor] = {}  # what objective and tricks have logged in this step
         # `GameModule` counts here: the number of steps of all games of the run so far.
         self.run_step = 0
 
@@ -124,6 +124,7 @@ class Game(nn.Module):
             objective=self.objective,
             differentiates_inputs=any(trick.differentiates_inputs for trick in self.tricks.values()),
             is_joint=self.networks.code_dim > 0,
+            scalars=self.scalars,
         )
 
     def losses(self, turn: Turn, moving: Collection[str] = ("",)) -> dict[str, Tensor]:

@@ -92,8 +92,7 @@ class Games:
         """
         terms: dict[str, Tensor] = {}
         for name in self.parts if moving is None else moving:
-            own = self.parts[name].losses(turns[name])
-            terms |= {f"{name}/{term}": value for term, value in own.items()}
+            terms |= {f"{name}/{term}": value for term, value in self.parts[name].losses(turns[name]).items()}
         further = self.bridge.terms(turns)
         return terms | {name: at_least_float32(value).mean() for name, value in further.items()}
 

@@ -43,21 +43,38 @@ def page(command: str, arguments: Sequence[str]) -> str:
     shown += ["Options:", OPTIONS, *choices(command, own_config_folder(arguments)), "Default settings:"]
     for setting, comment in settings(CONF / f"{command}.yaml"):
         shown += entry(setting, comment)
-    end = f"Read on in {CONF}/README.md. The files in its sub-folders explain the settings of the choices."
-    return "\n".join([*shown, "", *wrap(end, page_width(), break_on_hyphens=False)])
+    shown += [*chosen_settings(command, arguments), ""]
+    end = f"Read on in {CONF}/README.md. ganlab run --help data=folder shows the settings of this choice."
+    return "\n".join([*shown, *wrap(end, page_width(), break_on_hyphens=False)])
 
 
 def choices(command: str, own: str | None) -> Iterator[str]:
     """The groups of a command, and an entry for each choice. A star marks the default."""
-    defaults = dict(re.findall(r"^  - (\w+): (\S+)", (CONF / f"{command}.yaml").read_text(), re.MULTILINE))
+    chosen = default_choices(command)
     for group in sorted(str(path.relative_to(CONF)) for path in CONF.rglob("*") if path.is_dir()):
-        if group.split("/")[0] in defaults:
+        if group.split("/")[0] in chosen:
             yield f"{group}=" + (f"  (several: '{group}=[...]')" if group in MULTIPLE_CHOICE else "")
-            default, paths = defaults.get(group, ""), options(group, own)
+            default, paths = chosen.get(group, ""), options(group, own)
             for name, path in paths.items():
                 star = "* " if name in re.findall(r"\w+", default) else "  "
                 yield from entry(star + name, option_text(path), column=6 + max(map(len, paths)))
             yield ""
+
+
+def default_choices(command: str) -> dict[str, str]:
+    """The default choice of each group of a command, as its config file has it."""
+    return dict(re.findall(r"^  - (\w+): (\S+)", (CONF / f"{command}.yaml").read_text(), re.MULTILINE))
+
+
+def chosen_settings(command: str, arguments: Sequence[str]) -> Iterator[str]:
+    """The settings of each choice: of those in the arguments, and of the defaults of other groups."""
+    typed = dict(word.split("=", 1) for word in arguments if "=" in word)
+    for group, chosen in (default_choices(command) | typed).items():
+        paths = options(group, own_config_folder(arguments))
+        for path in filter(None, map(paths.get, re.findall(r"\w+", chosen))):
+            prefix = "" if "# @package _global_" in path.read_text() else f"{group}."
+            lines = [line for name, text in settings(path) for line in entry(prefix + name, text)]
+            yield from ("", f"Settings of {group}={path.stem}:", *lines) if lines else ()
 
 
 def options(group: str, own: str | None) -> dict[str, Path]:
@@ -76,7 +93,7 @@ def settings(path: Path) -> Iterator[tuple[str, str]]:
             if is_mapping and value.value and (not value.flow_style or len(value.value) == 1):
                 yield from walk(value, f"{name}.") if name != "hydra" else ()
             # Mappings of multiple choices are empty, and filled by the choices.
-            elif not (name in ("defaults", *MULTIPLE_CHOICE) or key.value == "_target_"):
+            elif not (name in ("defaults", *MULTIPLE_CHOICE) or key.value in ("_target_", "_partial_")):
                 typed = text[value.start_mark.index : value.end_mark.index]
                 comment = text.splitlines()[key.start_mark.line].partition("  # ")[2]
                 yield f"{name}={typed if len(typed) < WIDTH / 2 else '...'}", comment

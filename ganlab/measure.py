@@ -120,8 +120,7 @@ def find_device(name: str | None) -> str:
     Raises:
         ConfigError: the device is not available on this machine.
     """
-    has_accelerator = torch.accelerator.is_available()
-    name = name or str(torch.accelerator.current_accelerator() if has_accelerator else "cpu")
+    name = name or str(torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu")
     try:
         torch.zeros(1, device=name).item()  # fails on the meta device, which holds no values
     except (RuntimeError, AssertionError, ImportError) as error:

@@ -55,8 +55,7 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         is_read = load_data.cache_info().currsize > 0
         reason = "has no effect: this picture reads no data"
         require(is_read or cfg.root is None, reason, "remove it", "root", cfg.root)
-        scene = Scene(config, run, load_data() if is_read else None)
-        view = VIEWS[options.what](options, scene, game)
+        view = VIEWS[options.what](options, Scene(config, run, load_data() if is_read else None), game)
     with config_error_if_unwritable(output, key="output"):
         view.write(output)
     caption, label = view.caption, options.label

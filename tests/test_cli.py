@@ -21,6 +21,7 @@ from support.small_games import ROOT, options
 from ganlab import __main__ as command
 from ganlab import help
 from ganlab.config.compose import CONF, compose
+from ganlab.config.overrides import shell_command
 
 COMMANDS = [path.stem for path in CONF.glob("*.yaml")]
 
@@ -105,6 +106,28 @@ def test_help_is_that_of_the_module_too_and_shows_choices_of_ones_own(
         assert (code, out, err) == (0, shown, "")
 
 
+def test_the_page_of_run_has_the_settings_of_the_choices() -> None:
+    page = help.page("run", [])
+    assert re.search(r"^  trainer\.precision=32-true +32-true \| bf16-mixed", page, re.MULTILINE)
+    assert re.search(r"^  logger\.wandb\.mode=auto +auto: as in WANDB_MODE", page, re.MULTILINE)
+    assert "model.generator.latent_dim=64" in page
+    assert "data.root=data" not in page
+    chosen = help.page("run", ["--help", "data=folder", "trick=[r1,ema]"])
+    for line in (r"data\.root=data/images", r"trick\.r1\.gamma=1\.0", r"trick\.ema\.decay=0\.999 +\S"):
+        assert re.search(f"^  {line}", chosen, re.MULTILINE), line
+
+
+def test_the_end_of_a_run_names_commands_in_the_form_of_its_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    for started, expected in (
+        (["python", "/here/bin/ganlab", "run"], "ganlab sample"),
+        (["python", "-m", "ganlab.run"], "python -m ganlab.sample"),
+        (["python", "-m", "ganlab", "run"], "python -m ganlab.sample"),
+        (["python"], "python -m ganlab.sample"),
+    ):
+        monkeypatch.setattr(sys, "orig_argv", started)
+        assert shell_command("sample") == expected
+
+
 def test_each_example_composes() -> None:
     assert len(examples("run")) == 5
     for name in help.commands():
@@ -137,6 +160,13 @@ def test_an_unknown_command_is_one_line_and_status_2(
 def test_the_version_is_that_of_the_package(monkeypatch, capsys) -> None:
     shown = ganlab(monkeypatch, capsys, "--version")
     assert shown.split()[1] == version("torch-ganlab")
+    assert ganlab(monkeypatch, capsys, "run", "--version") == shown
+
+
+def test_the_usage_names_the_command(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    with pytest.raises(SystemExit):
+        ganlab(monkeypatch, capsys, "run", "--fast")
+    assert capsys.readouterr().err.startswith("usage: ganlab run [--help]")
 
 
 @on_one_day_of(2)

@@ -76,6 +76,22 @@ def test_the_values_of_a_run_are_those_of_its_end_and_each_has_its_protocol(tmp_
         run_evaluate(f"run_dir={run}", "metric=none")
 
 
+def test_a_run_is_measured_as_it_was_unless_a_metric_is_given(tmp_path: Path, capsys) -> None:
+    for name, metric in (("none", "metric=none"), ("both", "metric=[is,neighbours]")):
+        play(tmp_path / name, "steps=2", metric)
+    both = [f"run_dir={tmp_path / 'both'}", "n=100"]
+    capsys.readouterr()
+    assert {*run_evaluate(*both)} == set(summary(tmp_path / "both")["metrics"])
+    assert "metric is not given: measuring is, neighbours of the run\n" in capsys.readouterr().out
+    assert {*run_evaluate(*both, "metric=fid")} == {"fid/digits_train_100"}
+    assert "not given" not in capsys.readouterr().out
+    for other in ("extractor=digits", "evaluation.split=test"):  # which the metrics of the run would ignore
+        (name,) = run_evaluate(*both, other)
+        assert name == f"fid/digits_{'test' if 'split' in other else 'train'}_100"
+    assert {*run_evaluate(f"run_dir={tmp_path / 'none'}", "n=100")} == {"fid/digits_train_100"}
+    assert "metric is not given: measuring fid\n" in capsys.readouterr().out
+
+
 def test_one_class_of_a_conditional_run_is_measured_and_named(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=6", "trick=label_conditioning")
     measured = [f"run_dir={tmp_path / 'run'}", "metric=fid", "n=60"]

@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf, open_dict
 from support.commands import QUICK, environment, play, summary
 from support.refusals import refuses
 from support.small_games import CYCLEGAN, ROOT, SMALL, untrained_run
@@ -126,6 +128,30 @@ def test_a_run_in_a_notebook(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     with pytest.raises(Diverged):
         ganlab.train(exploding)
     assert [*map(signal.getsignal, STOPPING)] == handlers
+
+
+@pytest.mark.parametrize("config", [{"steps": 4}, 3, "steps=4", None, OmegaConf.create({"steps": 4})])
+def test_what_compose_has_not_made_is_refused(config: Any) -> None:
+    for function in (ganlab.train, ganlab.build):
+        with refuses("config", type(config).__name__, "no config of a run", "ganlab.compose"):
+            function(config)
+
+
+def test_keys_that_nothing_reads_are_refused_as_on_the_command_line() -> None:
+    config = ganlab.compose(*SMALL)
+    with open_dict(config):
+        config.stps = 5
+    for function in (ganlab.train, ganlab.build):
+        with refuses("stps", reason="is read by nothing", remedy="write steps"):
+            function(config)
+
+
+@pytest.mark.parametrize("path", [3, None, {"run_dir": "run"}])
+def test_a_run_is_loaded_from_a_path(path: Any) -> None:
+    with refuses("run_dir", path, "must be the path of a run"):
+        ganlab.load(path)
+    with refuses(reason="nowhere is not a run"):
+        ganlab.load("nowhere")
 
 
 def test_configs_end_at_the_border() -> None:

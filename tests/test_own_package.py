@@ -80,6 +80,14 @@ def test_an_error_names_the_settings_of_the_package(installed: Path, tmp_path: P
     assert not (tmp_path / "outputs").exists()
 
 
+def test_a_package_that_is_not_found_comes_with_a_remedy(tmp_path: Path) -> None:
+    options = ("+trick.mine._target_=stripes.tricks.LatentJitter", "+trick.mine.std=1", *QUICK)
+    ended = python(tmp_path, "-m", "ganlab.run", *options, f"run_dir={tmp_path / 'run'}")
+    assert ended.returncode == 2
+    assert "No module named 'stripes'" in ended.stderr
+    assert "Start in the folder that has it, or install it." in ended.stderr
+
+
 def test_a_folder_of_settings_and_a_package_in_the_working_directory(tmp_path: Path) -> None:
     options = ("--config-dir=stripes/conf", *SETTINGS[1:], "steps=2", f"run_dir={tmp_path / 'run'}")
     ended = python(EXAMPLE, "-m", "ganlab.run", *options)

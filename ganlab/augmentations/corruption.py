@@ -33,6 +33,5 @@ class Corruption(Augmentation):
             noise = random.normal(f"{stream}/noise", *x.shape)
             x = x + per_image(std * (u_noise < p)) * noise
         if self.cutout:
-            side = self.cutout * (u_cutout < p)
-            x = fill_rectangle(x, row, column, side, fill=span.middle)
+            x = fill_rectangle(x, row, column, self.cutout * (u_cutout < p), fill=span.middle)
         return x

@@ -1,12 +1,15 @@
 """Checks of a composed config before anything is built: contradictions, and settings without effect."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.config.compose import num_steps
+from ganlab.config.compose import compose, num_steps, refuse_unread_keys
+from ganlab.config.run_directory import RunDirectory
 from ganlab.config.setting_types import check_arguments, import_object, to_plain, validated_settings
 from ganlab.config.stages import naming_part, part_configs, stage_configs
 from ganlab.core.errors import format_value, prefixing_all_keys, require
@@ -21,6 +24,8 @@ CLASSES = {
     "model.discriminator": "ganlab.networks.base.Discriminator",
     "data": "ganlab.data.base.Data",
 }
+# What the metrics of a run have from its config. To give another value selects FID.
+OF_FID = {"extractor", "protocol", "evaluation.split", "metric.weights"}
 # The groups of what is around the games of a run. To check their settings imports Lightning and torchvision.
 AROUND_GAMES = ("trainer", "logger", "callback", "metric", "extractor", "views")
 
@@ -56,6 +61,14 @@ def check_config(cfg: DictConfig, overrides: Sequence[str] = (), unchecked: Sequ
             refuse_unused_labelled(cfg)
         refuse_unused_extractor(cfg, overrides)
         refuse_unused_weights(cfg)
+
+
+def refuse_no_config(cfg: Any) -> None:
+    """Refuses what `compose` cannot have returned. In a Hydra app, the config may have keys of the app."""
+    is_config = isinstance(cfg, DictConfig) and {"data", "model", "trainer"} <= {*cfg}
+    require(is_config, "is no config of a run", "make one by ganlab.compose", "config", type(cfg).__name__)
+    if not HydraConfig.initialized():
+        refuse_unread_keys(cfg, "run")
 
 
 def refuse_torch_classes(cfg: DictConfig) -> None:
@@ -135,8 +148,7 @@ def refuse_unused_extractor(cfg: DictConfig, overrides: Sequence[str]) -> None:
 
 def typed_values(overrides: Sequence[str]) -> dict[str, str]:
     """The keys that overrides set, add or remove, and the values as the user typed them."""
-    parts = (override.lstrip("+~").partition("=") for override in overrides)
-    return {key: text for key, _, text in parts}
+    return {key: text for key, _, text in (override.lstrip("+~").partition("=") for override in overrides)}
 
 
 def metrics_use_extractor(cfg: DictConfig) -> bool:
@@ -153,7 +165,7 @@ def refuse_unused_weights(cfg: DictConfig) -> None:
 
 
 def check_evaluation_config(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Checks the settings of `ganlab.evaluate` that need no run and no images."""
+    """Checks the settings of `ganlab.evaluate` that need no images, and completes its metrics."""
     has_run, has_images = cfg.run_dir is not None, cfg.generated is not None
     reason = "needs exactly one of a run and generated images"
     remedy = "give either run_dir, or generated and real"
@@ -167,6 +179,12 @@ def check_evaluation_config(cfg: DictConfig, overrides: Sequence[str]) -> None:
         combinations.append(("real, a folder", {"root"} & given.keys()))
     for cause, unused_keys in combinations:
         require(not unused_keys, f"has no effect with {cause}", "remove it", min(unused_keys, default=""))
+    if cfg.output:
+        output = Path(cfg.output)
+        reason = "must be a file that ends in .json, and not a file of a run"
+        is_usable = output.suffix == ".json" and output.name not in ("summary.json", "profile.json")
+        require(is_usable and not output.is_dir(), reason, "choose another name", "output", cfg.output)
+    complete_metrics(cfg, given)
     refuse_unused_extractor(cfg, overrides)
     is_selected = set(cfg.metric) - {"weights"}
     require(is_selected, "no metric is selected", "select some, such as 'metric=[fid,kid]'", "metric")
@@ -178,11 +196,17 @@ def check_evaluation_config(cfg: DictConfig, overrides: Sequence[str]) -> None:
         is_complete = cfg.get("extractor") or not metrics_use_extractor(cfg)
         remedy = "choose inception, or a classifier for images like these, such as mnist"
         require(is_complete, "missing", remedy, "extractor")
-    if cfg.output:
-        output = Path(cfg.output)
-        reason = "must be a file that ends in .json, and not a file of a run"
-        is_usable = output.suffix == ".json" and output.name not in ("summary.json", "profile.json")
-        require(is_usable and not output.is_dir(), reason, "choose another name", "output", cfg.output)
+
+
+def complete_metrics(cfg: DictConfig, given: Mapping[str, str]) -> None:
+    """If no metric is given, selects those of the run; FID, if it has none or a setting of FID is given."""
+    if {*cfg.metric} - {"weights"} or "metric" in given:
+        return
+    is_of_fid = cfg.run_dir is None or given.keys() & OF_FID
+    own = {} if is_of_fid else selected_nodes(RunDirectory(cfg.run_dir, cfg.trust).config(), "metric")
+    nodes = own or {"fid": compose("metric=fid", config_name="evaluate").metric.fid}
+    OmegaConf.update(cfg, "metric", nodes, force_add=True)
+    print(f"metric is not given: measuring {', '.join(nodes)}{' of the run' if own else ''}")
 
 
 def refuse_unused_labelled(cfg: DictConfig) -> None:

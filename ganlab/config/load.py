@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from ganlab.config.build import as_config_errors, build_games, condition_of, instantiate_group
-from ganlab.config.checks import AROUND_GAMES, check_config
+from ganlab.config.checks import AROUND_GAMES, check_config, refuse_no_config
 from ganlab.config.overrides import shell_override
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.setting_types import mappings
@@ -60,6 +60,7 @@ def build(config: DictConfig, part: str | None = None) -> Game:
         ConfigError: a value is out of its range, two settings contradict each other, a trick could not act,
             or there is no such part.
     """
+    refuse_no_config(config)
     with as_config_errors():
         check_config(config, unchecked=AROUND_GAMES)
     refuse_unread_classes(config)

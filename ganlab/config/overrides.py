@@ -1,6 +1,8 @@
 """Overrides of a command line: quotes for strings, and errors that name the nearest known setting."""
 
+import os
 import shlex
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
@@ -94,6 +96,12 @@ def shell_override(key: str, text: object) -> str:
         if PARSER.parse_override(f"{key}={text}").value() == str(text):
             return shlex.quote(f"{key}={text}")
     return shlex.quote(f"{key}={quote(str(text))}")
+
+
+def shell_command(name: str) -> str:
+    """A command of ganlab in the form in which this process was started, as `ganlab sample`."""
+    is_script = "ganlab" in map(os.path.basename, sys.orig_argv[:2])  # after Python, unless it is in `-m`
+    return f"ganlab {name}" if is_script else f"python -m ganlab.{name}"
 
 
 def unknown_key_error(

@@ -48,6 +48,7 @@ class RunDirectory:
     """
 
     def __init__(self, path: str | Path, trust: Iterable[str] = ()):
+        require(isinstance(path, str | os.PathLike), "must be the path of a run", key="run_dir", value=path)
         self.given = given = Path(path)
         is_checkpoint = given.suffix == ".ckpt"
         self.path = given.parent.parent if is_checkpoint else given
@@ -85,9 +86,7 @@ class RunDirectory:
     def _refuse_nonempty(self) -> None:
         files = (path for path in self.path.rglob("*") if not path.is_dir())
         # What a process may have left behind that was killed before its run began.
-        leftover = (
-            path.name == "lock" or path.suffix == ".part" or self.borrowed in path.parents for path in files
-        )
+        leftover = (p.name == "lock" or p.suffix == ".part" or self.borrowed in p.parents for p in files)
         is_empty = not os.path.isfile(self.path) and all(leftover)
         remedy = f"continue the run with {shell_override('resume', self.path)}, or choose another run_dir"
         require(is_empty, "exists and is not empty", remedy, "run_dir", self.path)

@@ -63,8 +63,7 @@ class ConditionSpec:
         require(is_of_kind, reason, key="condition", value=conditions.dtype)
         conditions = conditions[None] if conditions.ndim == len(self.shape) else conditions
         reason = f"must have the shape {list(self.shape)}, each of them"
-        fits = conditions.ndim == len(self.shape) + 1
-        require(fits, reason, key="condition", value=list(conditions.shape))
+        require(conditions.ndim == len(self.shape) + 1, reason, key="condition", value=list(conditions.shape))
         require(bool(conditions.isfinite().all()), "has values that are not finite", key="condition")
         return conditions.long() if self.kind == "class" else conditions
 
@@ -138,3 +137,12 @@ class Targets(NamedTuple):
 def at_least_float32(x: Tensor) -> Tensor:
     """Converts half precision to float32; float64 stays."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def as_scalar(name: str, value: Any) -> Tensor:
+    """A logged number as a tensor [] without gradients; raises `ConfigError` if it is not one number."""
+    try:
+        return torch.as_tensor(value).detach().reshape(())
+    except (TypeError, ValueError, RuntimeError) as error:
+        found = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise ConfigError("must be one number, such as a tensor []", key=name, value=found) from error

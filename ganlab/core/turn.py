@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
-from ganlab.core.batch import Batch, Sample, Targets, Verdict, at_least_float32
+from ganlab.core.batch import Batch, Sample, Targets, Verdict, as_scalar, at_least_float32
 from ganlab.core.players import Player
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Turn:
         is_joint: whether the discriminator judges a sample together with its code.
         is_unrolled: whether the discriminator has weights of a trial update, which will be undone. A trick
             that counts turns leaves such turns out.
+        scalars: what `log` adds to.
     """
 
     player: Player
@@ -79,6 +80,7 @@ class Turn:
     differentiates_inputs: bool = False
     is_joint: bool = False
     is_unrolled: bool = False
+    scalars: dict[str, Tensor] = field(default_factory=dict)
     asked: Tensor | None = field(init=False)  # the conditions that the generator gets
     # The turn of which this one is a view, made by `seen_by` or `detached`. Its codes are used here.
     origin: Turn | None = field(init=False, default=None)
@@ -217,10 +219,16 @@ class Turn:
             if judged is sample:
                 return verdict
         x, condition, code = self.tricks.apply_hook("inputs", sample, self)
-        codes = {"code": code} if self.is_joint else {}
-        verdict = self.discriminator(x, condition, **codes)
+        verdict = self.discriminator(x, condition, **({"code": code} if self.is_joint else {}))
         self.verdicts.append((sample, verdict))
         return verdict
+
+    def log(self, name: str, value: Tensor | float) -> None:
+        """Adds a number of this step, such as `turn.log("mine/spread", x.std())`, to those that are logged.
+
+        The last value of a step counts. Raises `ConfigError` unless it is a number or a tensor [].
+        """
+        self.scalars[name] = as_scalar(name, value)
 
     def seen_by(self, player: Player) -> Turn:
         """The turn of another player with the same generated samples, codes and verdicts."""

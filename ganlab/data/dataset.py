@@ -57,6 +57,7 @@ class TorchDataset(Data):
 def read_all(given: Sequence[Dataset[Any]]) -> tuple[Tensor, Labels, Tensor | None]:
     """The samples of all splits in turn [N, *shape], and their classes [N] or vectors [N, E], if any."""
     for split, dataset in zip(SPLITS, given, strict=False):
+        require(not isinstance(dataset, Sized) or len(dataset) > 0, "has no samples", key=f".{split}")
         is_indexed = isinstance(dataset, Sized) and not isinstance(dataset, IterableDataset)
         reason = "has no __len__ and __getitem__, by which batch k would be a function of the seed and k"
         require(is_indexed, reason, "define them, or save its images for data=folder", f".{split}")

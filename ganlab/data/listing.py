@@ -41,8 +41,7 @@ def list_folder(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
     folders = [path for path in paths if path.is_dir() and not target.is_relative_to(path.resolve())]
     files = [path for path in paths if not path.is_dir()]
     images = [file for file in files if file.suffix.lower() in SUFFIXES]
-    others = [file for file in files if file.suffix.lower() not in SUFFIXES]
-    return folders, images, others
+    return folders, images, [file for file in files if file.suffix.lower() not in SUFFIXES]
 
 
 def list_classes(folder: Path) -> list[str]:

@@ -143,13 +143,17 @@ class Evaluation:
             device: the device of the samples.
             game: the game that generated the samples; None: they are images from files.
         """
+        self.measure_real_samples(device)
+        self._pass_samples(samples, self.metrics, GENERATED, text="samples", n=self.n)
+        return self._compute_and_reset(self.metrics, game)
+
+    def measure_real_samples(self, device: torch.device) -> None:
+        """Passes the real samples to the metrics, and measures the floors; does nothing the second time."""
         if not self._has_real_samples:
             self._has_real_samples = True
             with caching_features_on_disk():  # real samples are the same in every run
                 self._pass_real_samples(device)
                 self._measure_floors(device)
-        self._pass_samples(samples, self.metrics, GENERATED, text="samples", n=self.n)
-        return self._compute_and_reset(self.metrics, game)
 
     def _pass_real_samples(self, device: torch.device) -> None:
         """Passes to each metric the real samples of its references."""

@@ -80,8 +80,7 @@ class CachedExtractor:
         the disk and damaged files are ignored, because they only cost time.
         """
         levels = to_levels(x)
-        dependencies = (*self.protocol().items(), x.device.type)
-        key = sha256(repr((tuple(levels.shape), dependencies)).encode())
+        key = sha256(repr((tuple(levels.shape), (*self.protocol().items(), x.device.type))).encode())
         key.update(levels.cpu().contiguous().numpy().tobytes())
         path = cache_directory() / "features" / f"{key.hexdigest()}.safetensors"
         with suppress(OSError, SafetensorError, KeyError, TypeError), safe_open(path, framework="pt") as file:

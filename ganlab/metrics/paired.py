@@ -11,16 +11,18 @@ from ganlab.metrics.base import Data, Game, GameMetric, ProtocolFields
 CHUNK = 1000  # conditions that are answered at a time
 
 
-def require_pairs(data: Data) -> None:
-    """Raises `ConfigError` unless the data are pairs of a condition and its right sample."""
+def require_pairs(data: Data, cause: str = "needs") -> None:
+    """Raises `ConfigError` unless the data are pairs of a condition and its right sample.
+
+    Args:
+        cause: the verb of the message, and why such data are needed.
+    """
     is_paired = data.condition is not None and data.condition.paired
-    reason = "needs data in which each condition has its right sample"
+    reason = f"{cause} data in which each condition has its right sample"
     require(is_paired, reason, "choose data=paired_folder, or another metric")
 
 
-def answered_conditions(
-    data: Data, game: Game, seed: int, chunk: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def answered_conditions(data: Data, game: Game, seed: int, chunk: int) -> Iterator[tuple[Tensor, ...]]:
     """Yields samples for the test conditions, the right samples, and the conditions, on the CPU."""
     for i, (x, condition) in enumerate(data.split("test", "cpu", chunk)):
         assert condition is not None

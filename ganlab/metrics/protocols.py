@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,9 @@ def common_values_and_remarks(
 
 
 def floor_note(record: MetricRecord) -> str:
-    """A remark on the floor of a value, for the end of a printed line; empty if there is no floor."""
+    """A remark on a value or its floor, for the end of a printed line; empty if there is no floor."""
+    if not isfinite(record.get("value", 0)):
+        return "   (not finite, as with too few samples, or samples that are all alike)"
     if "floor" not in record:
         return ""
     split = "training" if record["floor_split"] == "train" else record["floor_split"]

@@ -149,7 +149,8 @@ class OfPairs(TorchMetric):
     needs_game = True
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
-        require_pairs(data)
+        parameters = ", ".join(inspect.signature(self.metric.update).parameters)
+        require_pairs(data, f"has update({parameters}) without a parameter named real, so it needs")
         self._data = data
         super().setup(data, len(data.sources["test"]), n_real)
 

@@ -150,8 +150,7 @@ class Discriminator(nn.Module):
         logits = sum(further_logits, start=self.score(features).squeeze(1))  # [B], or [B, h, w]
         if self.judges_patches:
             return Verdict(logits, features.flatten(2).mean(2))
-        class_logits = None if self.class_head is None else self.class_head(features)
-        return Verdict(logits, features, class_logits)
+        return Verdict(logits, features, None if self.class_head is None else self.class_head(features))
 
 
 def output_layer(value_range: ValueRange, key: str = "data.range") -> nn.Module:
@@ -265,5 +264,4 @@ def uncompiled() -> AbstractContextManager[object]:
 
     `torch.compiler.set_stance` does this, but imports torch's compiler, which takes a second.
     """
-    has_compiled = "torch._dynamo" in sys.modules
-    return torch.compiler.set_stance("force_eager") if has_compiled else nullcontext()
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()

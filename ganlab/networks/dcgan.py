@@ -45,8 +45,7 @@ def generator(
         convolution = _upsample(num_inputs, num_outputs, kernel, bias=False)
         layers += [convolution, nn.BatchNorm2d(num_outputs), relu(slope)]
     layers += [_upsample(channels[-1], shape[0], kernel, bias=True), output_layer(value_range)]
-    body = ConditionalSequential(*layers).apply(initialise)
-    return Generator(body, latent_dim, tuple(shape), prior)
+    return Generator(ConditionalSequential(*layers).apply(initialise), latent_dim, tuple(shape), prior)
 
 
 def discriminator(

@@ -94,8 +94,7 @@ class IMLE(Objective):
         """The nearest candidate of each sample, [B]."""
         x, candidates = x.flatten(1).to(self.candidates), self.candidates.flatten(1)
         # Without the product of matrices, whose rounding errors exceed small distances.
-        exact = "donot_use_mm_for_euclid_dist"
-        return torch.cdist(x, candidates, compute_mode=exact).argmin(1)
+        return torch.cdist(x, candidates, compute_mode="donot_use_mm_for_euclid_dist").argmin(1)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         for name in ("latents", "selected_in"):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, TypeVar
 
 from ganlab.core.errors import ConfigError
@@ -95,9 +96,7 @@ def find(suite: Suite, rows: Iterable[Row], configs: Mapping[str, str]) -> Findi
     changed = [row for row in given if row.config != configs.get(row.arm, row.config)]
     rows = [row for row in given if row not in changed]
     last = {(row.arm, row.seed): row for row in rows}
-    counted = {
-        (arm, seed): last[arm, seed] for arm in suite.arms for seed in suite.seeds if (arm, seed) in last
-    }
+    counted = {cell: last[cell] for cell in product(suite.arms, suite.seeds) if cell in last}
     names = {metric: full_name(metric, counted) for metric in suite.metrics}
     records = {metric: records_of(name, counted) for metric, name in names.items()}
     values = {arm: {metric: values_of(arm, found) for metric, found in records.items()} for arm in suite.arms}
@@ -160,5 +159,4 @@ def corrected(comparisons: Mapping[K, Comparison | None], planned: int) -> dict[
     corrected for half of its tests.
     """
     p = {arm: found.p for arm, found in comparisons.items() if found is not None and found.p is not None}
-    others = [1.0] * (planned - len(p))
-    return dict(zip(p, holm([*p.values(), *others]), strict=False))
+    return dict(zip(p, holm([*p.values(), *[1.0] * (planned - len(p))]), strict=False))

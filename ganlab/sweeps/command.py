@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig
 
+from ganlab.config.overrides import shell_command
 from ganlab.core.errors import ConfigError, UnfinishedRuns
 from ganlab.filesystem import config_error_if_unwritable
 from ganlab.suites.estimate import FIRST, MORE, rounds_left, trial
@@ -64,7 +65,7 @@ def conclude(plan: Plan, rows: Sequence[Tried]) -> None:
     if found:
         values = "  ".join(f"{name}={value}" for name, value in found[0].parameters.items())
         print(f"  best: trial {found[0].trial}, {plan.name} {found[0].value:.4g}: {values}")
-    print(f"\nnext: python -m ganlab.report sweep={plan.sweep.folder}", flush=True)
+    print(f"\nnext: {shell_command('report')} sweep={plan.sweep.folder}", flush=True)
 
 
 def show(plan: Plan, processes: int, threads: int) -> None:

@@ -92,8 +92,7 @@ def refuse_others(sweep: Sweep, rows: Sequence[Tried]) -> None:
     """Refuses trials that cannot be placed by the parameters that sweep.yaml has now."""
     for row in rows:
         reason = f"trial {row.trial} has other parameters than {sweep.at('parameters')}"
-        refusal = f"{sweep.results}: {reason}: {MOVE_AWAY}"
-        require(row.parameters.keys() == sweep.parameters.keys(), refusal)
+        require(row.parameters.keys() == sweep.parameters.keys(), f"{sweep.results}: {reason}: {MOVE_AWAY}")
 
 
 def ended(found: Found, torn: str | None) -> list[str]:

@@ -43,8 +43,7 @@ class Range:
         """All that it may be, where it goes in steps."""
         if self.step is None:
             return []
-        count = round((self.high - self.low) / self.step)
-        return [self.low + i * self.step for i in range(count + 1)]
+        return [self.low + i * self.step for i in range(round((self.high - self.low) / self.step) + 1)]
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,7 @@ def choice(page: Page, name: str, node: yaml.SequenceNode) -> Choice:
         twice = f"{name}: {part.value} stands there twice: leave one of them out"
         page.require(part.value not in texts, part, twice)
         texts.append(str(part.value))
-    few = f"{name} has nothing to choose from: give two, or put it into base"
-    page.require(len(texts) > 1, node, few)
+    page.require(len(texts) > 1, node, f"{name} has nothing to choose from: give two, or put it into base")
     return Choice(tuple(texts))
 
 
@@ -92,8 +90,7 @@ def numbers(page: Page, name: str, node: yaml.Node) -> Range:
     low, high = number(page, name, "low", parts["low"]), number(page, name, "high", parts["high"])
     page.require(low < high, parts["low"], f"{name}: low={low} must be below high={high}")
     log = "log" in parts and page.plain(parts["log"], f"{name}.log", bool)
-    is_positive = low > 0 or not log
-    page.require(is_positive, parts["low"], f"{name}: low={low} must be above 0 where log is true")
+    page.require(low > 0 or not log, parts["low"], f"{name}: low={low} must be above 0 where log is true")
     if "step" not in parts:
         return Range(float(low), float(high), log, None)
     step = number(page, name, "step", parts["step"])

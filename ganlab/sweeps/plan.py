@@ -69,8 +69,7 @@ class Plan:
         """Refuses trials of another sweep, or of what this one was: they do not compare."""
         for row in rows:
             what = "is of another base, metric, data or parameters than sweep.yaml has now"
-            refusal = f"{self.sweep.results}: trial {row.trial} {what}: {MOVE_AWAY}"
-            require(row.space == self.space, refusal)
+            require(row.space == self.space, f"{self.sweep.results}: trial {row.trial} {what}: {MOVE_AWAY}")
 
     def _first(self) -> Composed:
         """The run of the first values; a refusal says with which parameter it begins not to compose."""

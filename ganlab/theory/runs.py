@@ -60,8 +60,7 @@ class DensityRun(SteppedRun):
         data, latent_dim = self.data, self.game.generator.latent_dim
         if data.shape != (1,) or data.distribution is None or latent_dim != 1:
             reason = f"samples of shape {list(data.shape)} with {latent_dim=} have no density to draw"
-            remedy = "choose data=mixture_1d and model.generator.latent_dim=1"
-            raise ConfigError(reason, remedy, ".settings")
+            raise ConfigError(reason, "choose data=mixture_1d and model.generator.latent_dim=1", ".settings")
         self.edges = torch.linspace(*x_limits, NUM_BINS + 1, dtype=torch.float64)
         self.x = (self.edges[1:] + self.edges[:-1]) / 2  # the centres of the intervals, [NUM_BINS]
         self.log_p = data.distribution.log_prob(self.x[:, None])  # [NUM_BINS]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
-from ganlab.core.batch import Batch, Sample
+from ganlab.core.batch import Batch, Sample, as_scalar
 from ganlab.core.distributed import broadcast_
 from ganlab.core.errors import prefixing_all_keys, require
 from ganlab.core.players import Player, path
@@ -77,11 +77,12 @@ class Phase:
         with profile_range("the play"):
             self.play(self, batch)
         for part, game in self.game.parts.items():
-            for name, value in game.tricks.scalars().items():
+            for name, value in (game.scalars | game.tricks.scalars()).items():
                 self.record(name, value, part)
+            game.scalars.clear()
 
-    def record(self, name: str, value: Tensor, part: str = "") -> None:
-        self.scalars[path(self.name, part, name)] = value.detach()
+    def record(self, name: str, value: Tensor | float, part: str = "") -> None:
+        self.scalars[path(self.name, part, name)] = as_scalar(name, value)
 
     def active_players(self) -> tuple[Player, ...]:
         """The players that all tricks let move in this step, at least in one part of the game.
@@ -181,9 +182,13 @@ class GameModule(pl.LightningModule):
         scalars: the scalars of the latest step by name, tensors [] on the device. The phase records them, and
             callbacks read them; reading a value waits for the device. The names are "player/term" for a loss
             term, "player/gradient_norm", and "trick/name" for a scalar of a trick. In a stage, they begin
-            with the name of the stage and a slash.
+            with the name of the stage and a slash. `log` adds others.
         metrics: the metrics by name; empty unless the step was evaluated.
+        is_run: whether this is a run of ganlab, whose callbacks write the scalars. Any other Trainer gets
+            them by Lightning's `log`, for its loggers and callbacks.
     """
+
+    is_run = False
 
     def __init__(self, phases: Sequence[Phase]):
         super().__init__()
@@ -251,6 +256,25 @@ class GameModule(pl.LightningModule):
             self.play_step(self.trainer.precision_plugin.convert_input(batch))
         except StopIteration as end:  # Lightning would take it for the end of an epoch
             raise RuntimeError("the data ended, or a trick let a StopIteration through") from end
+
+    def log(self, name: str, value: Tensor | float) -> None:  # type: ignore[override]
+        """Adds a number of the latest step to `scalars`, for callbacks in their `on_train_batch_end`.
+
+        In a run, `LogScalars` writes it, so it must be added before: in the place clock, measure or show.
+
+        Args:
+            value: a number or a tensor []; in a run of several processes, each of them logs its own, and the
+                mean is written.
+
+        Raises:
+            ConfigError: the value is not one number.
+        """
+        self.scalars[name] = as_scalar(name, value)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if not self.is_run:
+            for name, value in self.scalars.items():
+                super().log(name, value, batch_size=1)
 
     def play_step(self, batch: Any) -> None:
         """Plays one step on a `Batch`, or on samples [B, ...], alone or with their conditions."""

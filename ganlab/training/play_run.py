@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from traceback import walk_tb
 from typing import Any
 
 import pytorch_lightning as pl
@@ -196,8 +197,7 @@ def result_of(run: Run) -> Result:
     metrics = {} if signal_name else run.module.metrics
     if not (signal_name or metrics):  # an earlier process may have played the last step
         metrics = evaluate.measure(run.module.to(run.trainer.strategy.root_device).parts)
-    stopped_early = run.module.game.run_step < run.prepared.timetable.total
-    reason = signal_name or (CALLBACK if stopped_early else None)
+    reason = signal_name or (CALLBACK if run.module.game.run_step < run.prepared.timetable.total else None)
     return Result(
         metrics=metrics,
         records=evaluate.latest_records,
@@ -226,7 +226,12 @@ def error_for_user(run: Run, error: BaseException) -> BaseException:
         return run.prepared.directory.io_error(error, has_trained=True)
     if run.module.game.run_step > run.start_step or not isinstance(error, Exception):
         return error
-    return ConfigError(f"the first step failed: {error_message(error)} (HYDRA_FULL_ERROR=1 shows where)")
+    names = {id(module): name for name, module in run.module.named_modules()}
+    names |= {id(callback): f"callback.{name}" for name, callback in run.prepared.callbacks.items()}
+    frames = (names.get(id(frame.f_locals.get("self"))) for frame, _ in walk_tb(error.__traceback__))
+    place = [name.removeprefix("game.").replace("tricks.", "trick.") for name in frames if name][-1:]
+    reason = f"the first step failed: {error_message(error)} (HYDRA_FULL_ERROR=1 shows where)"
+    return ConfigError(reason, key=".".join(place))
 
 
 def close(run: Run, logger_status: str) -> None:

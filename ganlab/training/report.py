@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import torch
 
-from ganlab.config.overrides import shell_override
+from ganlab.config.overrides import shell_command, shell_override
 from ganlab.core.errors import escape_unprintable, final_status
 from ganlab.core.players import path
 from ganlab.core.validation import format_number
@@ -49,16 +49,16 @@ def print_summary(run: Run, result: Result) -> None:
     if result.status == "finished" and not result.metrics and data.value_range is not None:
         # KID draws subsets of 1000 images by default.
         subset_size = f" metric.kid.subset_size={len(data)}" if len(data) < 1000 else ""
-        lines["measured"] = f"nothing: python -m ganlab.evaluate {run_dir} 'metric=[kid]'{subset_size}"
+        lines["measured"] = f"nothing: {shell_command('evaluate')} {run_dir} 'metric=[kid]'{subset_size}"
     if data.skipped:
         lines["skipped"] = f"{len(data.skipped)} files that are not images, {data.skipped[0]} first"
     if run.prepared.settings.profile:
         lines["profile"] = f"{path / 'profile.txt'}, and profile.json for chrome://tracing or Perfetto"
     lines |= {"samples": str(path / "samples"), "everything": str(path)} | view_command(run)
     if result.status == "stopped":
-        lines["resume"] = f"python -m ganlab.run {shell_override('resume', path)}"
+        lines["resume"] = f"{shell_command('run')} {shell_override('resume', path)}"
     else:
-        lines["more"] = f"python -m ganlab.sample {run_dir}"
+        lines["more"] = f"{shell_command('sample')} {run_dir}"
     print_table(f"\n{result.status}", lines)
 
 

@@ -53,6 +53,7 @@ class Run:
     def __init__(self, prepared: PreparedRun, processes: LocalProcesses, command: str):
         self.prepared, self.processes, self.command = prepared, processes, command
         self.module = GameModule(prepared.phases)
+        self.module.is_run = True
         with as_config_errors():
             callbacks = self._build_callbacks()
             cluster = cluster_environment()
@@ -70,8 +71,7 @@ class Run:
             )
         # On a CPU, Lightning would take bf16-mixed in silence.
         precision, remedy = prepared.settings.precision, "set it to bf16-mixed or 32-true"
-        is_supported = self.trainer.precision == precision
-        require(is_supported, "needs a GPU", remedy, "trainer.precision", precision)
+        require(self.trainer.precision == precision, "needs a GPU", remedy, "trainer.precision", precision)
         self.is_main = self.trainer.is_global_zero
         self.data_sha256 = prepared.data.fingerprint() if self.is_main else None
         device = self.trainer.strategy.root_device

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from ganlab.config.checks import refuse_no_config
 from ganlab.config.resume import config_to_play
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def train(config: DictConfig, overrides: Sequence[str] = ()) -> Result:
         Diverged: a loss or a weight is not finite, or explodes; the last good checkpoint is kept.
         ProcessLost: another process of the run has died.
     """
+    refuse_no_config(config)
     config, directory = config_to_play(deepcopy(config), overrides)  # a run completes its config
     from ganlab.training.play_run import play_run, start_run
 

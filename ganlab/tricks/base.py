@@ -114,7 +114,10 @@ class Trick(nn.Module):
         """Called after each update of a player."""
 
     def scalars(self) -> dict[str, Tensor]:
-        """Scalars that are logged like loss terms."""
+        """Scalars of a step, tensors [], that are logged as `<name of the trick>/<key>`.
+
+        A hook that has a turn can log a number by `turn.log` instead.
+        """
         return {}
 
     def presented(self, name: str, network: nn.Module) -> nn.Module:

@@ -36,10 +36,7 @@ MISSING_CAPABILITIES: dict[str, tuple[str, str]] = {
     Capability.LABELS: ("the data have no labels, or only one class", "choose labelled data"),
     Capability.LABELLED_BATCH: ("data.labelled is not set", "set it, such as data.labelled=100"),
     Capability.ONE_PROCESS: ("the run has several", "use one process"),
-    Capability.FEATURES: (
-        "this discriminator judges patches, or has none",
-        "choose another, as of model=dcgan",
-    ),
+    Capability.FEATURES: ("this discriminator judges patches, or has none", "choose that of model=dcgan"),
     Capability.LATENT: ("this generator has none", "set model.generator.latent_dim"),
     Capability.PAIRS: ("the samples of these data have no conditions to answer", "choose data of pairs"),
     Capability.SECOND_DERIVATIVES: ("compiled networks have none", "set compile=false"),

@@ -51,8 +51,7 @@ class Normalisation(PlayerTrick):
         is_vector = isinstance(norm, nn.BatchNorm1d)
         groups = {"layer": 1, "instance": channels, "group": self.groups}[self.kind]
         reason = "has nothing to average over in a fully connected layer"
-        can_average = not is_vector or self.kind != "instance"
-        require(can_average, reason, "choose layer", ".kind", self.kind)
+        require(not is_vector or self.kind != "instance", reason, "choose layer", ".kind", self.kind)
         require(channels % groups == 0, f"does not divide {channels} channels", key=".groups", value=groups)
         too_small = is_vector and self.kind == "group" and channels // groups < 3
         # A norm maps the two values of a group of two to 1 and -1, and the value of a group of one to 0.

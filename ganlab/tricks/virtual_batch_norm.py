@@ -33,8 +33,7 @@ class VirtualBatchNorm(Trick):
         remedy = "choose model=dcgan, or model.generator.batch_norm=true"
         require(replaced, "needs a generator with batch norm", remedy)
         # `Tricks` seeds torch's default generator for this hook, from the run's seed and the trick's name.
-        random = RandomStreams(torch.initial_seed())
-        reference = generator.prior(random, self.size, generator.latent_dim)
+        reference = generator.prior(RandomStreams(torch.initial_seed()), self.size, generator.latent_dim)
         # It is the first, so that those which the network was built with append the conditions of all rows.
         generator.latent_transforms.insert(0, PrependReference(reference, networks.conditions(self.size)))
         generator.body = DropReference(generator.body, self.size)

@@ -65,6 +65,13 @@ def data(train: Any, **changes: Any) -> TorchDataset:
     return TorchDataset(**settings)
 
 
+def test_an_empty_data_set_is_refused_by_its_split() -> None:
+    with refuses(".train", reason="has no samples"):
+        data(Own("array", 0))
+    with refuses(".test", reason="has no samples"):
+        data(Own("array"), test=Own("array", 0))
+
+
 @pytest.mark.parametrize("kind", ["pil", "array", "tensor", "floats", "signed"])
 def test_all_kinds_of_items_give_the_same_images(kind: str) -> None:
     made = data(Own(kind), test=Own(kind, 10), values=[-1, 1] if kind == "signed" else [0, 1])

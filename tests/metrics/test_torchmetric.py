@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.commands import assert_same_run, play, resume, summary
+from support.commands import assert_same_run, checkpoint, play, resume, summary
 from support.refusals import refuses
 from torch import Tensor, nn
 from torchmetrics import Metric
@@ -17,6 +17,7 @@ from ganlab import load
 from ganlab.config.build import build_data, instantiate_group
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
+from ganlab.metrics.base import Game, GameMetric
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.torchmetric import adapt
 from ganlab.run import run
@@ -69,6 +70,37 @@ class Undirected(Gap):
 class Mapped(Gap):
     def compute(self) -> Any:
         return {"a": 1.0}
+
+
+class Buggy(Gap):
+    def compute(self) -> Tensor:
+        return self.total / 2
+
+
+class Infinite(Gap):
+    def compute(self) -> Tensor:
+        return torch.tensor(torch.inf)
+
+
+class Renamed(Gap):
+    def update(self, fake: Tensor, is_real: bool) -> None:
+        super().update(fake, is_real)
+
+
+class Late(GameMetric):
+    """Fails in the fourth step, until it is mended."""
+
+    names = ("late",)
+    higher_is_better = True
+    mended = False
+
+    def measure(self, game: Game, seed: int) -> float:
+        if game.run_step == 4 and not Late.mended:
+            raise RuntimeError("too late")
+        return game.run_step
+
+    def protocol(self) -> dict[str, int]:
+        return {}
 
 
 class Many(Gap):
@@ -194,6 +226,38 @@ class Three(nn.Conv2d):
 def test_results_that_are_no_number_are_refused_by_name() -> None:
     with refuses("metric", "mine", "computes dict"):
         measured(evaluation(*chosen(f"{HERE}.Mapped")), torch.zeros(100, 1, 8, 8))
+
+
+@pytest.mark.parametrize(("name", "reason"), [("Mapped", "computes dict"), ("Buggy", "no attribute 'total'")])
+def test_a_metric_that_cannot_compute_is_refused_before_the_first_step(
+    name: str, reason: str, tmp_path: Path
+) -> None:
+    with refuses("metric", "mine", reason):
+        play(tmp_path / "run", *chosen(f"{HERE}.{name}"), "steps=2")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_metric_that_fails_later_loses_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    late = (*chosen(f"{HERE}.Late"), "evaluate_every=4", "checkpoint_every=100", "steps=6", "log_every=1")
+    with pytest.raises(RuntimeError, match="too late"):
+        play(tmp_path / "run", *late)
+    assert summary(tmp_path / "run")["status"] == "failed"
+    assert checkpoint(tmp_path / "run")["state_dict"]["game._extra_state"]["step"] == 4
+    monkeypatch.setattr(Late, "mended", True)
+    assert resume(tmp_path / "run") == {"late": 6}
+    play(tmp_path / "whole", *late)
+    found, expected = (checkpoint(tmp_path / name)["state_dict"] for name in ("run", "whole"))
+    assert all(torch.equal(found[name], value) for name, value in expected.items() if torch.is_tensor(value))
+
+
+def test_a_value_that_is_not_finite_says_where_it_may_come_from(tmp_path: Path, capsys) -> None:
+    assert play(tmp_path / "run", *chosen(f"{HERE}.Infinite"), "steps=1") == {"mine/train_100": torch.inf}
+    assert "(not finite, as with too few samples" in capsys.readouterr().out
+
+
+def test_a_parameter_of_another_name_is_named() -> None:
+    with refuses("metric", "mine", r"has update\(fake, is_real\) without a parameter named real"):
+        evaluation(*chosen(f"{HERE}.Renamed"))
 
 
 def test_other_classes_are_refused() -> None:

@@ -1,6 +1,8 @@
 """Callbacks that write pictures: of samples during a run, and of the views that are chosen for its end."""
 
+import sys
 from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,11 @@ class SamplePictures(Callback):
         samples = game.sample_on_all_processes(n, conditions=conditions_of_picture(game, n))
         if not trainer.is_global_zero:
             return
+        low, high = data.value_range or (-inf, inf)
+        is_inside = low - 0.01 <= samples.min() <= samples.max() <= high + 0.01
+        if not (is_inside or any(self.folder.iterdir())):  # once in a run
+            found = f"[{samples.min():.3g}, {samples.max():.3g}] and data in [{low:g}, {high:g}]"
+            print(f"samples lie in {found}: let tanh or sigmoid end the generator", file=sys.stderr)
         names = data.class_names or ()
         picture = sample_picture(game, samples, data, value_range=data.value_range, names=names)
         file = self.folder / f"{f'{part}_' if part else ''}{game.run_step:07d}.png"
@@ -101,8 +108,7 @@ class FinalViews(Callback):
             view = VIEWS[options.what](options, self.scene, find_part(module.parts, options.part))
             file = self.scene.pictures / file_name(options, step, self.scene.class_names)
             view.write(file)
-            picture = file if file.suffix == ".gif" else view.images[0]
-            log_picture(trainer, view_name(options), picture, step)
+            log_picture(trainer, view_name(options), file if file.suffix == ".gif" else view.images[0], step)
 
 
 def log_picture(trainer: Trainer, name: str, picture: Image.Image | Path, step: int) -> None:

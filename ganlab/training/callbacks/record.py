@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable
+from ganlab.core.batch import as_scalar
 from ganlab.core.distributed import mean_over_processes
 from ganlab.core.errors import Diverged
 from ganlab.filesystem import atomic_writer, csv_line, write_atomically
@@ -75,7 +76,8 @@ class Evaluate(Callback):
     """Computes the metrics every `every` steps and after the last one, and puts them into the module.
 
     Steps of a stage before the main game are not evaluated, because they do not train the generator of the
-    main game: `Timetable.is_due` is false at these steps.
+    main game: `Timetable.is_due` is false at these steps. If a metric fails, the step is saved, so that
+    the run can be continued.
     """
 
     place = "measure"
@@ -89,12 +91,22 @@ class Evaluate(Callback):
         self.latest_records = records_of_parts(self.evaluations, games)
         return {name: record["value"] for name, record in self.latest_records.items()}
 
+    def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
+        for evaluation in self.evaluations.values() if trainer.is_global_zero else ():
+            evaluation.measure_real_samples(module.device)  # a metric that fails, fails before the first step
+
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         module.metrics = {}
-        if self.timetable.is_due(module.game.run_step, self.every):
+        if not self.timetable.is_due(module.game.run_step, self.every):
+            return
+        try:
             # The main process sends its metrics to the others, which only generate a part of the samples and
             # have no metrics. All processes need them, because either all or none save the best checkpoint.
             module.metrics = trainer.strategy.broadcast(self.measure(module.parts))
+        except Exception as error:  # a user's own metric may raise anything, and no step is to be lost
+            if trainer.world_size == 1 and not isinstance(error, Diverged):
+                trainer.save_checkpoint(Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt")
+            raise
 
 
 class LogScalars(Callback):
@@ -136,7 +148,8 @@ class LogScalars(Callback):
         if not self.is_due(module):
             return
         step, scalars = module.game.run_step, module.scalars | {WEIGHT: largest_weight(module)}
-        means = mean_over_processes(torch.stack([*scalars.values()])).tolist()  # one transfer from the device
+        numbers = torch.stack([as_scalar(*item).to(module.device) for item in scalars.items()])
+        means = mean_over_processes(numbers).tolist()  # one transfer from the device
         values = dict(zip(scalars, means, strict=True))
         self.latest = {name: values[name] for name in module.scalars}
         self.players = module.phase.game.players  # of the game that was played, which may be that of a stage

@@ -82,5 +82,4 @@ class Stop(Callback):
 
 def set_handler(number: int, handler: Any) -> Any:
     """Sets the handler of a signal, and returns the old one; outside of the main thread, it does nothing."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    return signal.signal(number, handler) if in_main_thread else None
+    return signal.signal(number, handler) if threading.current_thread() is threading.main_thread() else None

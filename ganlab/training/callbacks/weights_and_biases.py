@@ -123,8 +123,7 @@ def refuse_foreign_settings(directory: RunDirectory) -> None:
     """
     for path in ("wandb/settings", ".wandb/settings"):
         allowed = directory.made_by_user or not os.path.exists(path)
-        reason = f"{path} would tell W&B where to send your key"
-        require(allowed, reason, "remove it, or set logger=csv")
+        require(allowed, f"{path} would tell W&B where to send your key", "remove it, or set logger=csv")
 
 
 def environment_mode() -> str | None:
