@@ -471,4 +471,5 @@ def test_points_with_a_range_are_scattered(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("a,b\n" + "".join(f"{i},{i % 7}\n" for i in range(64)))
     table = ["data=table", f"data.path={tmp_path / 'table.csv'}", "data.shape=[2]", "data.range=[-1,1]"]
     play(tmp_path / "run", *table, "steps=2", "metric=none", "data.batch_size=8")
-    assert Image.open(draw(tmp_path / "run")).size == (400, 460)
+    width, height = Image.open(draw(tmp_path / "run")).size
+    assert (width, height in (459, 460)) == (400, True)  # older versions of matplotlib round down
