@@ -78,6 +78,7 @@ class Phase:
             self.play(self, batch)
         for part, game in self.game.parts.items():
             for name, value in (game.scalars | game.tricks.scalars()).items():
+                refuse_taken_name(name, self.game.players)
                 self.record(name, value, part)
             game.scalars.clear()
 
@@ -164,6 +165,13 @@ class Phase:
                 for part, optimizer in self.moving[player].items():
                     optimizer.update(self.step, self.scalers[player], partial(self.record, part=part))
                 self.scalers[player].update()
+
+
+def refuse_taken_name(name: str, players: Iterable[str]) -> None:
+    """Refuses a name for a number of one's own that a run uses itself, or that is of a loss term."""
+    is_taken = name in ("", "step", "images", "weight") or {*name.split("/")[-2:-1]} & {*players}
+    reason = "is not free: step, images, weight and names such as generator/x are those of a run itself"
+    require(not is_taken, reason, "choose another name, such as mine/x", name)
 
 
 class GameModule(pl.LightningModule):
@@ -267,8 +275,9 @@ class GameModule(pl.LightningModule):
                 mean is written.
 
         Raises:
-            ConfigError: the value is not one number.
+            ConfigError: the value is not one number, or the name is that of another column.
         """
+        refuse_taken_name(name, self.phase.game.players)
         self.scalars[name] = as_scalar(name, value)
 
     def on_train_batch_end(self, *_: Any) -> None:
