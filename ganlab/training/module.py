@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
-from ganlab.core.batch import Batch, Sample, as_scalar
+from ganlab.core.batch import Batch, Sample, as_scalar, refuse_taken_name
 from ganlab.core.distributed import broadcast_
 from ganlab.core.errors import prefixing_all_keys, require
 from ganlab.core.players import Player, path
@@ -165,13 +165,6 @@ class Phase:
                 for part, optimizer in self.moving[player].items():
                     optimizer.update(self.step, self.scalers[player], partial(self.record, part=part))
                 self.scalers[player].update()
-
-
-def refuse_taken_name(name: str, players: Iterable[str]) -> None:
-    """Refuses a name for a number of one's own that a run uses itself, or that is of a loss term."""
-    is_taken = name in ("", "step", "images", "weight") or {*name.split("/")[-2:-1]} & {*players}
-    reason = "is not free: step, images, weight and names such as generator/x are those of a run itself"
-    require(not is_taken, reason, "choose another name, such as mine/x", name)
 
 
 class GameModule(pl.LightningModule):
