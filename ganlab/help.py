@@ -6,7 +6,7 @@ Indented lines in the comment of a command, or in the docstring of a listing, ar
 
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from inspect import cleandoc
 from itertools import takewhile
 from pathlib import Path
@@ -15,11 +15,14 @@ from textwrap import wrap
 import yaml
 
 from ganlab.config.compose import CONF, MULTIPLE_CHOICE, own_config_folder
+from ganlab.core.errors import require
 
 LISTINGS = ("tricks", "objectives")  # commands without a config of their own: they take the settings of `run`
 FIRST = "run sample evaluate compare"  # the order of the overview; other commands follow
 WIDTH, COLUMN = 100, 30  # the largest width of a page, and the column of explanations
 PAPER = re.compile(r"\(([^()]*\b(?:19|20)\d\d[^()]*)\)")  # brackets that contain a year
+# What a choice makes of another group, as "override /optimizer: adam_gan" in model/gan.yaml.
+MADE = re.compile(r"^  - override /(\w+)(?:@\S+)?: (.+)$", re.MULTILINE)
 OPTIONS = """  -m                    runs all combinations of lists: seed=0,1,2
   --config-dir=FOLDER   adds your config files, as FOLDER/experiment/mine.yaml
   --cfg job             prints the config with all settings, and runs nothing
@@ -41,10 +44,10 @@ def page(command: str, arguments: Sequence[str]) -> str:
     if command in LISTINGS:
         return "\n".join([*shown, "All settings and options of ganlab run can be given: ganlab run --help."])
     shown += ["Options:", OPTIONS, *choices(command, own_config_folder(arguments)), "Default settings:"]
-    for setting, comment in settings(CONF / f"{command}.yaml"):
-        shown += entry(setting, comment)
+    shown += [line for setting in settings(CONF / f"{command}.yaml") for line in entry(*setting)]
     shown += [*chosen_settings(command, arguments), ""]
-    end = f"Read on in {CONF}/README.md. ganlab run --help data=folder shows the settings of this choice."
+    end = f"Read on in {CONF}/README.md."
+    end += " ganlab run --help data=folder shows the settings of data=folder." * (command == "run")
     return "\n".join([*shown, *wrap(end, page_width(), break_on_hyphens=False)])
 
 
@@ -67,14 +70,38 @@ def default_choices(command: str) -> dict[str, str]:
 
 
 def chosen_settings(command: str, arguments: Sequence[str]) -> Iterator[str]:
-    """The settings of each choice: of those in the arguments, and of the defaults of other groups."""
+    """The settings of each choice: of those in the arguments, those that these make, and the defaults."""
+    own = own_config_folder(arguments)
     typed = dict(word.split("=", 1) for word in arguments if "=" in word)
-    for group, chosen in (default_choices(command) | typed).items():
-        paths = options(group, own_config_folder(arguments))
-        for path in filter(None, map(paths.get, re.findall(r"\w+", chosen))):
-            prefix = "" if "# @package _global_" in path.read_text() else f"{group}."
-            lines = [line for name, text in settings(path) for line in entry(prefix + name, text)]
+    chosen = default_choices(command) | typed
+    made: dict[str, str] = {}  # choices that other choices make, such as the optimizer of a model
+    for group in ("experiment", "model", "data"):  # as in Hydra, what is made first counts
+        for path in chosen_files(group, (chosen | made | typed).get(group, ""), own):
+            made = dict(MADE.findall(path.read_text())) | made
+    for key, choice in (chosen | made | typed).items():
+        group, _, package = key.partition("@")
+        for path in chosen_files(group, choice, own):
+            prefix = "" if "# @package _global_" in path.read_text() else f"{package or group}."
+            found = settings_of_choice(path, options(group, own)).values()
+            lines = [line for name, text in found for line in entry(prefix + name, text)]
             yield from ("", f"Settings of {group}={path.stem}:", *lines) if lines else ()
+
+
+def chosen_files(group: str, choice: str, own: str | None) -> list[Path]:
+    """The config files of a choice, such as `[r1,ema]`; refuses one that the group does not have."""
+    paths = options(group, own)
+    names = [name for name in re.findall(r"[\w-]+", choice) if paths and name != "null"]
+    for name in names:
+        require(name in paths, f"there is no such {group}", f"choose from {', '.join(paths)}", group, name)
+    return [paths[name] for name in names]
+
+
+def settings_of_choice(path: Path, paths: Mapping[str, Path]) -> dict[str, tuple[str, str]]:
+    """The `settings` of a config file of a group and of those that it is based on, by their keys."""
+    found: dict[str, tuple[str, str]] = {}
+    for base in re.findall(r"^  - (\w+)$", path.read_text(), re.MULTILINE):
+        found |= settings_of_choice(paths[base], paths) if base in paths else {}
+    return found | {setting.partition("=")[0]: (setting, text) for setting, text in settings(path)}
 
 
 def options(group: str, own: str | None) -> dict[str, Path]:

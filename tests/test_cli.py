@@ -16,6 +16,7 @@ import pytest
 import yaml
 from support.commands import QUICK, environment, finish, start
 from support.daily_sample import on_one_day_of
+from support.refusals import refuses
 from support.small_games import ROOT, options
 
 from ganlab import __main__ as command
@@ -115,6 +116,29 @@ def test_the_page_of_run_has_the_settings_of_the_choices() -> None:
     chosen = help.page("run", ["--help", "data=folder", "trick=[r1,ema]"])
     for line in (r"data\.root=data/images", r"trick\.r1\.gamma=1\.0", r"trick\.ema\.decay=0\.999 +\S"):
         assert re.search(f"^  {line}", chosen, re.MULTILINE), line
+
+
+@pytest.mark.parametrize("words", [[], ["model=dcgan"], ["data=ring"], ["experiment=gain_digits"]])
+def test_the_page_has_the_values_of_a_run(words: list[str]) -> None:
+    """Choices may make choices of other groups, such as the optimizer of a model."""
+    page, config = help.page("run", words), compose(*words)
+    lr = config.optimizer.generator.lr
+    assert re.search(rf"^  optimizer\.generator\.lr={lr}$", page, re.MULTILINE)
+    measured = {name for name, node in config.metric.items() if name != "weights" and len(node) > 1}
+    assert {*re.findall(r"^  metric\.(\w+)\.", page, re.MULTILINE)} - {"weights"} == measured
+
+
+def test_the_page_has_what_a_choice_inherits_and_refuses_an_unknown_choice() -> None:
+    page = help.page("run", ["data=folder_and_vectors", "model/prior@model.generator.prior=uniform"])
+    for line in (
+        r"data\.root=data/images",
+        r"data\.vectors=data/vectors\.csv",
+        r"data\.condition\.shape=\[1\] +\S",
+    ):
+        assert len(re.findall(f"^  {line}", page, re.MULTILINE)) == 1, line
+    assert "\n  model.generator.prior.bound=1.0\n" in page
+    with refuses("data", "foldr", "no such data", "folder"):
+        help.page("run", ["data=foldr"])
 
 
 def test_the_end_of_a_run_names_commands_in_the_form_of_its_call(monkeypatch: pytest.MonkeyPatch) -> None:

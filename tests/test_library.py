@@ -169,3 +169,8 @@ def test_configs_end_at_the_border() -> None:
 def test_what_cannot_be_composed_is_refused_as_a_config_error(arguments: list, reason: str) -> None:
     with pytest.raises(ganlab.ConfigError, match=reason):
         ganlab.compose(*arguments)
+
+
+def test_a_part_of_a_lost_package_is_refused_with_the_remedy() -> None:
+    with refuses("trick.mine", reason=r"named 'absent'\"\)$", remedy="start in the folder"):
+        ganlab.build(ganlab.compose("+trick.mine._target_=absent.Part"))

@@ -45,7 +45,7 @@ class Spread(Trick):
 class Wide(Spread):
     def terms(self, turn: Turn) -> Terms:
         turn.log("spread", turn.fake.x.std(0))
-        return {}
+        raise AssertionError("refused too late to show where")
 
 
 class Breaking(Trick):
@@ -55,6 +55,16 @@ class Breaking(Trick):
 
     def latents(self, latent: Tensor, turn: Turn) -> Tensor:
         return latent + torch.normal(0.0, self.std, latent.shape)
+
+
+class Named(Spread):
+    def __init__(self, name: str):
+        super().__init__()
+        self.name = name
+
+    def terms(self, turn: Turn) -> Terms:
+        turn.log(self.name, 1)
+        return {}
 
 
 class Counting(NonSaturating):
@@ -113,6 +123,13 @@ def test_what_is_not_one_number_is_refused_by_its_name(tmp_path: Path) -> None:
         play(tmp_path / "run", f"+callback.mine._target_={HERE}.Misusing", *TRICK[1:])
 
 
+@pytest.mark.parametrize("name", ["", "step", "images", "weight", "generator/adversarial", "a/generator/x"])
+def test_a_number_of_ones_own_cannot_have_the_name_of_another(name: str, tmp_path: Path) -> None:
+    with refuses(name, reason="is not free", remedy="mine/x"):
+        play(tmp_path / "run", f"+trick.mine={{_target_: {HERE}.Named, name: '{name}'}}", *TRICK[1:])
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("override", "key", "reason"),
     [
@@ -163,3 +180,5 @@ def test_a_trainer_of_ones_own_gets_the_scalars(tmp_path: Path) -> None:
     assert {name: float(value) for name, value in trainer.callback_metrics.items()} == latest
     with pytest.raises(ConfigError, match=r"mine=\[2\]: must be one number"):
         module.log("mine", torch.zeros(2))
+    with refuses("generator/adversarial", reason="is not free"):
+        module.log("generator/adversarial", 1)

@@ -52,12 +52,9 @@ def as_config_errors() -> Iterator[None]:
         key = str(error).partition("full_key: ")[2].strip().replace("[", ".").replace("]", "")
         cause = error.__cause__
         if not isinstance(cause, ConfigError):
-            message = error_message(cause or error)
-            is_lost, remedy = (
-                "No module named" in message,
-                "start in the folder that has it, or install it",
-            )
-            raise ConfigError(message, remedy if is_lost else "", key=key) from error
+            message = error_message(cause or error).partition(" Are you sure")[0]
+            remedy = "start in the folder that has it, or install it" if "No module named" in message else ""
+            raise ConfigError(message, remedy, key=key) from error
         # The constructor did not know its key, so its error may have a relative key, such as ".gamma".
         raise cause.with_key(complete_key(cause.key, owner=key)).with_traceback(cause.__traceback__) from None
     except InterpolationKeyError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -146,3 +146,10 @@ def as_scalar(name: str, value: Any) -> Tensor:
     except (TypeError, ValueError, RuntimeError) as error:
         found = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise ConfigError("must be one number, such as a tensor []", key=name, value=found) from error
+
+
+def refuse_taken_name(name: str, players: Iterable[str]) -> None:
+    """Refuses a name for a number of one's own that a run uses itself, or that is of a loss term."""
+    is_taken = name in ("", "step", "images", "weight") or {*name.split("/")[-2:-1]} & {*players}
+    reason = "is not free: step, images, weight and names such as generator/x are those of a run itself"
+    require(not is_taken, reason, "choose another name, such as mine/x", name)

@@ -226,7 +226,8 @@ class Turn:
     def log(self, name: str, value: Tensor | float) -> None:
         """Adds a number of this step, such as `turn.log("mine/spread", x.std())`, to those that are logged.
 
-        The last value of a step counts. Raises `ConfigError` unless it is a number or a tensor [].
+        The last value of a step counts. Raises `ConfigError` unless it is a number or a tensor []. At the
+        end of the step, the names of columns that a run has itself are refused, and those of loss terms.
         """
         self.scalars[name] = as_scalar(name, value)
 

@@ -59,7 +59,9 @@ def given_conditions(
     path = Path(text).expanduser()
     require(path.exists(), "is neither a split of the data nor a file", "check the path", "condition", text)
     if told.kind == "vector":
-        vectors = told.validated(read_vectors("condition", text)[1])
+        vectors = read_vectors("condition", text)[1]
+        reason = f"has vectors of {vectors.shape[1]} elements, but the generator is told {told.shape[0]}"
+        require(vectors.shape[1:] == told.shape, reason, "give others", "condition", text)
         name = f"{len(vectors)} vectors from a file"
         return ConditionSource(name, lambda n: vectors[torch.arange(n) % len(vectors)])
     reason = f"no file can be a condition of the shape {list(told.shape)}"

@@ -171,12 +171,12 @@ def check_condition(spec: ConditionSpec | None, shape: Sequence[int], sources: M
         fits = len(shape) == 3 and spec.shape[1:] == tuple(shape[1:])
         remedy = "set the height and the width of the samples, which must be images"
         require(fits, f"does not fit samples of the shape {list(shape)}", remedy, ".condition", spec)
-    told = spec.shape if spec is not None and spec.kind == "vector" else None
+    told = [*spec.shape] if spec is not None and spec.kind == "vector" else None
     for vectors in (source.vectors for source in sources.values()):
-        found = None if vectors is None else tuple(vectors.shape[1:])
-        actual = f"vectors of the shape {list(found)}" if found else "no vectors"
-        remedy = "set this shape, as of data=folder_and_vectors" if found else "choose data with vectors"
-        require(told == found, f"does not fit the data, which have {actual}", remedy, ".condition", spec)
+        found = None if vectors is None else [*vectors.shape[1:]]
+        actual = f"vectors of the shape {found}" if found else "no vectors"
+        remedy = f"set it to {found}, with the kind vector" if found else "choose data with vectors"
+        require(told == found, f"the data have {actual}", remedy, ".condition.shape", told)
 
 
 def copy_to_device(x: Tensor, device: torch.device) -> Tensor:

@@ -49,7 +49,7 @@ def adapt(metric: Any, name: str, settings: Mapping[str, Any], split: Split) -> 
     parameters = [*inspect.signature(metric.update).parameters]
     remedy = "derive a class with update(images, real), update(images) or update(images, targets)"
     require(1 <= len(parameters) <= 2, f"has update({', '.join(parameters)})", remedy)
-    remedy = "derive a class with the attribute higher_is_better"
+    remedy = "set the attribute higher_is_better of the class, or of one derived from it, to True or False"
     require(metric.higher_is_better is not None, "does not say whether higher is better", remedy)
     if len(parameters) == 2 and "real" not in parameters:
         return OfPairs(metric, name, settings, ("test",))

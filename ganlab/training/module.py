@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
-from ganlab.core.batch import Batch, Sample, as_scalar
+from ganlab.core.batch import Batch, Sample, as_scalar, refuse_taken_name
 from ganlab.core.distributed import broadcast_
 from ganlab.core.errors import prefixing_all_keys, require
 from ganlab.core.players import Player, path
@@ -78,6 +78,7 @@ class Phase:
             self.play(self, batch)
         for part, game in self.game.parts.items():
             for name, value in (game.scalars | game.tricks.scalars()).items():
+                refuse_taken_name(name, self.game.players)
                 self.record(name, value, part)
             game.scalars.clear()
 
@@ -267,8 +268,9 @@ class GameModule(pl.LightningModule):
                 mean is written.
 
         Raises:
-            ConfigError: the value is not one number.
+            ConfigError: the value is not one number, or the name is that of another column.
         """
+        refuse_taken_name(name, self.phase.game.players)
         self.scalars[name] = as_scalar(name, value)
 
     def on_train_batch_end(self, *_: Any) -> None:

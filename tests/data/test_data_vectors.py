@@ -17,7 +17,6 @@ from torch.utils.data import TensorDataset
 from ganlab.config.build import build_data
 from ganlab.config.compose import compose
 from ganlab.core.batch import ConditionSpec
-from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
 from ganlab.data.conditions import given_conditions
 from ganlab.data.dataset import TorchDataset
@@ -144,16 +143,16 @@ def test_a_table_that_does_not_fit_the_images_is_refused(
 
 
 def test_a_condition_that_does_not_fit_the_vectors_is_refused(album: Path) -> None:
-    with pytest.raises(ConfigError, match=r"data.condition=.*which have vectors of the shape \[2\]"):
+    with refuses("data.condition.shape", [5], r"data have vectors of the shape \[2\]", r"set it to \[2\]"):
         told(album, condition={"shape": [5]})
     with refuses("data.pairs", None, "contradicts", "data=folder_and_vectors"):
         told(album, vectors=None)
     with refuses("data.pairs", "a_to_b", "contradicts"):
         told(album, pairs="a_to_b")
     x = torch.zeros(4, 2)
-    with refuses(".condition", SPEC, "which have no vectors", "choose data with vectors"):
+    with refuses(".condition.shape", [2], "the data have no vectors", "choose data with vectors"):
         torch_data(TensorDataset(x), shape=[2], range=None, condition=SPEC)
-    with refuses(".condition", None, r"which have vectors of the shape \[3\]", "set this shape"):
+    with refuses(".condition.shape", None, r"vectors of the shape \[3\]", r"set it to \[3\]"):
         torch_data(TensorDataset(x, torch.zeros(4, 3)), shape=[2], range=None)
 
 
@@ -193,7 +192,7 @@ def test_a_user_names_a_file_of_vectors(tmp_path: Path) -> None:
         assert torch.equal(found(3), expected)
         assert found.answers is None
     np.save(tmp_path / "three.npy", np.zeros((4, 3)))
-    with refuses("condition", [4, 3], r"must have the shape \[2\]"):
+    with refuses("condition", str(tmp_path / "three.npy"), "vectors of 3 elements, .* is told 2"):
         read("three.npy")
     for array in (np.zeros(2), np.full((1, 2), np.inf), np.zeros((0, 2))):
         np.save(tmp_path / "wrong.npy", array)

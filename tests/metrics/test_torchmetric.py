@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.commands import assert_same_run, checkpoint, play, resume, summary
+from support.commands import assert_same_run, checkpoint, play, resume, rows, summary
 from support.refusals import refuses
 from torch import Tensor, nn
 from torchmetrics import Metric
@@ -200,7 +200,7 @@ def test_pairs_are_compared_in_paired_data_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
-        (f"{HERE}.Undirected", "whether higher is better"),
+        (f"{HERE}.Undirected", "whether higher is better. Set the attribute"),
         (f"{HERE}.Many", "has update"),
         ("torchmetrics.image.FrechetInceptionDistance", "channels"),
     ],
@@ -246,6 +246,9 @@ def test_a_metric_that_fails_later_loses_no_step(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(Late, "mended", True)
     assert resume(tmp_path / "run") == {"late": 6}
     play(tmp_path / "whole", *late)
+    # The row of the step whose metric failed has all but the metric.
+    whole, continued = rows(tmp_path / "whole"), rows(tmp_path / "run")
+    assert continued == [{**row, "late": row["late"] if row["step"] == "6" else ""} for row in whole]
     found, expected = (checkpoint(tmp_path / name)["state_dict"] for name in ("run", "whole"))
     assert all(torch.equal(found[name], value) for name, value in expected.items() if torch.is_tensor(value))
 

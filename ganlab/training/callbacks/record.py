@@ -145,8 +145,17 @@ class LogScalars(Callback):
         return step % self.every == 0 or step == self.timetable.total or bool(module.metrics)
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        if not self.is_due(module):
-            return
+        if self.is_due(module):
+            self.refuse_divergence(module.game.run_step, self.write(trainer, module))
+
+    def on_exception(self, trainer: Trainer, module: GameModule, error: BaseException) -> None:  # type: ignore[override]
+        # A metric fails before the row of its step is written, and no resumed run plays this step again.
+        is_alone = trainer.world_size == 1 and not isinstance(error, OSError)
+        if is_alone and self.is_due(module) and self.file.last_step() < module.game.run_step:
+            self.write(trainer, module)
+
+    def write(self, trainer: Trainer, module: GameModule) -> dict[str, float]:
+        """Writes the row of the latest step, and returns its scalars."""
         step, scalars = module.game.run_step, module.scalars | {WEIGHT: largest_weight(module)}
         numbers = torch.stack([as_scalar(*item).to(module.device) for item in scalars.items()])
         means = mean_over_processes(numbers).tolist()  # one transfer from the device
@@ -159,7 +168,7 @@ class LogScalars(Callback):
         if step > self.logged:
             for logger in trainer.loggers:
                 logger.log_metrics(row, step)
-        self.refuse_divergence(step, values)
+        return values
 
     def refuse_divergence(self, step: int, scalars: Mapping[str, float]) -> None:
         """Raises `Diverged` if a scalar is not finite, or if a loss or the largest weight has exploded.
