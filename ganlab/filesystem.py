@@ -72,10 +72,14 @@ def config_error_if_unwritable(path: Path | str, key: str = "") -> Iterator[None
         raise ConfigError(f"{path} {reason}", "free some space, or change the permissions") from error
 
 
+# Descriptors of locked files that the process that started this one has handed over, by path.
+handed_over: dict[Path, int] = {}
+
+
 class Lock:
     """An exclusive lock on a file, held until `release` or the end of this process.
 
-    On a file system without locks, nothing is locked.
+    On a file system without locks, nothing is locked. A lock that was handed over to this process is its own.
 
     Raises:
         ConfigError: a different process holds the lock.
@@ -84,7 +88,9 @@ class Lock:
 
     def __init__(self, path: Path):
         # Links are not followed: a link in the run of another user could point to a file of this user.
-        self.file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644), "r+")
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = handed_over.pop(path.resolve(), None)
+        self.file = FileIO(os.open(path, flags, 0o644) if descriptor is None else descriptor, "r+")
         if not stat.S_ISREG(os.fstat(self.file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         holder = " ".join(self.file.read(200).decode(errors="replace").split()) or "another process"

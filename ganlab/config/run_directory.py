@@ -84,9 +84,10 @@ class RunDirectory:
 
     def _refuse_nonempty(self) -> None:
         files = (path for path in self.path.rglob("*") if not path.is_dir())
-        # What a process may have left behind that was killed before its run began.
+        # What a study, or a process that was killed before its run began, may have left behind.
         leftover = (
-            path.name == "lock" or path.suffix == ".part" or self.borrowed in path.parents for path in files
+            path.name in ("lock", "summary.json") or path.suffix == ".part" or self.borrowed in path.parents
+            for path in files
         )
         is_empty = not os.path.isfile(self.path) and all(leftover)
         remedy = f"continue the run with {shell_override('resume', self.path)}, or choose another run_dir"

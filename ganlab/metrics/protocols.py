@@ -51,14 +51,14 @@ def read_records(path: Path) -> MetricRecords:
     try:
         content = json.loads(read_regular_file(path / "summary.json" if path.is_dir() else path, MAX_BYTES))
         records = content.get("metrics", {}) if path.is_dir() else content
-        if records and all(_is_metric_value(record["value"]) for record in records.values()):
+        if records and all(is_metric_value(record["value"]) for record in records.values()):
             return dict(records)
     except (KeyError, OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError("cannot be read", remedy, key, path) from error
     raise ConfigError("has no metric values", remedy, key, path)
 
 
-def _is_metric_value(value: object) -> bool:
+def is_metric_value(value: object) -> bool:
     """Whether a value from a file is a number of at most `MAX_VALUE`, or NaN: a metric may be undefined."""
     # Unlike `abs(value) <= MAX_VALUE`, the negated `>` admits NaN.
     return isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) > MAX_VALUE

@@ -1,0 +1,197 @@
+"""The places where runs are played: processes of this machine, or tasks of a Ray cluster."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from functools import partial
+from multiprocessing.reduction import DupFd
+from pathlib import Path
+from typing import Any, Protocol
+
+from hydra.core.global_hydra import GlobalHydra
+
+from ganlab.config.run_directory import RunDirectory
+from ganlab.config.saved_config import allowed_targets
+from ganlab.config.setting_types import target_nodes
+from ganlab.core.errors import ConfigError, require
+from ganlab.filesystem import Lock, handed_over
+from ganlab.studies.composition import Job
+
+RETRIES = 3  # of a task whose node was lost
+
+
+class Backend(Protocol):
+    """A place where runs are played."""
+
+    processes: int  # the number of runs at a time
+
+    def start(self, run: partial[list[str]], log: Path, lock: Lock) -> Any:
+        """Starts `ganlab.run`.
+
+        Args:
+            run: returns the arguments, when the run starts.
+            log: the file for its output.
+            lock: the lock on the directory of the run, which the run gets.
+
+        Returns:
+            An object with `exitcode`, `terminate` and `kill` of `multiprocessing.Process`.
+        """
+
+
+class Local:
+    """Processes of this machine, forked from one that has imported torch and Lightning."""
+
+    def __init__(self, processes: int, threads: int):
+        self.processes = processes
+        # The server of the forks inherits the environment. Of errors, one line is wanted.
+        os.environ |= {"OMP_NUM_THREADS": str(threads), "HYDRA_FULL_ERROR": "0"}
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(["ganlab.training.play_run"])
+
+    def start(self, run: partial[list[str]], log: Path, lock: Lock) -> Any:
+        process = self.context.Process(target=exit_with, args=(run, log, Handover(lock)))
+        process.start()
+        lock.file.close()  # the process has it
+        return process
+
+
+class Handover:
+    """A lock, which is handed over to the process that this object is pickled for."""
+
+    def __init__(self, lock: Lock):
+        self.path, self.descriptor = (
+            Path(os.readlink(f"/proc/self/fd/{lock.file.fileno()}")),
+            lock.file.fileno(),
+        )
+
+    def __reduce__(self) -> Any:
+        return take_over, (self.path, DupFd(self.descriptor))
+
+
+def take_over(path: Path, descriptor: Any) -> None:
+    handed_over[path] = descriptor.detach()
+
+
+class Ray:
+    """Tasks of a Ray cluster whose nodes share the folder of the runs. The tasks of a lost node start again.
+
+    Args:
+        address: that of the cluster, or "auto"; None: starts one on this machine.
+        processes: the number of runs at a time; None: as many as the cluster has resources for.
+        cpus, gpus: the resources of a run; a share of a GPU lets several runs share it.
+    """
+
+    def __init__(self, address: str | None, processes: int | None, threads: int, cpus: float, gpus: float):
+        import ray
+
+        env = {
+            "OMP_NUM_THREADS": str(threads),
+            "HYDRA_FULL_ERROR": "0",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
+        try:
+            ray.init(address, runtime_env={"env_vars": env}, log_to_driver=False, logging_level="error")
+        except ConnectionError as error:
+            reason = "no Ray cluster answers"
+            raise ConfigError(reason, "start one with ray start --head", "address", address) from error
+        self.ray, have = ray, ray.cluster_resources()
+        fits = [have.get(kind, 0.0) // need for kind, need in (("CPU", cpus), ("GPU", gpus)) if need]
+        reason = f"the cluster has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs"
+        require(min(fits, default=1) >= 1, f"num_cpus={cpus:g}, num_gpus={gpus:g}: {reason}", "ask for less")
+        self.processes = processes or int(min(fits, default=1))
+        options = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": RETRIES, "max_calls": 1}
+        self.task = ray.remote(**options)(play)
+
+    def start(self, run: partial[list[str]], log: Path, lock: Lock) -> RayTask:
+        lock.release()  # the task locks the directory itself, where it runs
+        return RayTask(self.ray, self.task.remote(run, log, Path.cwd()))
+
+
+class RayTask:
+    """A task of a Ray cluster, with the interface of a process."""
+
+    def __init__(self, ray: Any, reference: Any):
+        self.ray, self.reference = ray, reference
+
+    @property
+    def exitcode(self) -> int | None:
+        if not self.ray.wait([self.reference], timeout=0)[0]:
+            return None
+        try:
+            return self.ray.get(self.reference)
+        except self.ray.exceptions.TaskCancelledError:
+            return 130
+        except self.ray.exceptions.RayError:
+            return -signal.SIGKILL
+
+    def terminate(self) -> None:
+        self.ray.cancel(self.reference)
+
+    def kill(self) -> None:
+        self.ray.cancel(self.reference, force=True)
+
+
+def exit_with(run: partial[list[str]], log: Path, handover: None) -> None:
+    """The target of a local process; to unpickle `handover` took over the lock."""
+    sys.exit(play(run, log))
+
+
+def play(run: partial[list[str]], log: Path, folder: Path | None = None) -> int:
+    """Plays `ganlab.run` in this process, which plays nothing else, and returns the exit status."""
+    if folder is not None:
+        os.chdir(folder)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as file:
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    GlobalHydra.instance().clear()
+    try:
+        sys.argv = ["ganlab/run.py", *run()]
+        runpy.run_module("ganlab.run", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except ConfigError as error:
+        print(f"run: {error}", file=sys.stderr)
+        return 2
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0
+
+
+def arguments(job: Job, config_dirs: Sequence[str]) -> list[str]:
+    """Of ganlab.run: to begin a run, or to go on with it if it was begun."""
+    trust = trusting(job)
+    directory = RunDirectory(job.directory, trusted_packages(job))
+    if not directory.config_file.is_file():
+        for path in directory.path.glob("*"):  # what a process left that was killed before there was a run
+            if path.name not in ("lock", "summary.json"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return [*config_dirs, *job.overrides, f"seed={job.seed}", f"run_dir={directory.path}", *job.outside]
+    reason = f"{directory.path} was given another budget by hand"
+    require(directory.config().steps == job.cfg.steps, reason, "remove it, and it is run again")
+    everything = [*job.overrides, *job.outside]
+    groups = [override for override in everything if override.startswith("logger=")] or ["logger=wandb"]
+    others = [override for override in everything if override.startswith("logger.")]
+    outside = [override for override in job.outside if not override.startswith("logger")]
+    return [*config_dirs, f"resume={directory.path}", *trust, *groups[-1:], *others, *outside]
+
+
+def trusting(job: Job) -> list[str]:
+    """What a resume must be told that it may build, which is never read from the run."""
+    packages = trusted_packages(job)
+    return [f"trust=[{','.join(packages)}]"] if packages else []
+
+
+def trusted_packages(job: Job) -> list[str]:
+    """The packages whose classes the author of the study has named, or has trusted."""
+    named = {str(node["_target_"]) for _, node in target_nodes(job.cfg)} - allowed_targets()
+    return sorted({name.split(".")[0] for name in named} | set(job.cfg.trust))
