@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from ganlab.cli import launch
 from ganlab.core.errors import UnfinishedRuns, require
-from ganlab.studies.spec import Suite, read_study
+from ganlab.studies.spec import Search, Study, Suite, read_study
 
 if TYPE_CHECKING:
     from ganlab.studies.backend import Backend
@@ -34,17 +34,8 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     """
     study = read_study(cfg)
     refuse_idle_settings(cfg)
-    from ganlab.studies.plan import SearchPlan, SuitePlan
-
     print(f"{study.name}: {study.question}", flush=True)
-    common = (cfg.root, list(cfg.extra), Path(cfg.output))
-    if isinstance(study, Suite):
-        from ganlab.suites.answer import foresight
-
-        print(foresight(study), flush=True)
-        plan: Plan = SuitePlan(study, list(cfg.only), cfg.rerun, *common)
-    else:
-        plan = SearchPlan(study, *common)
+    plan = plan_of(study, cfg)
     if cfg.dry_run:
         print("\n".join(plan.standings()))
         return
@@ -62,6 +53,20 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     else:
         label = "" if cfg.worker is None else f"worker {cfg.worker}: "
         play(plan, backend_of(cfg, processes, threads), label, threads)
+
+
+def plan_of(study: Study, cfg: DictConfig) -> Plan:
+    """The plan of a study; of a suite, also prints what its seeds can show."""
+    from ganlab.studies import plan
+
+    common = (cfg.root, list(cfg.extra), Path(cfg.output))
+    if isinstance(study, Search):
+        return plan.SearchPlan(study, *common)
+    assert isinstance(study, Suite)
+    from ganlab.studies.conclusion import foresight
+
+    print(foresight(study), flush=True)
+    return plan.SuitePlan(study, list(cfg.only), cfg.rerun, *common)
 
 
 def refuse_idle_settings(cfg: DictConfig) -> None:

@@ -89,7 +89,8 @@ class Lock:
     def __init__(self, path: Path):
         # Links are not followed: a link in the run of another user could point to a file of this user.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-        descriptor = handed_over.pop(path.resolve(), None)
+        self.path = path.absolute()
+        descriptor = handed_over.pop(self.path, None)
         self.file = FileIO(os.open(path, flags, 0o644) if descriptor is None else descriptor, "r+")
         if not stat.S_ISREG(os.fstat(self.file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))

@@ -18,7 +18,15 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, Unpack, get_args,
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.core.errors import UNSET, ConfigError, format_value
-from ganlab.core.validation import Count, NonEmpty, NotNegative, Whole, describe_interval, in_interval, is_integer
+from ganlab.core.validation import (
+    Count,
+    NonEmpty,
+    NotNegative,
+    Whole,
+    describe_interval,
+    in_interval,
+    is_integer,
+)
 
 PATHS = (
     "run_dir resume init_from output generated real root suite sweep data.root data.test_root data.path "

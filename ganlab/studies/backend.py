@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
+from importlib import import_module
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import Any, Protocol
@@ -49,8 +50,7 @@ class Local:
 
     def __init__(self, processes: int, threads: int):
         self.processes = processes
-        # The server of the forks inherits the environment. Of errors, one line is wanted.
-        os.environ |= {"OMP_NUM_THREADS": str(threads), "HYDRA_FULL_ERROR": "0"}
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # inherited by the server of the forks
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(["ganlab.training.play_run"])
 
@@ -65,13 +65,10 @@ class Handover:
     """A lock, which is handed over to the process that this object is pickled for."""
 
     def __init__(self, lock: Lock):
-        self.path, self.descriptor = (
-            Path(os.readlink(f"/proc/self/fd/{lock.file.fileno()}")),
-            lock.file.fileno(),
-        )
+        self.lock = lock
 
     def __reduce__(self) -> Any:
-        return take_over, (self.path, DupFd(self.descriptor))
+        return take_over, (self.lock.path, DupFd(self.lock.file.fileno()))
 
 
 def take_over(path: Path, descriptor: Any) -> None:
@@ -88,13 +85,9 @@ class Ray:
     """
 
     def __init__(self, address: str | None, processes: int | None, threads: int, cpus: float, gpus: float):
-        import ray
+        ray: Any = import_module("ray")
 
-        env = {
-            "OMP_NUM_THREADS": str(threads),
-            "HYDRA_FULL_ERROR": "0",
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        }
+        env = {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(sys.path)}
         try:
             ray.init(address, runtime_env={"env_vars": env}, log_to_driver=False, logging_level="error")
         except ConnectionError as error:
@@ -105,8 +98,9 @@ class Ray:
         reason = f"the cluster has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs"
         require(min(fits, default=1) >= 1, f"num_cpus={cpus:g}, num_gpus={gpus:g}: {reason}", "ask for less")
         self.processes = processes or int(min(fits, default=1))
-        options = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": RETRIES, "max_calls": 1}
-        self.task = ray.remote(**options)(play)
+        # One call for each process, because a run leaves its settings behind.
+        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, max_calls=1)
+        self.task = remote(play)
 
     def start(self, run: partial[list[str]], log: Path, lock: Lock) -> RayTask:
         lock.release()  # the task locks the directory itself, where it runs
@@ -152,6 +146,7 @@ def play(run: partial[list[str]], log: Path, folder: Path | None = None) -> int:
             os.dup2(file.fileno(), descriptor)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.environ["HYDRA_FULL_ERROR"] = "0"  # errors in one line
     GlobalHydra.instance().clear()
     try:
         sys.argv = ["ganlab/run.py", *run()]

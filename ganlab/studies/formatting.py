@@ -1,11 +1,11 @@
 """Numbers, lists, tables and texts of a report, in Markdown."""
 
 import math
-from typing import Any
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import median
+from typing import Any
 
 from ganlab.core.errors import escape_unprintable
 

@@ -47,7 +47,9 @@ class Plan(ABC):
             is_own = key(override) in (*OWN, "init_from", "name")
             require(not is_own, f"extra: {override} is set for each run", "remove it")
         self.base = composed(study.at("base"), study.base)
-        self.keys, self.points, twins = {label: place for label, (place, _) in points.items()}, {}, {}
+        self.keys = {label: place for label, (place, _) in points.items()}
+        self.points: dict[str, Composed] = {}
+        twins: dict[str, str] = {}
         for label, (place, overrides) in points.items():
             self.points[label] = run = self.compose(f"{study.at(place)}: {label}", label, overrides)
             twin = twins.setdefault(run.config, label)

@@ -113,10 +113,8 @@ class RunPool(ABC):
     def unfinished(self) -> str:
         """How many runs failed, diverged or were interrupted; empty if none was."""
         count = Counter(row.status for row in self.rows())
-        count["interrupted"] = self.interrupted
-        return ", ".join(
-            f"{count[kind]} {kind}" for kind in ("failed", "diverged", "interrupted") if count[kind]
-        )
+        kinds = {kind: count[kind] for kind in ("failed", "diverged")} | {"interrupted": self.interrupted}
+        return ", ".join(f"{n} {kind}" for kind, n in kinds.items() if n)
 
     def play(self) -> None:
         """Plays until no run is left, a signal comes, or the code changes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -92,6 +93,15 @@ class SearchPool(RunPool):
                 job.directory.mkdir(parents=True, exist_ok=True)
                 RunDirectory(job.directory).write_summary(parameters=parameters, space=self.plan.space)
         return self.jobs[number]
+
+    def results(self) -> str:
+        """How many trials ended in which way, and the best."""
+        rows = self.rows()
+        lines = [", ".join(f"{n} {kind}" for kind, n in Counter(row.status for row in rows).items())]
+        for row in searches.best(rows, self.plan.higher)[:1]:
+            values = "  ".join(f"{name}={value}" for name, value in row.parameters.items())
+            lines.append(f"best: {row.arm}, {self.metric} {row.value:.4g}: {values}")
+        return "\n".join(lines)
 
     def left(self) -> int:
         return max(self.search.trials - len(self.rows()), 0)

@@ -8,7 +8,7 @@ import numpy as np
 import optuna
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
 from hydra.errors import HydraException
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState, create_trial
@@ -19,10 +19,11 @@ from ganlab.core.validation import is_integer
 from ganlab.studies.spec import Search
 from ganlab.studies.table import Row
 
+Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 MOVE_AWAY = "give what was changed a folder of its own, or move results.csv away"
 
 
-def distribution(text: str) -> BaseDistribution:
+def distribution(text: str) -> Distribution:
     """The values of a parameter, from Hydra's grammar of sweeps.
 
     Raises:
@@ -54,12 +55,12 @@ def distribution(text: str) -> BaseDistribution:
     return FloatDistribution(low, high, log=log, step=step)
 
 
-def ends(one: BaseDistribution) -> list[Any]:
+def ends(one: Distribution) -> list[Any]:
     """The values that are composed and built before anything runs: the ends of a range, or all choices."""
     return list(one.choices) if isinstance(one, CategoricalDistribution) else [one.low, one.high]
 
 
-def middle(one: BaseDistribution) -> Any:
+def middle(one: Distribution) -> Any:
     """A usual value of a parameter."""
     if isinstance(one, CategoricalDistribution):
         return one.choices[0]
@@ -72,7 +73,7 @@ def suggested(search: Search, rows: Iterable[Row], number: int, higher: bool) ->
     seed = np.random.SeedSequence([search.seed, number]).generate_state(1)[0]
     study = study_of(search, rows, higher)
     study.sampler = TPESampler(seed=int(seed))
-    return study.ask(search.parameters).params
+    return study.ask(dict(search.parameters)).params
 
 
 def hopeless(search: Search, rows: Iterable[Row], course: Mapping[str, float], higher: bool) -> str | None:
@@ -101,7 +102,7 @@ def study_of(search: Search, rows: Iterable[Row], higher: bool) -> optuna.Study:
             state = TrialState.FAIL if row.status == "failed" else ended
             study.add_trial(create_trial(
                 state=state, value=judged(row), params=row.parameters,
-                distributions=search.parameters, intermediate_values=course,
+                distributions=dict(search.parameters), intermediate_values=course,
             ))  # fmt: skip
     return study
 

@@ -15,7 +15,7 @@ from ganlab.core.validation import is_integer
 from ganlab.studies.yaml_source import read_file
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+    from ganlab.studies.search import Distribution
 
 MAX_SEEDS = 10_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of an arm, which names folders and pictures
@@ -153,7 +153,7 @@ class Search(Study):
     metric: str
     trials: int
     seed: int
-    parameters: dict[str, BaseDistribution]
+    parameters: dict[str, Distribution]
     after: int | None
 
     def overrides(self, chosen: Mapping[str, Any]) -> list[str]:
@@ -162,7 +162,11 @@ class Search(Study):
 
 
 def read_study(cfg: Any) -> Study:
-    """The study that a command is given as `suite` or `sweep`. Raises `ConfigError`, also for both or none."""
+    """The study of a command with the settings `suite` and `sweep`, of which one is given.
+
+    Raises:
+        ConfigError: neither or both are given, or the study cannot be read.
+    """
     missing = "suite is missing: give the folder of one, such as suite=experiments/<name>, or a sweep"
     require(cfg.suite or cfg.sweep, missing)
     both = f"suite={cfg.suite} and sweep={cfg.sweep} exclude each other"

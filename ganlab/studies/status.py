@@ -1,4 +1,4 @@
-"""How a run of a study stands: its directory is the record, and results.csv has the rows of those that ended."""
+"""How a run of a study stands, from its directory, which is the record, and from results.csv."""
 
 import csv
 import io

@@ -4,14 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import CategoricalDistribution
 
 from ganlab.filesystem import config_error_if_unwritable
-from ganlab.studies.plan import SearchPlan
+from ganlab.studies.plan import Plan, SearchPlan
+from ganlab.studies.search import Distribution
 
 
-def write_wandb_sweep(plan: SearchPlan) -> Path:
+def write_wandb_sweep(plan: Plan) -> Path:
     """Writes wandb.yaml, for `wandb sweep` and `wandb agent`, into the folder of the search."""
+    assert isinstance(plan, SearchPlan)
     search, place = plan.search, plan.search.folder / "wandb.yaml"
     overrides = [*search.base, *([] if plan.root is None else [f"data.root={plan.root}"]), *plan.extra]
     content = {
@@ -29,7 +31,7 @@ def write_wandb_sweep(plan: SearchPlan) -> Path:
     return place
 
 
-def as_wandb(one: BaseDistribution | Any) -> dict[str, Any]:
+def as_wandb(one: Distribution) -> dict[str, Any]:
     """A range or a choice in the words of W&B."""
     if isinstance(one, CategoricalDistribution):
         return {"values": list(one.choices)}
