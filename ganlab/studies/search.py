@@ -42,11 +42,12 @@ def distribution(text: str) -> Distribution:
         return CategoricalDistribution(texts)
     if not isinstance(sweep, IntervalSweep | RangeSweep) or getattr(sweep, "shuffle", False):
         raise ValueError(f"{text!s:.80} is no range and no choice")
-    low, step, log = sweep.start, getattr(sweep, "step", None), "log" in sweep.tags
+    low: Any = sweep.start
+    step, log = getattr(sweep, "step", None), "log" in sweep.tags
     high: Any = sweep.end if isinstance(sweep, IntervalSweep) else sweep.stop
     if isinstance(sweep, RangeSweep) and step and step > 0:  # `stop` is exclusive, as in Python
         high = low + (math.ceil((high - low) / step - 1e-9) - 1) * step
-    if not all(map(math.isfinite, (low, high))) or not low < high or (step or 1) <= 0:
+    if not all(map(math.isfinite, (low, high))) or not low < high or (step is not None and step <= 0):
         raise ValueError(f"{text} has no values: its end must be above its beginning")
     if log and (low <= 0 or step):
         raise ValueError(f"{text}: a logarithmic range begins above 0, and has no step")

@@ -12,6 +12,7 @@ from omegaconf import MISSING
 
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.validation import is_integer
+from ganlab.metrics.protocols import is_metric_value
 from ganlab.studies.yaml_source import read_file
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ def read_arm(suite: Suite, name: str, arm: Mapping[str, Any]) -> Arm:
     suite.require(NAME.fullmatch(name), key, f"arm {name!r} names folders", remedy)
     for metric, value in (arm.get("published") or {}).items():
         pair = value if isinstance(value, list) else [value]
-        is_number = [isinstance(part, int | float) and not isinstance(part, bool) for part in pair]
+        is_number = [is_metric_value(part) and part == part for part in pair]
         known = f"choose from {', '.join(suite.metrics)}"
         suite.require(metric in suite.metrics, key, f"{key}.published: {metric} is not in metrics", known)
         wrong = f"{key}.published.{metric}={value!s:.80} is no number"

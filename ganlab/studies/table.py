@@ -20,7 +20,11 @@ from ganlab.metrics.protocols import MetricRecords, is_metric_value
 STATUSES = ("finished", "failed", "diverged", "pruned", "interrupted")
 MAX_BYTES = 1 << 28
 MAX_NUMBER = 1 << 62
-HASH = re.compile(r"[0-9a-f]{0,12}")
+PATTERNS = dict.fromkeys(("config", "data", "code", "space"), "[0-9a-f]{0,12}") | {
+    "arm": "[A-Za-z0-9][A-Za-z0-9_.-]*",
+    "status": "|".join(STATUSES),
+    "commit": r"[0-9a-f]{0,40}\+?",
+}
 FORMULA = ("=", "+", "-", "@")  # at the beginning of a cell, spreadsheets would run the rest
 
 
@@ -125,27 +129,19 @@ def parsed(path: Path, number: int, header: list[str], cells: list[str]) -> Row:
 
 def understood(name: str, kind: str, cell: str) -> Any:
     """The value of a cell; raises one of many errors if it is none."""
-    if kind == "str":
-        if (
-            name == "status"
-            and cell not in STATUSES
-            or name in ("config", "data", "code", "space")
-            and not HASH.fullmatch(cell)
-            or not cell.isprintable()
-        ):
-            raise ValueError(cell)
-        return cell
+    found: Any = cell
     if kind == "int":
-        if not 0 <= (whole := int(cell)) < MAX_NUMBER:
-            raise ValueError(cell)
-        return whole
-    if kind.startswith("float"):
-        number = None if not cell and "None" in kind else float(cell)
-        if not (number is None or is_metric_value(number)):
-            raise ValueError(cell)
-        return number
-    content = json.loads(cell)
-    values = {"metrics": lambda: [one["value"] for one in content.values()], "course": content.values}
-    if not isinstance(content, dict) or not all(map(is_metric_value, values.get(name, list)())):
+        found = int(cell)
+        is_valid = 0 <= found < MAX_NUMBER
+    elif kind.startswith("float"):
+        found = float(cell) if cell or kind == "float" else None
+        is_valid = found is None or is_metric_value(found) and (name == "value" or found >= 0)
+    elif kind == "str":
+        is_valid = cell.isprintable() and re.fullmatch(PATTERNS.get(name, ".*"), cell) is not None
+    else:
+        found = json.loads(cell)
+        values = {"metrics": lambda: [one["value"] for one in found.values()], "course": found.values}
+        is_valid = isinstance(found, dict) and all(map(is_metric_value, values.get(name, list)()))
+    if not is_valid:
         raise ValueError(cell)
-    return content
+    return found

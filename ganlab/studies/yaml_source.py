@@ -13,6 +13,7 @@ from ganlab.core.errors import ConfigError, require
 from ganlab.filesystem import read_regular_file
 
 MAX_BYTES = 1 << 20  # the largest size of a file
+MAX_DEPTH = 20  # of mappings and lists within each other
 
 
 def read_file(file: Path, schema: type, setting: str) -> tuple[dict[str, Any], dict[str, int]]:
@@ -24,10 +25,7 @@ def read_file(file: Path, schema: type, setting: str) -> tuple[dict[str, Any], d
     lines: dict[str, int] = {}
     try:
         text = read_regular_file(file, MAX_BYTES).decode()
-        # Aliases of aliases of ... would make a huge content of a small file.
-        aliases = (event for event in yaml.parse(text, yaml.SafeLoader) if isinstance(event, yaml.AliasEvent))
-        for alias in aliases:
-            raise ConfigError(f"{file}, line {alias.start_mark.line + 1}: *{alias.anchor}", "write it out")
+        refuse_bombs(file, text)
         root = yaml.compose(text, yaml.SafeLoader)
         require(isinstance(root, yaml.MappingNode), f"{file} is no mapping", "write `key: value` lines")
         note_lines(file, root, "", lines)
@@ -40,10 +38,21 @@ def read_file(file: Path, schema: type, setting: str) -> tuple[dict[str, Any], d
     except (OSError, UnicodeDecodeError) as error:
         missing = f"{setting}={file.parent} has no {file.name} that can be read"
         raise ConfigError(missing, "give a folder with one, such as experiments/<name>") from error
-    except (yaml.YAMLError, OmegaConfBaseException, RecursionError) as error:
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(*explained(file, lines, error)) from error
     refuse_odd_texts(file, lines, values)
     return values, lines
+
+
+def refuse_bombs(file: Path, text: str) -> None:
+    """Refuses aliases, which can make a huge content of a small file, and deep nesting."""
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        place = f"{file}, line {event.start_mark.line + 1}"
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        require(depth < MAX_DEPTH, f"{place} is nested too deeply", "write it flat")
+        alias = event.anchor if isinstance(event, yaml.AliasEvent) else None
+        require(alias is None, f"{place}: *{alias} is an alias", "write out what it stands for")
 
 
 def note_lines(file: Path, node: yaml.Node, prefix: str, lines: dict[str, int]) -> None:
@@ -82,8 +91,6 @@ def line_of(lines: Mapping[str, int], key: str) -> int:
 
 def explained(file: Path, lines: Mapping[str, int], error: Exception) -> tuple[str, str]:
     """The reason and the remedy of a refusal, from what yaml or OmegaConf raised."""
-    if isinstance(error, RecursionError):
-        return f"{file} is nested too deeply", "write it flat"
     if isinstance(error, yaml.MarkedYAMLError):
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         return f"{file}, line {line}: {error.problem}", "quote what holds brackets, commas or colons"
