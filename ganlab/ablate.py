@@ -112,6 +112,8 @@ def play(plan: Plan, backend: Backend, label: str, threads: int) -> None:
     pool = pool_of(plan, backend)
     at_a_time = f"{backend.processes} at a time with {threads} threads each"
     print(f"{label}{plan.size} runs, {pool.left()} to play, {at_a_time}", flush=True)
+    if pool.num_stale:
+        print(f"{pool.num_stale} runs are stale, their numbers have changed since: rerun=stale plays them again")
     pool.play()
     left = pool.left()
     if pool.signals:

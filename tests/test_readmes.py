@@ -14,6 +14,7 @@ from types import ModuleType
 import pytest
 import torch
 import yaml
+from ganlab.suites import suite as suites
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from support.commands import QUICK, finish, play, start_cold
@@ -24,7 +25,6 @@ from ganlab.compare import compare
 from ganlab.config.compose import CONF, compose
 from ganlab.core.errors import ConfigError
 from ganlab.run import run
-from ganlab.suites import suite as suites
 
 LIMIT = 8000  # bytes of the README of the repository
 FOLDERS = ("conf", "ganlab", "experiments", "scripts")

@@ -12,6 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ganlab.suites import pictures
+from ganlab.suites.identity import configs
+from ganlab.suites.results import Row
+from ganlab.suites.statistics import smallest_effect
+from ganlab.suites.suite import read
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy import stats
@@ -22,11 +27,6 @@ from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.core.numerics import NUMERICS
 from ganlab.report import report
-from ganlab.suites import pictures
-from ganlab.suites.identity import configs
-from ganlab.suites.results import Row
-from ganlab.suites.statistics import smallest_effect
-from ganlab.suites.suite import read
 from ganlab.theory.style import BLACK, BLUE, VERMILION
 
 NAME = "fid/digits_train_1k"

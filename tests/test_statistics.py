@@ -6,8 +6,6 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from scipy import integrate, stats
-
 from ganlab.suites.statistics import (
     compare,
     holm,
@@ -16,6 +14,7 @@ from ganlab.suites.statistics import (
     sd,
     smallest_effect,
 )
+from scipy import integrate, stats
 
 ONE = [11.2, 9.7, 10.4, 12.9, 10.1]
 OTHER = [12.5, 10.9, 10.3, 15.0, 11.8]

@@ -74,6 +74,7 @@ class RunPool(ABC):
         self.signals: list[int] = []  # those that came
         self.passed_on = 0  # how many of them the runs were sent
         self.stopped: str | None = None  # why no more runs are started
+        self.num_stale = 0  # finished runs of other numerics that are not repeated
         self.interrupted = 0  # runs that ended by themselves, and can go on
         self.durations: list[float] = []
         self.look_at = 0.0

@@ -1,6 +1,5 @@
 """A search as a sweep of Weights & Biases, which its own agents then play."""
 
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -11,8 +10,8 @@ from ganlab.studies.plan import Plan, SearchPlan
 from ganlab.studies.search import Distribution
 
 
-def write_wandb_sweep(plan: Plan) -> Path:
-    """Writes wandb.yaml, for `wandb sweep` and `wandb agent`, into the folder of the search."""
+def write_wandb_sweep(plan: Plan) -> str:
+    """Writes wandb.yaml into the folder of the search, and returns what to do with it."""
     assert isinstance(plan, SearchPlan)
     search, place = plan.search, plan.search.folder / "wandb.yaml"
     overrides = [*search.base, *([] if plan.root is None else [f"data.root={plan.root}"]), *plan.extra]
@@ -28,7 +27,8 @@ def write_wandb_sweep(plan: Plan) -> Path:
     }
     with config_error_if_unwritable(place):
         place.write_text(yaml.safe_dump(content, sort_keys=False, width=100))
-    return place
+    pruned = "; prune is left out: W&B has another rule, early_terminate" if search.after is not None else ""
+    return f"{place}: `wandb sweep {place}` registers it, and the `wandb agent` that it names plays it{pruned}"
 
 
 def as_wandb(one: Distribution) -> dict[str, Any]:

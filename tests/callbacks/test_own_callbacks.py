@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from ganlab.suites import identity
 from omegaconf import OmegaConf, open_dict
 from pytorch_lightning import Callback
 from support.commands import QUICK, checkpoint, finish, play, resume, rows, start_two_ranks, summary
@@ -17,7 +18,6 @@ from support.small_games import ROOT
 
 from ganlab.config.compose import compose
 from ganlab.config.saved_config import check_trust
-from ganlab.suites import identity
 from ganlab.training.run import PLACES
 
 HERE = __name__

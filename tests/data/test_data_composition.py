@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from ganlab.suites import identity
 from omegaconf import open_dict
 from support.data_streams import first_batches, read_split, same_batches
 from support.image_folders import image_folder, write_image
@@ -18,7 +19,6 @@ from ganlab.config.compose import compose
 from ganlab.data.base import Data
 from ganlab.data.composition import Composition
 from ganlab.data.sources import TensorSource
-from ganlab.suites import identity
 
 LABELS = torch.tensor([0] * 8 + [1] * 12 + [2] * 20)
 NAMES = ("cat", "dog", "boot")
