@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from ganlab.cli import launch
 from ganlab.core.errors import UnfinishedRuns, require
-from ganlab.studies.spec import Search, Study, Suite, read_study
+from ganlab.studies.spec import Search, Study, Suite, needs_studies, read_study
 
 if TYPE_CHECKING:
     from ganlab.studies.backend import Backend
@@ -32,6 +32,12 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
         UnfinishedRuns: runs have failed, diverged, or were interrupted by themselves.
         KeyboardInterrupt: a signal came; the runs have written checkpoints.
     """
+    with needs_studies():
+        play_study(cfg)
+
+
+def play_study(cfg: DictConfig) -> None:
+    """Plays, describes, times or exports the study of a command."""
     study = read_study(cfg)
     refuse_idle_settings(cfg)
     print(f"{study.name}: {study.question}", flush=True)
@@ -113,7 +119,9 @@ def play(plan: Plan, backend: Backend, label: str, threads: int) -> None:
     at_a_time = f"{backend.processes} at a time with {threads} threads each"
     print(f"{label}{plan.size} runs, {pool.left()} to play, {at_a_time}", flush=True)
     if pool.num_stale:
-        print(f"{pool.num_stale} runs are stale, their numbers have changed since: rerun=stale plays them again")
+        print(
+            f"{pool.num_stale} runs are stale, their numbers have changed since: rerun=stale plays them again"
+        )
     pool.play()
     left = pool.left()
     if pool.signals:

@@ -38,7 +38,7 @@ class Backend(Protocol):
         Args:
             run: returns the arguments, when the run starts.
             log: the file for its output.
-            lock: the lock on the directory of the run, which the run gets.
+            lock: the lock on the directory of the run, which the run shares with the caller.
 
         Returns:
             An object with `exitcode`, `terminate` and `kill` of `multiprocessing.Process`.
@@ -57,7 +57,6 @@ class Local:
     def start(self, run: partial[list[str]], log: Path, lock: Lock) -> Any:
         process = self.context.Process(target=exit_with, args=(run, log, Handover(lock)))
         process.start()
-        lock.file.close()  # the process has it
         return process
 
 

@@ -5,11 +5,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import median
-from typing import Any
 
 from ganlab.core.errors import escape_unprintable
+from ganlab.studies.statistics import Sample
 
-# Characters that would make markup of a text that is none.
+# The characters that have a meaning in Markdown, so that a text from a file would not be shown as it is.
 MARKUP = re.compile(r"[\\`*~<>&$]|\](?=[(\[:])|(?<!\w)_|_(?!\w)|^#")
 
 
@@ -23,24 +23,27 @@ def code(name: str) -> str:
     return f"`{escape_unprintable(name).replace('`', chr(39))}`"
 
 
-def decimals(spreads: Iterable[float | None], values: Iterable[float]) -> int:
+def decimals(samples: Iterable[Sample]) -> int:
     """The number of decimals: two digits of the usual spread, or four digits of the values without one."""
-    known = [spread for spread in spreads if spread]
-    sizes = [median(known)] if known else [abs(value) for value in values if value]
-    digits = 2 if known else 4
-    return min(max(digits - 1 - math.floor(math.log10(max(sizes))), 0), 6) if sizes else 0
+    samples = list(samples)
+    spreads = [sample.sd for sample in samples if sample.sd]
+    sizes = [median(spreads)] if spreads else [abs(x) for sample in samples for x in sample.values if x]
+    return min(max((1 if spreads else 3) - math.floor(math.log10(max(sizes))), 0), 6) if sizes else 0
 
 
-def number(value: float, places: int, sign: bool = False) -> str:
-    text = f"{value:{'+' if sign else ''},.{places}f}"
+def number(value: float | None, places: int, sign: bool = False) -> str:
+    """A number; without its sign if it is rounded to zero; empty without one."""
+    text = "" if value is None else f"{value:{'+' if sign else ''},.{places}f}"
     return text.replace("-", "").replace("+", "") if not text.strip("+-0.,") else text
 
 
-def between(found: Any, places: int, sign: bool = False) -> str:
-    """An interval in brackets after a space; empty without an interval."""
-    return (
-        "" if found is None else f" [{number(found.low, places, sign)}, {number(found.high, places, sign)}]"
-    )
+def centre(sample: Sample, places: int, sign: bool = False) -> str:
+    """The mean of a sample, with its interval if it has one; empty without values."""
+    if not sample.values:
+        return ""
+    low, high, _ = sample.interval or (None, None, False)
+    ends = f" [{number(low, places, sign)}, {number(high, places, sign)}]" if sample.interval else ""
+    return number(sample.mean, places, sign) + ends
 
 
 def chance(p: float | None) -> str:
@@ -59,11 +62,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, over = divmod(minutes, 60)
     return f"{hours} h {over:02} min" if hours else f"{minutes} min {rest:02} s"
-
-
-def short(value: object) -> str:
-    """The value of a parameter."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def listed(parts: Sequence[str]) -> str:
@@ -85,18 +83,16 @@ def shared(found: Iterable[tuple[str, str]]) -> str:
     for arm, value in found:
         counts.setdefault(value, Counter())[arm] += 1
     usual = max(counts, key=lambda value: counts[value].total(), default="")
-    others = [
+    parts = [
         f"{escape(value)} in " + listed([f"{counted(n, 'run')} of {code(arm)}" for arm, n in arms.items()])
         for value, arms in counts.items()
         if value != usual
     ]
-    return ", ".join([*others, f"otherwise {escape(usual)}"]) if others else escape(usual)
+    return ", ".join([*parts, f"otherwise {escape(usual)}" if parts else escape(usual)])
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table; columns that are empty in every row are left out."""
-    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    kept = [i for i in range(len(head)) if i == 0 or any(row[i] for row in rows)]
-    lines = [[head[i].replace("|", "\\|") for i in kept], ["---"] * len(kept)]
-    lines += [[row[i] for i in kept] for row in rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    lines = [[cell.replace("|", "\\|") for cell in row] for row in (head, ["---"] * len(head), *rows)]
+    kept = [i for i in range(len(head)) if i == 0 or any(row[i] for row in lines[2:])]
+    return "\n".join(f"| {' | '.join(row[i] for i in kept)} |" for row in lines)

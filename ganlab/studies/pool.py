@@ -38,7 +38,7 @@ class Playing:
     """A run that is being played; its output goes to a file beside its directory."""
 
     def __init__(self, job: Job, backend: Backend, lock: Lock):
-        self.job, self.began = job, time.monotonic()
+        self.job, self.lock, self.began = job, lock, time.monotonic()
         self.log = job.directory.with_name(f"{job.directory.name}.log")
         self.process = backend.start(partial(arguments, job, config_dirs()), self.log, lock)
         self.hopeless: str | None = None  # the reason for which the study ended it
@@ -137,6 +137,7 @@ class RunPool(ABC):
             if (status := run.process.exitcode) is not None:
                 self.playing.remove(run)
                 self.settle(run, status)
+                run.lock.file.close()  # not earlier, or another process would find it ended and not recorded
                 self.look_at = 0.0
             elif run.hopeless is None:
                 self.watch(run)

@@ -47,7 +47,7 @@ class SuitePool(RunPool):
     def record(self, job: Job, row: Row) -> None:
         super().record(job, row)
         bad = {one.seed for one in self.rows() if one.arm == job.arm and one.status != "finished"}
-        first = next(seed for seed in self.plan.suite.seeds if seed not in bad)
+        first = next((seed for seed in self.plan.suite.seeds if seed not in bad), None)
         if row.status == "finished" and job.seed == first:
             self.copy_samples(job)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_SEEDS = 10_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of an arm, which names folders and pictures
+LIBRARIES = ("pandas", "statsmodels", "jinja2", "filelock", "optuna", "ray")  # of extras in pyproject.toml
 MAY_IGNORE = ("device", "torch")  # circumstances that arms may differ in if the suite says so
 
 Published = Mapping[str, tuple[float, float | None]]  # by metric: a value, and its +- if there is one
@@ -160,6 +162,19 @@ class Search(Study):
     def overrides(self, chosen: Mapping[str, Any]) -> list[str]:
         """The overrides of ganlab.run for values of the parameters."""
         return [*self.base, *(f"{name}={chosen[name]}" for name in self.parameters)]
+
+
+@contextmanager
+def needs_studies() -> Iterator[None]:
+    """Turns the lack of a library of the extra `studies` into a `ConfigError`, which says how to install it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        library = str(error.name).partition(".")[0]
+        if library not in LIBRARIES:
+            raise
+        extra = "ray" if library == "ray" else "studies"
+        raise ConfigError(f"studies need {library}", f"run pip install 'torch-ganlab[{extra}]'") from error
 
 
 def read_study(cfg: Any) -> Study:

@@ -28,7 +28,9 @@ def write_wandb_sweep(plan: Plan) -> str:
     with config_error_if_unwritable(place):
         place.write_text(yaml.safe_dump(content, sort_keys=False, width=100))
     pruned = "; prune is left out: W&B has another rule, early_terminate" if search.after is not None else ""
-    return f"{place}: `wandb sweep {place}` registers it, and the `wandb agent` that it names plays it{pruned}"
+    return (
+        f"{place}: `wandb sweep {place}` registers it, and the `wandb agent` that it names plays it{pruned}"
+    )
 
 
 def as_wandb(one: Distribution) -> dict[str, Any]:
