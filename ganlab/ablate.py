@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
 from ganlab.core.errors import UnfinishedRuns, require
+from ganlab.core.numerics import NUMERICS
 from ganlab.studies.spec import Search, Study, Suite, needs_studies, read_study
 
 if TYPE_CHECKING:
@@ -33,54 +33,47 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
         KeyboardInterrupt: a signal came; the runs have written checkpoints.
     """
     with needs_studies():
-        play_study(cfg)
+        study = read_study(cfg)
+        refuse_idle_settings(cfg)
+        print(f"{study.name}: {study.question}", flush=True)
+        plan = plan_of(study, cfg)
+        if cfg.dry_run:
+            print("\n".join(plan.standings()))
+            return
+        plan.build()
+        processes, threads = shared_out(cfg.processes, cfg.threads)
+        if cfg.wandb:
+            from ganlab.studies.wandb_export import write_wandb_sweep
 
+            print(write_wandb_sweep(plan))
+        elif cfg.estimate:
+            from ganlab.studies import backend
+            from ganlab.studies.estimate import print_estimate
 
-def play_study(cfg: DictConfig) -> None:
-    """Plays, describes, times or exports the study of a command."""
-    study = read_study(cfg)
-    refuse_idle_settings(cfg)
-    print(f"{study.name}: {study.question}", flush=True)
-    plan = plan_of(study, cfg)
-    if cfg.dry_run:
-        print("\n".join(plan.standings()))
-        return
-    plan.build()
-    processes, threads = shared_out(cfg.processes, cfg.threads)
-    if cfg.estimate:
-        from ganlab.studies.backend import Local
-        from ganlab.studies.estimate import print_estimate
-
-        print_estimate(plan, Local(processes, threads))
-    elif cfg.wandb:
-        from ganlab.studies.wandb_export import write_wandb_sweep
-
-        print(write_wandb_sweep(plan))
-    else:
-        label = "" if cfg.worker is None else f"worker {cfg.worker}: "
-        play(plan, backend_of(cfg, processes, threads), label, threads)
+            print_estimate(plan, backend.Local(processes, threads))
+        else:
+            play(plan, backend_of(cfg, processes, threads))
 
 
 def plan_of(study: Study, cfg: DictConfig) -> Plan:
     """The plan of a study; of a suite, also prints what its seeds can show."""
-    from ganlab.studies import plan
-
-    common = (cfg.root, list(cfg.extra), Path(cfg.output))
     if isinstance(study, Search):
-        return plan.SearchPlan(study, *common)
+        from ganlab.studies.search_plan import SearchPlan
+
+        return SearchPlan(study, cfg)
     assert isinstance(study, Suite)
     from ganlab.studies.conclusion import foresight
+    from ganlab.studies.plan import SuitePlan
 
     print(foresight(study), flush=True)
-    return plan.SuitePlan(study, list(cfg.only), cfg.rerun, *common)
+    return SuitePlan(study, cfg)
 
 
 def refuse_idle_settings(cfg: DictConfig) -> None:
     """Refuses settings that would have no effect."""
     kind, idle = ("suite", ["wandb"]) if cfg.sweep is None else ("sweep", ["only", "rerun"])
-    reason = f"has no effect where a {kind} is played"
     for name in idle:
-        require(not cfg[name], reason, "leave it out", name, cfg[name])
+        require(not cfg[name], f"has no effect where a {kind} is played", "leave it out", name, cfg[name])
     chosen = [name for name in ("dry_run", "estimate", "wandb") if cfg[name]]
     require(len(chosen) < 2, f"{' and '.join(chosen)} exclude each other", "leave one of them out")
     for name, default in (("address", None), ("num_cpus", 1), ("num_gpus", 0)):
@@ -111,28 +104,30 @@ def backend_of(cfg: DictConfig, processes: int, threads: int) -> Backend:
     return backend.Ray(cfg.address, cfg.processes, threads, cfg.num_cpus, cfg.num_gpus)
 
 
-def play(plan: Plan, backend: Backend, label: str, threads: int) -> None:
+def play(plan: Plan, backend: Backend) -> None:
     """Plays what is left, and says how it ended."""
-    from ganlab.studies.pools import pool_of
+    from ganlab.studies.plan import is_done
+    from ganlab.studies.pool import Pool
 
-    pool = pool_of(plan, backend)
-    at_a_time = f"{backend.processes} at a time with {threads} threads each"
-    print(f"{label}{plan.size} runs, {pool.left()} to play, {at_a_time}", flush=True)
-    if pool.num_stale:
-        print(
-            f"{pool.num_stale} runs are stale, their numbers have changed since: rerun=stale plays them again"
-        )
+    pool = Pool(plan, backend)
+    label = "" if plan.cfg.worker is None else f"worker {plan.cfg.worker}: "
+    at_a_time = f"{backend.processes} at a time with {backend.threads} threads each"
+    print(f"{label}{len(plan.labels)} runs, {plan.left()} to play, {at_a_time}", flush=True)
+    stale = sum(row.numerics != NUMERICS and is_done(row, plan.cfg.rerun) for row in plan.counted())
+    if stale and plan.cfg.suite:
+        print(f"{stale} runs are stale, their numbers have changed since: rerun=stale plays them again")
     pool.play()
-    left = pool.left()
+    left = plan.left()
     if pool.signals:
         print(f"{left} runs are left; the same command goes on", flush=True)
         raise KeyboardInterrupt
-    print(f"\n{pool.results()}\n\nnext: python -m ganlab.report {plan.study.setting}", flush=True)
+    lines = "\n".join(plan.results())
+    print(f"\n{lines}\n\nnext: python -m ganlab.report {plan.study.setting}", flush=True)
     if pool.stopped is not None:
         raise UnfinishedRuns(f"{pool.stopped}; {left} runs are left")
     if bad := pool.unfinished():
         remedy = "the same command goes on with what was interrupted, rerun=failed with the others too"
-        raise UnfinishedRuns(f"of {plan.size} runs {bad}: {remedy}")
+        raise UnfinishedRuns(f"of {len(plan.labels)} runs {bad}: {remedy}")
     if left:
         print(f"{left} runs are with other processes", flush=True)
 

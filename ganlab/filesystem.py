@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from io import FileIO, StringIO
+from multiprocessing.reduction import DupFd
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ganlab.core.errors import ConfigError
 
@@ -108,6 +109,10 @@ class Lock:
         since = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
         self._write(f"process {os.getpid()} of {socket.gethostname()} since {since}")
 
+    def __reduce__(self) -> Any:
+        """Pickled for a process that is being started, it is handed over to the `Lock` of its path there."""
+        return take_over, (self.path, DupFd(self.file.fileno()))
+
     def release(self) -> None:
         self._write("")
         self.file.close()
@@ -116,6 +121,10 @@ class Lock:
         with suppress(OSError, ValueError):  # if the disk is full, or the lock has been released
             self.file.truncate(0)
             os.pwrite(self.file.fileno(), text.encode(), 0)
+
+
+def take_over(path: Path, descriptor: Any) -> None:
+    handed_over[path] = descriptor.detach()
 
 
 def cache_directory() -> Path:

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
-from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,16 +20,17 @@ from ganlab.config.run_directory import RunDirectory
 from ganlab.config.saved_config import allowed_targets
 from ganlab.config.setting_types import target_nodes
 from ganlab.core.errors import ConfigError, require
-from ganlab.filesystem import Lock, handed_over
+from ganlab.filesystem import Lock
 from ganlab.studies.composition import Job
 
 RETRIES = 3  # of a task whose node was lost
 
 
 class Backend(Protocol):
-    """A place where runs are played."""
+    """A place where runs are played: `processes` at a time, with `threads` each."""
 
-    processes: int  # the number of runs at a time
+    processes: int
+    threads: int
 
     def start(self, run: partial[list[str]], log: Path, lock: Lock) -> Any:
         """Starts `ganlab.run`.
@@ -49,29 +49,16 @@ class Local:
     """Processes of this machine, forked from one that has imported torch and Lightning."""
 
     def __init__(self, processes: int, threads: int):
-        self.processes = processes
+        self.processes, self.threads = processes, threads
         os.environ["OMP_NUM_THREADS"] = str(threads)  # inherited by the server of the forks
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(["ganlab.training.play_run"])
 
     def start(self, run: partial[list[str]], log: Path, lock: Lock) -> Any:
-        process = self.context.Process(target=exit_with, args=(run, log, Handover(lock)))
+        # The lock is pickled, and so handed over to the process.
+        process = self.context.Process(target=exit_with, args=(run, log, lock))
         process.start()
         return process
-
-
-class Handover:
-    """A lock, which is handed over to the process that this object is pickled for."""
-
-    def __init__(self, lock: Lock):
-        self.lock = lock
-
-    def __reduce__(self) -> Any:
-        return take_over, (self.lock.path, DupFd(self.lock.file.fileno()))
-
-
-def take_over(path: Path, descriptor: Any) -> None:
-    handed_over[path] = descriptor.detach()
 
 
 class Ray:
@@ -84,22 +71,20 @@ class Ray:
     """
 
     def __init__(self, address: str | None, processes: int | None, threads: int, cpus: float, gpus: float):
-        ray: Any = import_module("ray")
-
+        self.ray, self.threads = import_module("ray"), threads
         env = {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(sys.path)}
         try:
-            ray.init(address, runtime_env={"env_vars": env}, log_to_driver=False, logging_level="error")
+            self.ray.init(address, runtime_env={"env_vars": env}, log_to_driver=False, logging_level="error")
         except ConnectionError as error:
             reason = "no Ray cluster answers"
             raise ConfigError(reason, "start one with ray start --head", "address", address) from error
-        self.ray, have = ray, ray.cluster_resources()
+        have = self.ray.cluster_resources()
         fits = [have.get(kind, 0.0) // need for kind, need in (("CPU", cpus), ("GPU", gpus)) if need]
         reason = f"the cluster has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs"
         require(min(fits, default=1) >= 1, f"num_cpus={cpus:g}, num_gpus={gpus:g}: {reason}", "ask for less")
         self.processes = processes or int(min(fits, default=1))
         # One call for each process, because a run leaves its settings behind.
-        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, max_calls=1)
-        self.task = remote(play)
+        self.task = self.ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, max_calls=1)(play)
 
     def start(self, run: partial[list[str]], log: Path, lock: Lock) -> RayTask:
         lock.release()  # the task locks the directory itself, where it runs
@@ -111,6 +96,8 @@ class RayTask:
 
     def __init__(self, ray: Any, reference: Any):
         self.ray, self.reference = ray, reference
+        self.terminate = partial(ray.cancel, reference)
+        self.kill = partial(ray.cancel, reference, force=True)
 
     @property
     def exitcode(self) -> int | None:
@@ -123,22 +110,14 @@ class RayTask:
         except self.ray.exceptions.RayError:
             return -signal.SIGKILL
 
-    def terminate(self) -> None:
-        self.ray.cancel(self.reference)
 
-    def kill(self) -> None:
-        self.ray.cancel(self.reference, force=True)
+def exit_with(run: partial[list[str]], log: Path, lock: Lock) -> None:
+    sys.exit(play(run, log, Path.cwd()))
 
 
-def exit_with(run: partial[list[str]], log: Path, handover: None) -> None:
-    """The target of a local process; to unpickle `handover` took over the lock."""
-    sys.exit(play(run, log))
-
-
-def play(run: partial[list[str]], log: Path, folder: Path | None = None) -> int:
+def play(run: partial[list[str]], log: Path, folder: Path) -> int:
     """Plays `ganlab.run` in this process, which plays nothing else, and returns the exit status."""
-    if folder is not None:
-        os.chdir(folder)
+    os.chdir(folder)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as file:
         for descriptor in (1, 2):
@@ -161,9 +140,16 @@ def play(run: partial[list[str]], log: Path, folder: Path | None = None) -> int:
     return 0
 
 
+def last_words(log: Path) -> str:
+    """What a run said of its failure: the line of the command, or else the last one."""
+    text = log.read_text(errors="replace") if log.is_file() else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    told = [line.removeprefix("run: ") for line in lines if line.startswith("run: ")]
+    return (told or lines or ["it ended without a word"])[-1]
+
+
 def arguments(job: Job, config_dirs: Sequence[str]) -> list[str]:
     """Of ganlab.run: to begin a run, or to go on with it if it was begun."""
-    trust = trusting(job)
     directory = RunDirectory(job.directory, trusted_packages(job))
     if not directory.config_file.is_file():
         for path in directory.path.glob("*"):  # what a process left that was killed before there was a run
@@ -174,15 +160,15 @@ def arguments(job: Job, config_dirs: Sequence[str]) -> list[str]:
     require(directory.config().steps == job.cfg.steps, reason, "remove it, and it is run again")
     everything = [*job.overrides, *job.outside]
     groups = [override for override in everything if override.startswith("logger=")] or ["logger=wandb"]
-    others = [override for override in everything if override.startswith("logger.")]
+    loggers = [override for override in everything if override.startswith("logger.")]
     outside = [override for override in job.outside if not override.startswith("logger")]
-    return [*config_dirs, f"resume={directory.path}", *trust, *groups[-1:], *others, *outside]
+    return [*config_dirs, *resuming(job, directory.path), groups[-1], *loggers, *outside]
 
 
-def trusting(job: Job) -> list[str]:
-    """What a resume must be told that it may build, which is never read from the run."""
+def resuming(job: Job, path: Path) -> list[str]:
+    """The overrides that resume a run: what it may build is never read from the run."""
     packages = trusted_packages(job)
-    return [f"trust=[{','.join(packages)}]"] if packages else []
+    return [f"resume={path}", *([f"trust=[{','.join(packages)}]"] if packages else [])]
 
 
 def trusted_packages(job: Job) -> list[str]:

@@ -1,13 +1,12 @@
-"""A run of a study before it is played: composed, built and refused."""
+"""The runs of a study, composed and identified."""
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -15,11 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ganlab.config import compose, identity
 from ganlab.config.overrides import quote
-from ganlab.core.errors import ConfigError, prefixing_all_keys, require
+from ganlab.core.errors import ConfigError, require
 from ganlab.core.numerics import NUMERICS
-
-if TYPE_CHECKING:
-    from ganlab.data.base import Data
+from ganlab.studies.spec import Study
 
 # The keys that are set for each run, so that other values of them would have no effect.
 OWN = ("seed", "run_dir", "resume", "job")
@@ -33,12 +30,11 @@ class Job:
     seed: int
     overrides: list[str]  # of ganlab.run, without the seed
     outside: list[str]  # overrides that change no result: paths, hardware, logger
-    cfg: DictConfig
+    place: str  # where the overrides are written, the beginning of refusals
+    cfg: DictConfig  # of any seed
     config: str  # hashes
-    data: str
-    code: str
     folder: Path  # of all runs of the study
-    metrics: list[str]  # the study's metrics, by full name
+    data: str = ""  # empty until the data are built
     parameters: dict[str, Any] = field(default_factory=dict)
     space: str = ""
 
@@ -48,81 +44,38 @@ class Job:
         run = f"{self.config} {self.seed} {self.data} {NUMERICS}"
         return self.folder / f"{self.arm}_seed{self.seed}_{identity.short(run.encode())}"
 
+    @property
+    def data_settings(self) -> str:
+        """The same for runs of the same data."""
+        data = OmegaConf.to_container(self.cfg.data, resolve=True)
+        return json.dumps(data, sort_keys=True, default=str)
 
-class Composed:
-    """A composed config.
+
+def compose_job(study: Study, cfg: DictConfig, place: str, arm: str, overrides: list[str]) -> Job:
+    """A run as its overrides say, with the settings `root`, `extra` and `output` of the command.
 
     Args:
-        place: the source of its overrides, the beginning of refusals.
-        group, name: the study and the run, which loggers are told.
-        overrides: the overrides that make the run what it is.
-        root: data.root; None: as the config has it.
-        extra: overrides that change no result: paths, hardware, logger.
+        cfg: the settings in conf/ablate.yaml.
+        place: the key of the study's file that the overrides come from.
+        arm: what the run is called; loggers are told it.
 
     Raises:
         ConfigError: an override cannot be composed, or `extra` changes what the run is.
     """
-
-    def __init__(
-        self, place: str, group: str, name: str,
-        overrides: Sequence[str], root: str | None, extra: Sequence[str],
-    ):  # fmt: skip
-        self.place, self.name, self.overrides = place, name, [*overrides]
-        self.cfg = bare = composed(place, self.overrides)
-        self.reads_files = "root" in bare.data
-        self.outside = [*([f"data.root={root}"] if root is not None and self.reads_files else []), *extra]
-        self.config = identity.config(bare)
-        if self.outside:
-            self.cfg = composed(f"extra={list(extra)}, {place}", [*self.overrides, *self.outside])
-        changed = f"extra={list(extra)} changes what the runs are ({place})"
-        remedy = "it is for paths, hardware and loggers; what all runs share stands in base"
-        require(identity.config(self.cfg) == self.config, changed, remedy)
-        if (wandb := self.cfg.logger.get("wandb")) is not None:
-            told = {"group": group, "job_type": name}.items()
-            self.outside += [f"logger.wandb.{key}={quote(text)}" for key, text in told if wandb[key] is None]
-        data = OmegaConf.to_container(self.cfg.data, resolve=True)
-        self.data_settings = json.dumps(data, sort_keys=True, default=str)
-
-    def with_seed(self, seed: int) -> DictConfig:
-        own = copy.deepcopy(self.cfg)
-        own.seed = seed
-        return own
-
-    def build_data(self) -> Data:
-        from ganlab.config import build  # imports torch
-
-        with prefixing_all_keys(self.place):
-            return build.build_data(copy.deepcopy(self.cfg))
-
-    def measured(self, data: Data, metrics: Sequence[str], place: str) -> list[tuple[str, bool]]:
-        """The full names of metrics, and whether higher is better.
-
-        The run is built once, so that what it would refuse at its start is refused here.
-
-        Args:
-            data: the result of `build_data`.
-            metrics: names as `monitor` takes them.
-            place: where these are written, the beginning of refusals.
-        """
-        from ganlab.config import build, checks, load, prepare, stages
-        from ganlab.metrics.evaluation import monitored_value
-        from ganlab.training.module import GameModule, Phase
-        from ganlab.training.play import Play
-
-        cfg = self.with_seed(0)
-        with prefixing_all_keys(self.place):
-            if cfg.data.num_classes is None:
-                cfg.data.num_classes = data.num_classes_of_all
-            checks.check_config(cfg, self.overrides)
-            stages.Timetable(cfg).check_batches(data)
-            module = GameModule(prepare.build_phases(cfg, load.build_run(cfg, data), Phase, Play))
-            evaluations = build.build_evaluations(cfg, data, module.parts)
-            monitored_value(evaluations, cfg.monitor)
-        try:
-            found = [monitored_value(evaluations, metric) for metric in metrics]
-        except ConfigError as refusal:
-            raise ConfigError(f"{place} {str(refusal).removeprefix('monitor=')}") from refusal
-        return [(str(name), higher) for name, higher in found]
+    place, extra = f"{study.at(place)}: {arm}", list(cfg.extra)
+    full = bare = composed(place, overrides)
+    outside = [*([f"data.root={cfg.root}"] if cfg.root is not None and "root" in bare.data else []), *extra]
+    if outside:
+        full = composed(f"extra={extra}, {place}", [*overrides, *outside])
+    config = identity.config(bare)
+    remedy = "it is for paths, hardware and loggers; what all runs share stands in base"
+    is_same = identity.config(full) == config
+    require(is_same, f"extra={extra} changes what the runs are ({place})", remedy)
+    if (wandb := full.logger.get("wandb")) is not None:
+        told = {"group": study.name, "job_type": arm}.items()
+        outside += [f"logger.wandb.{key}={quote(text)}" for key, text in told if wandb[key] is None]
+    folder = Path(cfg.output).expanduser().resolve() / study.name
+    return Job(arm, full.seed, overrides, outside, place, full, config, folder)
 
 
 def composed(place: str, overrides: Sequence[str]) -> DictConfig:

@@ -10,35 +10,30 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable, stages_before_main
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import require
 from ganlab.filesystem import Lock
-from ganlab.studies.backend import Local, trusting
+from ganlab.studies.backend import Local, last_words, resuming
 from ganlab.studies.composition import Job
 from ganlab.studies.formatting import duration
 from ganlab.studies.plan import Plan
-from ganlab.studies.pool import PAUSE, last_words
 
 FIRST, MORE = 10, 10  # steps: not timed, because much happens for the first time; and timed
 
 
 def print_estimate(plan: Plan, backend: Local) -> None:
     """Prints how long the runs that are left would take, without evaluations, pictures and loggers."""
-    total, left = 0.0, plan.left()
+    total, left = 0.0, plan.kinds()
     for job, count in left:
         per_step, start = measured(job, backend)
         steps = Timetable(job.cfg).total
-        total += count * (steps * per_step + start)
+        time_of_all = count * (steps * per_step + start)
         each = f"{steps:,} steps of {1000 * per_step:.1f} ms, {start:.1f} s of starting and ending each"
-        print(
-            f"  {job.arm}: {count} runs, {each}: {duration(count * (steps * per_step + start))}", flush=True
-        )
+        print(f"  {job.arm}: {count} runs, {each}: {duration(time_of_all)}", flush=True)
+        total += time_of_all
     at_a_time = min(backend.processes, sum(count for _, count in left)) or 1
     without = "without evaluations, pictures, checkpoints and loggers"
-    print(
-        f"in all {duration(total / at_a_time)}, {at_a_time} at a time, {without}"
-        if left
-        else "nothing to run"
-    )
+    in_all = f"in all {duration(total / at_a_time)}, {at_a_time} at a time, {without}"
+    print(in_all if left else "nothing to run")
 
 
 def measured(job: Job, backend: Local) -> tuple[float, float]:
@@ -51,19 +46,15 @@ def measured(job: Job, backend: Local) -> tuple[float, float]:
         run, log, began = RunDirectory(Path(folder) / "trial"), Path(folder) / "log", time.monotonic()
         run.make_folders()
         run.write_config(shortened(job.cfg))
-        words = [f"resume={run.path}", *trusting(job)]
-        process = backend.start(partial(list, words), log, Lock(run.path / "lock"))
+        process = backend.start(partial(resuming, job, run.path), log, Lock(run.path / "lock"))
         try:
-            while process.exitcode is None:
-                time.sleep(PAUSE)
+            process.join()
         finally:
             process.kill()
-        reason = f"arm {job.arm}: a trial of {FIRST + MORE} steps failed: {last_words(log)}"
-        if run.summary().get("status") != "finished":
-            raise ConfigError(reason)
-        early, late = (
-            run.checkpoint(name)[1]["callbacks"]["Bar"]["seconds"] for name in ("previous", "last")
-        )
+        failed = f"arm {job.arm}: a trial of {FIRST + MORE} steps failed: {last_words(log)}"
+        require(run.summary().get("status") == "finished", failed)
+        callbacks = [run.checkpoint(name)[1]["callbacks"] for name in ("previous", "last")]
+        early, late = (found["Bar"]["seconds"] for found in callbacks)
         return (late - early) / MORE, time.monotonic() - began - late
 
 

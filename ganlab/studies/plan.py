@@ -2,228 +2,215 @@
 
 from __future__ import annotations
 
-import json
+import copy
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
 
 from ganlab.config import identity
-from ganlab.core.errors import require
-from ganlab.studies.composition import OWN, Composed, Job, composed, key
-from ganlab.studies.spec import Search, Study, Suite
-from ganlab.studies.status import Status, status
+from ganlab.config.run_directory import RunDirectory
+from ganlab.core.errors import prefixing_all_keys, require
+from ganlab.core.numerics import NUMERICS
+from ganlab.filesystem import atomic_writer, config_error_if_unwritable
+from ganlab.studies.composition import OWN, Job, compose_job, composed, key
+from ganlab.studies.spec import Study, Suite
 from ganlab.studies.table import Row, read
 
 if TYPE_CHECKING:
     from ganlab.data.base import Data
 
+Label = tuple[str, int]  # of a run: its arm, which of a search is trial0, trial1, ..., and its seed
+
 
 class Plan(ABC):
-    """What the plans of suites and of searches have in common.
+    """The runs of a study, the first ones first, and how they stand in its table.
 
-    `points` are configs that are composed and built before anything is played, by their labels.
+    `points` are runs that are composed and built before anything is played, by their names.
 
     Args:
         study: the study.
-        points: their labels, the keys of the study's file that they come from, and their overrides.
-        root: data.root of all runs; None: as each config has it.
-        extra: overrides of all runs that change no result: paths, hardware, logger.
-        output: the folder of the runs of all studies.
+        points: their names, the keys of the study's file that they come from, and their overrides.
+        cfg: the settings in conf/ablate.yaml.
 
     Raises:
         ConfigError: a point cannot be composed or is the same as another, or a setting has no effect.
     """
 
-    def __init__(
-        self, study: Study, points: Mapping[str, tuple[str, Sequence[str]]],
-        root: str | None, extra: Sequence[str], output: Path,
-    ):  # fmt: skip
-        self.study, self.root, self.extra = study, root, list(extra)
-        self.folder = output.expanduser().resolve() / study.name
-        for override in extra:
+    labels: list[Label]  # of all runs
+    wanted: tuple[str, list[str]]  # the key of the study's file that names the metrics, and these names
+
+    def __init__(self, study: Study, points: Mapping[str, tuple[str, list[str]]], cfg: DictConfig):
+        self.study, self.cfg = study, cfg
+        for override in cfg.extra:
             is_own = key(override) in (*OWN, "init_from", "name")
             require(not is_own, f"extra: {override} is set for each run", "remove it")
         self.base = composed(study.at("base"), study.base)
-        self.keys = {label: place for label, (place, _) in points.items()}
-        self.points: dict[str, Composed] = {}
-        twins: dict[str, str] = {}
-        for label, (place, overrides) in points.items():
-            self.points[label] = run = self.compose(f"{study.at(place)}: {label}", label, overrides)
-            twin = twins.setdefault(run.config, label)
-            study.require(twin == label, place, f"{label} is the same run as {twin}", "remove one of them")
-        reason, reads_files = "has no effect: no run of this study reads files", self.points.values()
-        is_used = root is None or any(run.reads_files for run in reads_files)
-        require(is_used, reason, "leave it out", "root", root)
+        self.points: dict[str, Job] = {}
+        self.keys, twins = {name: place for name, (place, _) in points.items()}, dict[str, str]()
+        for name, (place, overrides) in points.items():
+            self.points[name] = run = compose_job(study, cfg, place, name, overrides)
+            twin = twins.setdefault(run.config, name)
+            study.require(twin == name, place, f"{name} is the same run as {twin}", "remove one of them")
+        self.folder = run.folder
+        is_used = cfg.root is None or any("root" in run.cfg.data for run in self.points.values())
+        require(is_used, "has no effect: no run of this study reads files", "leave it out", "root", cfg.root)
         self._data: tuple[str, Data] | None = None  # one data set at a time is in memory
 
-    size: int  # the number of runs
+    @abstractmethod
+    def matches(self, label: Label, row: Row) -> bool:
+        """Whether a row is that of a run, whatever its arm and seed."""
 
-    def compose(self, place: str, name: str, overrides: Sequence[str]) -> Composed:
-        return Composed(place, self.study.name, name, overrides, self.root, self.extra)
+    @abstractmethod
+    def job(self, label: Label, rows: Sequence[Row]) -> Job:
+        """A run to play, after `build`."""
 
-    def data(self, run: Composed) -> Data:
-        if self._data is None or self._data[0] != run.data_settings:
-            self._data = run.data_settings, run.build_data()
-        return self._data[1]
+    @abstractmethod
+    def kinds(self) -> list[tuple[Job, int]]:
+        """Runs to be timed, and the number of open runs that each stands for."""
+
+    def note_end(self, job: Job, row: Row) -> None:  # noqa: B027, a search does nothing
+        """Does what is to be done as soon as a run is recorded."""
+
+    def hopeless(self, job: Job) -> str | None:
+        """The reason for which a run that is being played is to be ended; None: it goes on."""
+        return None
 
     def rows(self) -> list[Row]:
         return read(self.study.results)
 
-    def build_points(self, metrics: Sequence[str], place: str) -> None:
-        """Builds each point once, and refuses those that cannot be played or are measured unlike others.
+    def row(self, label: Label, rows: Sequence[Row]) -> Row | None:
+        """The row of a run that counts; None if it has none."""
+        mine = (row for row in rows if (row.arm, row.seed) == label and self.matches(label, row))
+        return max(mine, key=lambda row: (row.numerics, row.finished), default=None)
 
-        Args:
-            metrics: the metrics of the study.
-            place: the key of the study's file that names them.
-        """
-        self.fingerprints: dict[str, str] = {}
-        names: dict[str, list[str]] = {}
-        for label, run in sorted(self.points.items(), key=lambda pair: pair[1].data_settings):
-            data = self.data(run)
-            self.fingerprints[label] = data.fingerprint()[: identity.SIZE]
-            found = run.measured(data, metrics, f"{self.study.at(place)}: in {label}")
-            names[label], self.higher = [name for name, _ in found], found[0][1]
-        first, self.metrics = next(iter(names.items()))
-        for label, others in names.items():
-            reason = f"{label} measures {', '.join(others)}, but {first} {', '.join(self.metrics)}"
-            is_alike = others == self.metrics
-            self.study.require(is_alike, self.keys[label], reason, "give all runs the same evaluation")
+    def counted(self) -> list[Row]:
+        """The rows that count."""
+        rows = self.rows()
+        return [row for label in self.labels if (row := self.row(label, rows)) is not None]
 
-    def job(self, name: str, seed: int, run: Composed, data: str, **of_trial: Any) -> Job:
-        own = run.with_seed(seed), run.config, data, identity.code(), self.folder, self.metrics
-        return Job(name, seed, run.overrides, run.outside, *own, **of_trial)
+    def open(self, rows: Sequence[Row]) -> list[Label]:
+        """The runs to play: those that were not done when the study was built, and are not since."""
+        found = {label: self.row(label, rows) for label in self.before}
+        return [label for label, row in found.items() if row == self.before[label] or not is_done(row, None)]
 
-    @abstractmethod
-    def build(self) -> None:
-        """Builds what is to be played, and refuses what cannot be played. Raises `ConfigError`."""
+    def open_jobs(self) -> Iterator[Job]:
+        rows = self.rows()
+        return (self.job(label, rows) for label in self.open(rows))
 
-    @abstractmethod
+    def left(self) -> int:
+        """The number of runs to play."""
+        return len(self.open(self.rows()))
+
     def standings(self) -> list[str]:
         """How each run stands, in lines; needs no `build`, and does not import torch."""
+        rows, width, lines = self.rows(), max(len(arm) for arm, _ in self.labels), []
+        known = {(row.arm, row.seed) for row in rows}
+        for arm, seed in self.labels:
+            said = "recorded of another config or of other data; to run" if (arm, seed) in known else "to run"
+            if (row := self.row((arm, seed), rows)) is not None:
+                stale, again = ", stale" * (row.numerics != NUMERICS), not is_done(row, self.cfg.rerun)
+                said = f"{row.status}{stale}{f': {row.reason}' * bool(row.reason)}{', to run again' * again}"
+            lines.append(f"  {arm:<{width}}  seed {seed}  {said}")
+        return lines
 
-    @abstractmethod
-    def left(self) -> list[tuple[Job, int]]:
-        """Runs to be timed, and the number of runs left that each stands for."""
+    def results(self) -> list[str]:
+        """The mean of the first metric over the seeds of each arm, in lines."""
+        values: dict[str, list[float]] = {arm: [] for arm, _ in self.labels}
+        for row in self.counted():
+            values[row.arm] += [] if row.value is None else [row.value]
+        means = {arm: f"{fmean(own):.4g} (n = {len(own)})" for arm, own in values.items() if own}
+        return [f"{self.metrics[0]}: " + ", ".join(f"{arm} {mean}" for arm, mean in means.items())]
+
+    def data(self, job: Job) -> Data:
+        """The data of a run, which stay in memory until those of another run are wanted."""
+        if self._data is None or self._data[0] != job.data_settings:
+            from ganlab.config import build  # imports torch
+
+            with prefixing_all_keys(job.place):
+                self._data = job.data_settings, build.build_data(copy.deepcopy(job.cfg))
+        return self._data[1]
+
+    def with_data(self, job: Job) -> Job:
+        return replace(job, data=self.data(job).fingerprint()[: identity.SIZE])
+
+    def build(self) -> None:
+        """Builds each point once, and refuses those that cannot be played or are measured unlike others.
+
+        Raises:
+            ConfigError: a run cannot be played.
+        """
+        from ganlab.training.rehearsal import rehearse  # imports torch
+
+        place, metrics = self.wanted
+        found: dict[str, list[tuple[str, bool]]] = {}
+        for name, job in sorted(self.points.items(), key=lambda pair: pair[1].data_settings):
+            self.points[name], data = self.with_data(job), self.data(job)
+            told = f"{self.study.at(place)}: in {name}"
+            with prefixing_all_keys(job.place):
+                found[name] = rehearse(copy.deepcopy(job.cfg), job.overrides, data, metrics, told)
+        first, measured = next(iter(found.items()))
+        self.metrics, self.higher = [name for name, _ in measured], measured[0][1]
+        for name, pairs in found.items():
+            others = ", ".join(other for other, _ in pairs)
+            reason = f"{name} measures {others}, but {first} {', '.join(self.metrics)}"
+            self.study.require(
+                pairs == measured, self.keys[name], reason, "give all runs the same evaluation"
+            )
+        before = {label: self.row(label, self.rows()) for label in self.labels}
+        self.before = {label: row for label, row in before.items() if not is_done(row, self.cfg.rerun)}
 
 
 class SuitePlan(Plan):
     """The runs of a suite, seed by seed over all arms: if it is cut off, each arm has as many.
 
-    Args:
-        only: the arms that are wanted; none: all.
-        rerun: which recorded runs are repeated: stale or failed; None: none.
-        common: root, extra and output, as `Plan` takes them.
+    `cfg.only` are the arms that are wanted, and `cfg.rerun` the recorded runs that are repeated.
     """
 
-    def __init__(self, suite: Suite, only: Sequence[str], rerun: str | None, *common: Any):
+    def __init__(self, suite: Suite, cfg: DictConfig):
         known = f"choose from {', '.join(suite.arms)}"
-        for name in only:
+        for name in cfg.only:
             require(name in suite.arms, f"is no arm of {suite.name}", known, "only", name)
         points = {name: (f"arms.{name}", suite.base + arm.overrides) for name, arm in suite.arms.items()}
         for place, override in ((place, one) for place, overrides in points.values() for one in overrides):
             reason = f"{override} is set for each run (the seeds stand in `seeds`)"
             suite.require(key(override) not in OWN, place, reason, "remove it")
-        super().__init__(suite, points, *common)
-        self.suite, self.rerun, self.jobs = suite, rerun, list[Job]()
-        self.points = {name: run for name, run in self.points.items() if not only or name in only}
-        self.size = len(self.points) * len(suite.seeds)
+        super().__init__(suite, points, cfg)
+        self.suite, self.wanted = suite, ("metrics", suite.metrics)
+        self.points = {name: run for name, run in self.points.items() if not cfg.only or name in cfg.only}
+        self.labels = [(name, seed) for seed, name in product(suite.seeds, self.points)]
 
-    def build(self) -> None:
-        self.build_points(self.suite.metrics, "metrics")
-        runs = product(self.suite.seeds, self.points.items())
-        self.jobs = [self.job(name, seed, run, self.fingerprints[name]) for seed, (name, run) in runs]
+    def matches(self, label: Label, row: Row) -> bool:
+        point = self.points[label[0]]
+        return row.config == point.config and point.data in ("", row.data)
 
-    def status(self, job: Job, rows: Sequence[Row]) -> Status:
-        return status(rows, job.arm, job.seed, job.config, job.data)
+    def job(self, label: Label, rows: Sequence[Row] = ()) -> Job:
+        return replace(self.points[label[0]], seed=label[1])
 
-    def standings(self) -> list[str]:
-        rows, width = self.rows(), max(map(len, self.points))
-        lines = []
-        for seed, (name, run) in product(self.suite.seeds, self.points.items()):
-            found = status(rows, name, seed, run.config, None)
-            again = ", to run again" if found.row is not None and not found.is_done(self.rerun) else ""
-            lines.append(f"  {name:<{width}}  seed {seed}  {found.describe()}{again}")
-        return lines
+    def kinds(self) -> list[tuple[Job, int]]:
+        count = Counter(arm for arm, _ in self.open(self.rows()))
+        return [(self.points[arm], n) for arm, n in count.items()]
 
-    def left(self) -> list[tuple[Job, int]]:
-        rows = self.rows()
-        left = [job for job in self.jobs if not self.status(job, rows).is_done(self.rerun)]
-        count = Counter(job.arm for job in left)
-        return [(next(job for job in left if job.arm == arm), n) for arm, n in count.items()]
-
-
-class SearchPlan(Plan):
-    """The trials of a search: each end of a range and each choice is a point, beside the first of the others.
-
-    Args:
-        common: root, extra and output, as `Plan` takes them.
-    """
-
-    def __init__(self, search: Search, *common: Any):
-        from ganlab.studies.search import ends
-
-        refuse_own(search)
-        first = {name: ends(one)[0] for name, one in search.parameters.items()}
-        points = {"the first trial": ("parameters", search.overrides(first))}
-        for name, one in search.parameters.items():
-            for value in ends(one)[1:]:
-                points[f"{name}={value}"] = f"parameters.{name}", search.overrides({**first, name: value})
-        super().__init__(search, points, *common)
-        self.search, self.size, self.space = search, search.trials, ""
-
-    def build(self) -> None:
-        self.build_points([self.search.metric], "metric")
-        first = self.points["the first trial"]
-        refuse_idle_prune(self.search, first)
-        ranges = {name: repr(one) for name, one in self.search.parameters.items()}
-        data = self.fingerprints["the first trial"]
-        common = [identity.config(self.base), self.base.seed, data, self.metrics, ranges]
-        self.space = identity.short(json.dumps(common).encode())
-
-    def trial(self, number: int, parameters: Mapping[str, Any]) -> Job:
-        """The run of a trial."""
-        name, place = f"trial{number}", f"{self.search.at('parameters')}: trial {number}"
-        run = self.compose(place, name, self.search.overrides(parameters))
-        data = self.data(run).fingerprint()[: identity.SIZE]
-        return self.job(name, self.base.seed, run, data, parameters=dict(parameters), space=self.space)
-
-    def standings(self) -> list[str]:
-        rows = [row for row in self.rows() if row.status != "interrupted"]
-        lines = [f"  {row.arm}  {row.status}  {row.reason or row.value}" for row in rows]
-        return [*lines, f"  {self.size - len(rows)} of {self.size} trials to play"]
-
-    def left(self) -> list[tuple[Job, int]]:
-        from ganlab.studies.search import middle
-
-        job = self.trial(0, {name: middle(one) for name, one in self.search.parameters.items()})
-        left = self.size - sum(row.status != "interrupted" for row in self.rows())
-        return [(job, left)] if left > 0 else []
+    def note_end(self, job: Job, row: Row) -> None:
+        """Copies the last picture of the first seed that can finish to the folder of the suite."""
+        bad = {row.seed for row in self.counted() if row.arm == job.arm and row.status != "finished"}
+        first = next((seed for seed in self.suite.seeds if seed not in bad), None)
+        pictures = sorted(RunDirectory(job.directory).samples.glob("*.png"))
+        if row.status == "finished" and job.seed == first and pictures:
+            place = self.suite.folder / "samples" / f"{job.arm}.png"
+            with config_error_if_unwritable(place):
+                place.parent.mkdir(exist_ok=True)
+                with atomic_writer(place) as file:
+                    file.write(pictures[-1].read_bytes())
 
 
-def refuse_own(search: Search) -> None:
-    """Refuses what is set for each run, and what stands in the base and among the parameters."""
-    base = {key(override): override for override in search.base}
-    for name, override in base.items():
-        is_own = name in OWN and name != "seed"
-        search.require(not is_own, "base", f"{override} is set for each run", "remove it")
-    for name in search.parameters:
-        place, remedy = f"parameters.{name}", "put one into base, and run the best with others"
-        search.require(name != "seed", place, "seed is luck, and no parameter", remedy)
-        search.require(key(name) not in OWN, place, f"{name} is set for each run", "remove it")
-        reason = f"{name} stands in base too, as {base.get(name)}"
-        search.require(name not in base, place, reason, "remove one of them")
-
-
-def refuse_idle_prune(search: Search, run: Composed) -> None:
-    """Refuses pruning that could never happen."""
-    from ganlab.config.stages import Timetable
-
-    if search.after is not None:
-        every, total = run.cfg.evaluate_every, Timetable(run.cfg).total
-        reason = f"prune has no effect: with evaluate_every={every} nothing is measured between step"
-        span = f"{search.after} and the last, {total}"
-        is_used = max(every, -(-search.after // every) * every) < total
-        search.require(is_used, "prune", f"{reason} {span}", "put a smaller evaluate_every into base")
+def is_done(row: Row | None, rerun: str | None) -> bool:
+    """Whether there is nothing to play; `rerun` names what is repeated."""
+    if row is None or row.status == "interrupted" or (rerun == "stale" and row.numerics != NUMERICS):
+        return False
+    return rerun != "failed" or row.status == "finished"

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import signal
 import time
-from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from math import ceil
 from pathlib import Path
+from statistics import fmean
 
-import pandas
+from filelock import FileLock
 
 from ganlab.config import identity
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
 from ganlab.filesystem import Lock
-from ganlab.studies.backend import Backend, arguments
+from ganlab.studies.backend import Backend, arguments, last_words
 from ganlab.studies.composition import Job
 from ganlab.studies.formatting import duration
 from ganlab.studies.plan import Plan
 from ganlab.studies.status import collected
-from ganlab.studies.table import Row, Table
+from ganlab.studies.table import Row, merge
 from ganlab.training.callbacks.stop import set_handler
 from ganlab.training.provenance import config_dirs
 
@@ -47,74 +46,53 @@ class Playing:
         """Writes to summary.json how the run ended, if it could not do so itself."""
         directory = RunDirectory(self.job.directory)
         told = directory.summary().get("status")
-        by = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
         if told == "finished" or (told in ("failed", "diverged") and status == 1):
             return
+        by = f"killed by {signal.Signals(-status).name}" if status < 0 else "stopped by a signal"
         if self.hopeless is not None:
-            found = ("pruned", self.hopeless)
+            found = "pruned", self.hopeless
         elif -status in CRASHES:
-            found = ("failed", f"{by}: {last_words(self.log)}")
+            found = "failed", f"{by}: {last_words(self.log)}"
         elif status < 0 or status == 130 or (status == 0 and told == "stopped"):
-            found = ("interrupted", by if status < 0 else "stopped by a signal")
+            found = "interrupted", by
         else:
-            found = ("failed", last_words(self.log))
+            found = "failed", last_words(self.log)
         directory.path.mkdir(parents=True, exist_ok=True)
         directory.write_summary(status=found[0], reason=found[1])
 
 
-class RunPool(ABC):
-    """Plays the runs of a plan until every one has ended or is played by another process."""
+class Pool:
+    """Plays the runs of a plan, which is built, until every one has ended or is played by another process."""
 
     def __init__(self, plan: Plan, backend: Backend):
         plan.folder.mkdir(parents=True, exist_ok=True)
-        self.table, self.backend = Table(plan.study.results, plan.folder / "results.lock"), backend
-        self.metric, self.size = plan.metrics[0], plan.size
+        self.plan, self.backend, self.lock = plan, backend, FileLock(plan.folder / "results.lock")
         self.playing: list[Playing] = []
         self.tried: set[Path] = set()  # the directories of the runs that this process has played
         self.signals: list[int] = []  # those that came
         self.passed_on = 0  # how many of them the runs were sent
         self.stopped: str | None = None  # why no more runs are started
-        self.num_stale = 0  # finished runs of other numerics that are not repeated
         self.interrupted = 0  # runs that ended by themselves, and can go on
         self.durations: list[float] = []
         self.look_at = 0.0
         self.made_of = identity.code(), identity.settings()
 
-    @abstractmethod
-    def candidates(self) -> Iterator[Job]:
-        """The runs to play, the next one first; called under the lock of the table."""
-
-    @abstractmethod
-    def rows(self) -> list[Row]:
-        """The rows that count, one for each run."""
-
-    @abstractmethod
-    def left(self) -> int:
-        """The number of runs that have not ended."""
-
-    def watch(self, run: Playing) -> None:  # noqa: B027, most pools need not look
-        """Looks at a run that is being played, and may set `hopeless`."""
-
     def record(self, job: Job, row: Row) -> None:
         """Records how a run ended."""
-        self.table.merge([row])
-        value = "" if row.value is None else f"{job.metrics[0]} {row.value:.4g}"
-        left, time_left = self.left(), ""
+        merge(self.plan.study.results, [row], self.lock)
+        self.plan.note_end(job, row)
+        value = "" if row.value is None else f"{self.plan.metrics[0]} {row.value:.4g}"
+        left, time_left = self.plan.left(), ""
         if self.durations and left:
-            mean = sum(self.durations) / len(self.durations)
-            time_left = f", about {duration(mean * ceil(left / self.backend.processes))}"
+            time_left = f", about {duration(fmean(self.durations) * ceil(left / self.backend.processes))}"
         told = f"{row.status:<8}  {row.reason or value}  {row.seconds:.1f} s  ({left} left{time_left})"
         print(f"{row.arm:<12}  seed {row.seed}  {told}", flush=True)
 
-    def results(self) -> str:
-        """The number of runs that finished and the mean of the first metric, of each arm, the best first."""
-        frame = pandas.DataFrame([(row.arm, row.value) for row in self.rows()], columns=["arm", self.metric])
-        return frame.groupby("arm", sort=False)[self.metric].agg(["count", "mean"]).to_string()
-
     def unfinished(self) -> str:
         """How many runs failed, diverged or were interrupted; empty if none was."""
-        count = Counter(row.status for row in self.rows())
-        kinds = {kind: count[kind] for kind in ("failed", "diverged")} | {"interrupted": self.interrupted}
+        found = [row.status for row in self.plan.counted()]
+        kinds = {kind: found.count(kind) for kind in ("failed", "diverged")}
+        kinds |= {"interrupted": self.interrupted}
         return ", ".join(f"{n} {kind}" for kind, n in kinds.items() if n)
 
     def play(self) -> None:
@@ -139,10 +117,9 @@ class RunPool(ABC):
                 self.settle(run, status)
                 run.lock.file.close()  # not earlier, or another process would find it ended and not recorded
                 self.look_at = 0.0
-            elif run.hopeless is None:
-                self.watch(run)
-                if run.hopeless is not None:
-                    run.process.terminate()
+            elif run.hopeless is None and (reason := self.plan.hopeless(run.job)) is not None:
+                run.hopeless = reason
+                run.process.terminate()
         while not self.signals and self.stopped is None and len(self.playing) < self.backend.processes:
             if time.monotonic() < self.look_at:
                 break
@@ -152,14 +129,12 @@ class RunPool(ABC):
 
     def begin_one(self) -> bool:
         """Starts the next run, or records one that has ended; returns whether there was one."""
-        with self.table.lock:
-            new = (job for job in self.candidates() if job.directory not in self.tried)
-            claimed = ((job, lock) for job in new if (lock := claim(job)) is not None)
-            job, lock = next(claimed, (None, None))
+        with self.lock:
+            job, lock = self.claim()
         if job is None or lock is None:
             return False
         self.tried.add(job.directory)
-        row = collected(job)
+        row = collected(job, self.plan.metrics)
         if row is not None and row.status in ("finished", "pruned"):
             lock.release()
             self.record(job, row)
@@ -170,13 +145,22 @@ class RunPool(ABC):
             self.playing.append(Playing(job, self.backend, lock))
         return self.stopped is None
 
+    def claim(self) -> tuple[Job | None, Lock | None]:
+        """The next run that no other process plays, and the lock on its directory."""
+        for job in self.plan.open_jobs():
+            if job.directory not in self.tried:
+                job.directory.mkdir(parents=True, exist_ok=True)
+                with suppress(ConfigError):
+                    return job, Lock(job.directory / "lock")
+        return None, None
+
     def settle(self, run: Playing, status: int) -> None:
         """Records a run that has ended."""
         if status == 2 and "is in use by" in last_words(run.log):
             self.tried.discard(run.job.directory)
             return  # another process plays it
         run.note_end(status)
-        row = collected(run.job)
+        row = collected(run.job, self.plan.metrics)
         assert row is not None
         if row.status == "interrupted":
             self.interrupted += 1
@@ -197,22 +181,3 @@ class RunPool(ABC):
         finally:
             for number, handler in before.items():
                 set_handler(number, handler)
-
-
-def claim(job: Job) -> Lock | None:
-    """The lock on the directory of a run; None if another process has it."""
-    job.directory.mkdir(parents=True, exist_ok=True)
-    try:
-        return Lock(job.directory / "lock")
-    except ConfigError:
-        return None
-
-
-def last_words(log: Path) -> str:
-    """What a run said of its failure: the line of the command, or else the last one."""
-    try:
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    except OSError:
-        lines = []
-    told = [line.removeprefix("run: ") for line in lines if line.startswith("run: ")]
-    return (told or lines or ["it ended without a word"])[-1]

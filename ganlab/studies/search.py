@@ -131,7 +131,6 @@ def best(rows: Iterable[Row], higher: bool) -> list[Row]:
 def refuse_others(search: Search, space: str, rows: Iterable[Row]) -> None:
     """Refuses trials of another search, or of what this one was: they do not compare."""
     for row in rows:
-        what = (
-            f"trial {number_of(row)} is of another base, metric, data or parameters than sweep.yaml has now"
-        )
-        require(row.space == space, f"{search.results}: {what}", MOVE_AWAY)
+        which = f"{search.results}: trial {number_of(row)}"
+        other = "is of another base, metric, data or parameters than sweep.yaml has now"
+        require(row.space == space, f"{which} {other}", MOVE_AWAY)

@@ -127,7 +127,7 @@ class Search(Study):
 
     @property
     def after(self) -> int | None:
-        return self.prune and self.prune.after
+        return None if self.prune is None else self.prune.after
 
     def overrides(self, chosen: Mapping[str, Any]) -> list[str]:
         """The overrides of ganlab.run for values of the parameters."""

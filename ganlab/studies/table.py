@@ -7,19 +7,18 @@ import io
 import json
 import re
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock
 
 from ganlab.core.errors import ConfigError, require
 from ganlab.filesystem import config_error_if_unwritable, csv_line, read_regular_file, write_atomically
 from ganlab.metrics.protocols import MetricRecords, is_metric_value
 
 STATUSES = ("finished", "failed", "diverged", "pruned", "interrupted")
-MAX_BYTES = 1 << 28
-MAX_NUMBER = 1 << 62
+MAX_BYTES, MAX_NUMBER = 1 << 28, 1 << 62
 PATTERNS = dict.fromkeys(("config", "data", "code", "space"), "[0-9a-f]{0,12}") | {
     "arm": "[A-Za-z0-9][A-Za-z0-9_.-]*",
     "status": "|".join(STATUSES),
@@ -55,27 +54,21 @@ class Row:
     parameters: dict[str, Any] = field(default_factory=dict)  # of a trial of a search, by name
     space: str = ""  # the hash of what all trials of a search have in common
 
-    @property
-    def key(self) -> tuple[str, int, str, str, int]:
-        """What makes two rows rows of the same run."""
-        return self.arm, self.seed, self.config, self.data, self.numerics
-
 
 COLUMNS = [one.name for one in fields(Row)]
+KINDS = {one.name: str(one.type) for one in fields(Row)}
 OLD = COLUMNS[: COLUMNS.index("course")]
+KEY = attrgetter("arm", "seed", "config", "data", "numerics")  # rows of the same run have the same
 
 
-class Table:
-    """The rows of a study. Several processes may merge into the same file, if they have the same `lock`."""
+def merge(path: Path, rows: Iterable[Row], lock: AbstractContextManager[Any]) -> None:
+    """Adds rows to a table under the lock that all who write it share.
 
-    def __init__(self, path: Path, lock: Path):
-        self.path, self.lock = path, FileLock(lock)
-
-    def merge(self, rows: Iterable[Row]) -> None:
-        """Adds rows. A row of the same run is replaced; the file is never seen half-written."""
-        with config_error_if_unwritable(self.path), self.lock:
-            merged = {row.key: row for row in read(self.path)} | {row.key: row for row in rows}
-            write_atomically(self.path, text_of(merged.values()))
+    A row of the same run is replaced; the file is never seen half-written.
+    """
+    with config_error_if_unwritable(path), lock:
+        merged = {KEY(row): row for row in [*read(path), *rows]}
+        write_atomically(path, text_of(merged.values()))
 
 
 def text_of(rows: Iterable[Row]) -> str:
@@ -85,14 +78,10 @@ def text_of(rows: Iterable[Row]) -> str:
 
 
 def written(value: Any) -> str:
-    if value is None or value == {}:
-        return "" if value is None else "{}"
-    if isinstance(value, dict):
-        return json.dumps(value)
-    if not isinstance(value, str):
-        return repr(value)
-    text = " ".join(value.split())
-    return f"'{text}" if text.startswith(FORMULA) else text
+    if isinstance(value, str):
+        text = " ".join(value.split())
+        return f"'{text}" if text.startswith(FORMULA) else text
+    return "" if value is None else json.dumps(value) if isinstance(value, dict) else repr(value)
 
 
 def read(path: Path) -> list[Row]:
@@ -110,38 +99,35 @@ def read(path: Path) -> list[Row]:
     header = lines[0] if lines else OLD
     is_known = header[: len(OLD)] == OLD and header == COLUMNS[: len(header)]
     require(is_known, f"{path} is no results.csv: its first line is not {','.join(OLD)}", "move it away")
-    return [parsed(path, number, header, cells) for number, cells in enumerate(lines[1:], 2)]
+    return [parsed(f"{path}, line {number}", header, cells) for number, cells in enumerate(lines[1:], 2)]
 
 
-def parsed(path: Path, number: int, header: list[str], cells: list[str]) -> Row:
+def parsed(place: str, header: list[str], cells: list[str]) -> Row:
     """The row of a line."""
-    place, remedy = f"{path}, line {number}", "repair or remove the line"
-    require(len(cells) == len(header), f"{place} has {len(cells)} cells, not {len(header)}", remedy)
-    kinds = {one.name: str(one.type) for one in fields(Row)}
-    found = {}
+    found, remedy, n = {}, "repair or remove the line", len(cells)
+    require(n == len(header), f"{place} has {n} cells, not {len(header)}", remedy)
     for name, cell in zip(header, cells, strict=True):
         try:
-            found[name] = understood(name, kinds[name], cell)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise ConfigError(f"{place}: {name}={cell!s:.80} is no {kinds[name]}", remedy) from error
+            found[name], is_valid = understood(name, cell)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            is_valid = False
+        require(is_valid, f"{place}: {name}={cell!s:.80} is no {KINDS[name]}", remedy)
     return Row(**found)
 
 
-def understood(name: str, kind: str, cell: str) -> Any:
-    """The value of a cell; raises one of many errors if it is none."""
-    found: Any = cell
+def understood(name: str, cell: str) -> tuple[Any, bool]:
+    """The value of a cell, and whether there may be such a one; raises one of many errors if it is none."""
+    kind: str = KINDS[name]
+    found: Any
+    if kind == "str":
+        return cell, cell.isprintable() and re.fullmatch(PATTERNS.get(name, ".*"), cell) is not None
     if kind == "int":
         found = int(cell)
-        is_valid = 0 <= found < MAX_NUMBER
-    elif kind.startswith("float"):
+        return found, 0 <= found < MAX_NUMBER
+    if kind.startswith("float"):
         found = float(cell) if cell or kind == "float" else None
-        is_valid = found is None or is_metric_value(found) and (name == "value" or found >= 0)
-    elif kind == "str":
-        is_valid = cell.isprintable() and re.fullmatch(PATTERNS.get(name, ".*"), cell) is not None
-    else:
-        found = json.loads(cell)
-        values = {"metrics": lambda: [one["value"] for one in found.values()], "course": found.values}
-        is_valid = isinstance(found, dict) and all(map(is_metric_value, values.get(name, list)()))
-    if not is_valid:
-        raise ValueError(cell)
-    return found
+        return found, found is None or is_metric_value(found) and (name == "value" or found >= 0)
+    found = json.loads(cell)
+    parts = found.values() if isinstance(found, dict) else ()
+    numbers = [one["value"] for one in parts] if name == "metrics" else parts if name == "course" else ()
+    return found, isinstance(found, dict) and all(map(is_metric_value, numbers))

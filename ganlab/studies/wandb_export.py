@@ -6,15 +6,17 @@ import yaml
 from optuna.distributions import CategoricalDistribution
 
 from ganlab.filesystem import config_error_if_unwritable
-from ganlab.studies.plan import Plan, SearchPlan
+from ganlab.studies.plan import Plan
 from ganlab.studies.search import Distribution
+from ganlab.studies.search_plan import SearchPlan
 
 
 def write_wandb_sweep(plan: Plan) -> str:
     """Writes wandb.yaml into the folder of the search, and returns what to do with it."""
     assert isinstance(plan, SearchPlan)
     search, place = plan.search, plan.search.folder / "wandb.yaml"
-    overrides = [*search.base, *([] if plan.root is None else [f"data.root={plan.root}"]), *plan.extra]
+    root = [] if plan.cfg.root is None else [f"data.root={plan.cfg.root}"]
+    overrides = [*search.base, *root, *plan.cfg.extra]
     content = {
         "name": search.name,
         "description": search.question,
@@ -28,9 +30,8 @@ def write_wandb_sweep(plan: Plan) -> str:
     with config_error_if_unwritable(place):
         place.write_text(yaml.safe_dump(content, sort_keys=False, width=100))
     pruned = "; prune is left out: W&B has another rule, early_terminate" if search.after is not None else ""
-    return (
-        f"{place}: `wandb sweep {place}` registers it, and the `wandb agent` that it names plays it{pruned}"
-    )
+    registers = f"{place}: `wandb sweep {place}` registers it"
+    return f"{registers}, and the `wandb agent` that it names plays it{pruned}"
 
 
 def as_wandb(one: Distribution) -> dict[str, Any]:

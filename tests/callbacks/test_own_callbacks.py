@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from ganlab.suites import identity
 from omegaconf import OmegaConf, open_dict
 from pytorch_lightning import Callback
 from support.commands import QUICK, checkpoint, finish, play, resume, rows, start_two_ranks, summary
 from support.refusals import refuses
 from support.small_games import ROOT
 
+from ganlab.config import identity
 from ganlab.config.compose import compose
 from ganlab.config.saved_config import check_trust
 from ganlab.training.run import PLACES

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from ganlab.suites import identity
 from omegaconf import open_dict
 from support.data_streams import first_batches, read_split, same_batches
 from support.image_folders import image_folder, write_image
 from support.refusals import refuses
 
+from ganlab.config import identity
 from ganlab.config.build import build_data, build_game
 from ganlab.config.compose import compose
 from ganlab.data.base import Data

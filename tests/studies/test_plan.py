@@ -11,7 +11,17 @@ from omegaconf import OmegaConf
 from PIL import Image
 from support.commands import bitwise_equal
 from support.small_games import ROOT
-from support.studies import SEARCH, SUITE, row_of, search_plan, suite_plan, write_search, write_suite
+from support.studies import (
+    SEARCH,
+    SUITE,
+    jobs_of,
+    row_of,
+    search_plan,
+    settings,
+    suite_plan,
+    write_search,
+    write_suite,
+)
 
 from ganlab.config import identity
 from ganlab.config.build import build_data
@@ -23,12 +33,12 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.numerics import NUMERICS
 from ganlab.data.vision import Stacks
 from ganlab.studies import composition
-from ganlab.studies import status as statuses
+from ganlab.studies import plan as plans
 from ganlab.studies.backend import arguments
-from ganlab.studies.plan import SearchPlan, SuitePlan
+from ganlab.studies.plan import SuitePlan, is_done
+from ganlab.studies.search_plan import SearchPlan
 from ganlab.studies.spec import read_search, read_suite
-from ganlab.studies.status import status
-from ganlab.studies.table import read
+from ganlab.studies.table import Row, read, text_of
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +52,9 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> SuitePlan:
 def test_shipped_suites_can_be_run_and_shipped_results_belong_to_the_present_arms(path: Path) -> None:
     """If a change of conf/ gives an arm another config, its rows must be given the new hash or be rerun."""
     suite = read_suite(path.parent)
-    arms = SuitePlan(suite, [], None, None, [], Path("outputs")).points
+    arms = SuitePlan(suite, settings(Path("outputs"))).points
     for arm in arms.values():
-        check_config(arm.with_seed(0), arm.overrides)
+        check_config(arm.cfg, arm.overrides)
     recorded = {(row.arm, row.seed): row.config for row in read(suite.results)}
     assert recorded == {(arm, seed): arms[arm].config for arm, seed in recorded}
 
@@ -59,7 +69,7 @@ def test_shipped_searches_can_be_run_and_shipped_results_belong_to_them(path: Pa
 
 
 def test_every_arm_runs_with_one_seed_before_the_next_seed(plan: SuitePlan) -> None:
-    jobs = plan.jobs
+    jobs = jobs_of(plan)
     assert [(job.arm, job.seed) for job in jobs] == [("plain", 0), ("ema", 0), ("plain", 1), ("ema", 1)]
     assert len({job.directory for job in jobs}) == 4
     assert jobs[0].config == jobs[2].config != jobs[1].config  # the hash leaves the seed out
@@ -68,37 +78,37 @@ def test_every_arm_runs_with_one_seed_before_the_next_seed(plan: SuitePlan) -> N
     assert jobs[3].directory.name.startswith("ema_seed1_")
 
 
-def test_rows_of_other_numerics_are_stale_and_rows_of_another_config_do_not_count(plan: SuitePlan) -> None:
-    job, other_arm = plan.jobs[0], row_of(plan.jobs[1])
+def test_rows_of_other_numerics_are_stale_and_rows_of_another_config_do_not_count(tmp_path: Path) -> None:
+    found = suite_plan(write_suite(tmp_path / "quick"))
+    job, other_arm = jobs_of(found)[:2]
 
-    def found(*rows):
-        return status([other_arm, *rows], job.arm, job.seed, job.config, job.data)
+    def stands(*rows: Row) -> str:
+        found.study.results.write_text(text_of([row_of(other_arm), *rows]))
+        return found.standings()[0].removeprefix("  plain  seed 0  ")
 
-    assert (found().row, found().describe(), found().is_done(None)) == (None, "to run", False)
-    stale = found(row_of(job, numerics=0))
-    assert stale.describe() == "finished, stale"
-    assert [stale.is_done(rerun) for rerun in (None, "failed", "stale")] == [True, True, False]
-    current = found(row_of(job, numerics=0), row_of(job, code="f" * 12))
-    assert (current.describe(), current.is_done("stale")) == ("finished", True)
+    def done(rerun: str | None) -> bool:
+        return is_done(found.row(("plain", 0), found.rows()), rerun)
+
+    assert (stands(), done(None)) == ("to run", False)
+    assert stands(row_of(job, numerics=0)) == "finished, stale"
+    assert [done(rerun) for rerun in (None, "failed", "stale")] == [True, True, False]
+    assert (stands(row_of(job, numerics=0), row_of(job, code="f" * 12)), done("stale")) == ("finished", True)
     for change in ("config", "data"):
-        other = found(row_of(job, **{change: "f" * 12}))
-        assert other.describe() == "recorded of another config or of other data; to run"
-        assert not other.is_done(None)
-    diverged = found(row_of(job, status="diverged", reason="at once"))
-    assert diverged.describe() == "diverged: at once"
-    assert [diverged.is_done(rerun) for rerun in (None, "failed")] == [True, False]
-    interrupted = found(row_of(job, status="interrupted", reason="killed by SIGKILL"))
-    assert (interrupted.describe(), interrupted.is_done(None)) == ("interrupted: killed by SIGKILL", False)
+        said = stands(row_of(job, **{change: "f" * 12}))
+        assert (said, done(None)) == ("recorded of another config or of other data; to run", False)
+    assert stands(row_of(job, status="diverged", reason="at once")) == "diverged: at once"
+    assert [done(rerun) for rerun in (None, "failed")] == [True, False]
+    interrupted = stands(row_of(job, status="interrupted", reason="killed by SIGKILL"))
+    assert (interrupted, done(None)) == ("interrupted: killed by SIGKILL, to run again", False)
 
 
 def test_other_numerics_use_other_directories(plan: SuitePlan, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = plan.jobs[0]
+    job = jobs_of(plan)[0]
     before, row = job.directory, row_of(job)
-    for module in (composition, statuses):
+    for module in (composition, plans):
         monkeypatch.setattr(module, "NUMERICS", NUMERICS + 1)
     assert job.directory != before
-    found = status([row], job.arm, job.seed, job.config, job.data)
-    assert (found.is_stale, found.is_done(None), found.is_done("stale")) == (True, True, False)
+    assert (is_done(row, None), is_done(row, "stale")) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +117,7 @@ def test_other_numerics_use_other_directories(plan: SuitePlan, monkeypatch: pyte
         ("trick=ema", "trick=emma", (), "line 7: ema does not compose: .*emma"),
         ("model=gan", "model=gun", (), "line 2 does not compose: .*gun"),
         ("trick=ema", "trick.ema=1", (), "line 7: ema does not compose: .*ema"),
-        ("[trick=ema]", "['objective=hinge', 'trick=label_smoothing']", (), "line 7: ema: trick=label_smoothing"),
+        ("[trick=ema]", "['objective=hinge', 'trick=label_smoothing']", (), "line 7: ema: trick=label_"),
         ("[trick=ema]", "['data.batch_size=0']", (), "line 7: ema does not compose: .*batch_size=0"),
         ("metrics: [fid]", "metrics: [fid, kid]", (), "line 4: in plain kid: is not measured. Choose one of"),
         ("[trick=ema]", "['name=other']", (), "line 7: ema is the same run as plain"),
@@ -171,7 +181,7 @@ def test_a_search_of_other_ranges_is_another_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["2024", "my suite, v=2", "null", "it's"])
 def test_every_suite_name_can_be_a_wandb_group(name: str, tmp_path: Path) -> None:
     text = SUITE.replace(", logger=csv", "").replace("seeds: 2", "seeds: 1")
-    _, job = suite_plan(write_suite(tmp_path / name, text.replace("  ema:", "  'null':"))).jobs
+    _, job = jobs_of(suite_plan(write_suite(tmp_path / name, text.replace("  ema:", "  'null':"))))
     wandb = compose(*job.overrides, *job.outside).logger.wandb
     assert (wandb.group, wandb.job_type) == (name, "null")
 
@@ -181,13 +191,13 @@ def test_wandb_groups_the_runs_and_logger_settings_do_not_change_a_run(
 ) -> None:
     text = SUITE.replace(", logger=csv", "").replace("seeds: 2", "seeds: 1")
     folder = write_suite(tmp_path / "quick", text)
-    job = suite_plan(folder).jobs[1]
+    job = jobs_of(suite_plan(folder))[1]
     assert job.outside == ['logger.wandb.group="quick"', 'logger.wandb.job_type="ema"']
     extra = ("logger.wandb.group=mine", "trainer.accelerator=cpu", "log_every=3")
-    other = suite_plan(folder, *extra).jobs[1]
+    other = jobs_of(suite_plan(folder, *extra))[1]
     assert other.outside == [*extra, 'logger.wandb.job_type="ema"']
-    assert (job.config, job.data, job.code) == (other.config, other.data, other.code)
-    assert job.config == plan.jobs[1].config
+    assert (job.config, job.data) == (other.config, other.data)
+    assert job.config == jobs_of(plan)[1].config
     run = RunDirectory(other.directory)
     own = [*other.overrides, "seed=0", f"run_dir={run.path}", *other.outside]
     assert arguments(other, ["--config-dir=x"]) == ["--config-dir=x", *own]

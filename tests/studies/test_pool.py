@@ -22,6 +22,7 @@ from support.studies import (
     NAME,
     SEARCH,
     SUITE,
+    jobs_of,
     row_of,
     rows_of,
     search_plan,
@@ -41,17 +42,17 @@ from ganlab.core.errors import UNSET
 from ganlab.filesystem import Lock
 from ganlab.studies.backend import Local
 from ganlab.studies.formatting import duration
-from ganlab.studies.pool import Playing
-from ganlab.studies.pools import SearchPool, SuitePool
-from ganlab.studies.table import Table
+from ganlab.studies.pool import Playing, Pool
+from ganlab.studies.table import text_of
 
+SAYS = "import os; print('out of reach', flush=True);"
 LONG = SUITE.replace("steps=4", "steps=60, checkpoint_every=5")
 
 
 class Script:
     """A backend whose runs are short scripts."""
 
-    processes = 1
+    processes = threads = 1
 
     def __init__(self, script: str):
         self.script = script
@@ -92,9 +93,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a suite and a search, both finished, that nobody has disturbed."""
     folder = tmp_path_factory.mktemp("studies")
     plan = suite_plan(write_suite(folder / "suite", LONG))
-    SuitePool(plan, Local(1, 1)).play()
+    Pool(plan, Local(1, 1)).play()
     search = search_plan(write_search(folder / "search"))
-    SearchPool(search, Local(1, 1)).play()
+    Pool(search, Local(1, 1)).play()
     return folder
 
 
@@ -103,7 +104,7 @@ def test_a_suite_is_played_and_recorded(undisturbed: Path) -> None:
     rows = rows_of(folder)
     assert [(row.arm, row.seed) for row in rows] == [("plain", 0), ("ema", 0), ("plain", 1), ("ema", 1)]
     plan = suite_plan(folder)
-    for row, job in zip(rows, plan.jobs, strict=True):
+    for row, job in zip(rows, jobs_of(plan), strict=True):
         found = summary(job.directory)
         assert (row.status, row.steps, row.images, row.device) == ("finished", 60, 3840, "cpu, 1 thread")
         assert (row.metrics, row.value) == (found["metrics"], found["metrics"][NAME]["value"])
@@ -213,15 +214,15 @@ def test_runs_that_fail_or_diverge_are_recorded_and_the_suite_continues(tmp_path
     text = (folder / "suite.yaml").read_text()
     text = text.replace("trick=mine", "+trick.mine._target_=support.breaking_trick.Breaking")
     (folder / "suite.yaml").write_text(text)
-    assert SuitePool(suite_plan(folder), Local(1, 1)).left() == 0
-    assert SuitePool(suite_plan(folder, rerun="failed"), Local(1, 1)).left() == 2
+    assert Pool(suite_plan(folder), Local(1, 1)).plan.left() == 0
+    assert Pool(suite_plan(folder, rerun="failed"), Local(1, 1)).plan.left() == 2
 
 
 @pytest.mark.parametrize(
     ("script", "status", "reason"),
     [
-        ("import os; print('out of reach', flush=True); os.kill(os.getpid(), 11)", "failed", "killed by SIGSEGV: out of reach"),
-        ("import os; print('out of reach', flush=True); os.abort()", "failed", "killed by SIGABRT: out of reach"),
+        (f"{SAYS} os.kill(os.getpid(), 11)", "failed", "killed by SIGSEGV: out of reach"),
+        (f"{SAYS} os.abort()", "failed", "killed by SIGABRT: out of reach"),
         ("import os; os.kill(os.getpid(), 9)", "interrupted", "killed by SIGKILL"),
         ("print('run: no luck'); raise SystemExit(2)", "failed", "no luck"),
         ("raise SystemExit(3)", "failed", "it ended without a word"),
@@ -233,13 +234,13 @@ def test_a_run_that_cannot_speak_for_itself_has_a_row_with_its_reason(
     plan = plan_of(
         tmp_path, SUITE.replace("seeds: 2", "seeds: 1").replace("  ema: {overrides: [trick=ema]}\n", "")
     )
-    pool = SuitePool(plan, Script(script))
+    pool = Pool(plan, Script(script))
     pool.play()
     (row,) = rows_of(plan.suite.folder)
     assert (row.status, row.reason, row.steps, row.value) == (status, reason, 0, None)
-    assert pool.left() == (1 if status == "interrupted" else 0)
+    assert pool.plan.left() == (1 if status == "interrupted" else 0)
     assert pool.unfinished() == f"1 {status}"
-    again = SuitePool(plan, Local(1, 1))  # what was interrupted can be played, although a summary lies there
+    again = Pool(plan, Local(1, 1))  # what was interrupted can be played, although a summary lies there
     again.play()
     (row,) = rows_of(plan.suite.folder)
     assert row.status == ("finished" if status == "interrupted" else status)
@@ -248,19 +249,19 @@ def test_a_run_that_cannot_speak_for_itself_has_a_row_with_its_reason(
 def test_a_run_that_another_process_plays_is_left_to_it(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     locks = []
-    for job in plan.jobs[:3]:
+    for job in jobs_of(plan)[:3]:
         job.directory.mkdir(parents=True)
         locks.append(Lock(job.directory / "lock"))
-    pool = SuitePool(plan, Script("print('run: x is in use by process 3'); raise SystemExit(2)"))
+    pool = Pool(plan, Script("print('run: x is in use by process 3'); raise SystemExit(2)"))
     assert pool.begin_one()
-    assert [run.job for run in pool.playing] == [plan.jobs[3]]
+    assert [run.job for run in pool.playing] == [jobs_of(plan)[3]]
     pool.settle(pool.playing.pop(), 2)
-    assert (rows_of(plan.suite.folder), pool.left()) == ([], 4)
+    assert (rows_of(plan.suite.folder), pool.plan.left()) == ([], 4)
 
 
 def test_a_finished_run_is_recorded_without_another_run(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
-    job = plan.jobs[0]
+    job = jobs_of(plan)[0]
     run = RunDirectory(job.directory)
     run.make_folders()
     run.write_config(job.cfg)
@@ -274,7 +275,7 @@ def test_a_finished_run_is_recorded_without_another_run(tmp_path: Path) -> None:
         "threads": 2,
     }
     run.write_summary(status="finished", metrics=record, **facts)
-    pool = SuitePool(plan, Script("raise SystemExit('a run was started')"))
+    pool = Pool(plan, Script("raise SystemExit('a run was started')"))
     assert pool.begin_one()
     assert not pool.playing
     (found,) = rows_of(plan.suite.folder)
@@ -284,34 +285,33 @@ def test_a_finished_run_is_recorded_without_another_run(tmp_path: Path) -> None:
 
 def test_a_change_of_the_code_starts_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_of(tmp_path)
-    pool = SuitePool(plan, Local(1, 1))
+    pool = Pool(plan, Local(1, 1))
     monkeypatch.setattr(identity, "code", lambda: "f" * 12)
     pool.play()
     assert "has changed since this began: call again" in str(pool.stopped)
-    assert (pool.left(), rows_of(plan.suite.folder)) == (4, [])
+    assert (pool.plan.left(), rows_of(plan.suite.folder)) == (4, [])
 
 
-def test_the_sample_grid_is_of_the_first_seed_that_can_finish(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_sample_grid_is_of_the_first_seed_that_can_finish(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
-    shown: list[int] = []
-    monkeypatch.setattr(SuitePool, "copy_samples", lambda self, job: shown.append(job.seed))
-    pool = SuitePool(plan, Script(""))
-    plain = [job for job in plan.jobs if job.arm == "plain"]
+    plain = [job for job in jobs_of(plan) if job.arm == "plain"]
+    for job in plain:
+        RunDirectory(job.directory).make_folders()
+        (job.directory / "samples" / "4.png").write_text(f"of seed {job.seed}")
+    pool, shown = Pool(plan, Script("")), plan.suite.folder / "samples" / "plain.png"
     pool.record(plain[1], row_of(plain[1]))
-    assert shown == []
+    assert not shown.exists()
     pool.record(plain[0], row_of(plain[0], status="diverged"))
     pool.record(plain[1], row_of(plain[1]))
-    assert shown == [1]
+    assert shown.read_text() == "of seed 1"
 
 
 def test_stale_rows_are_reported_even_if_nothing_is_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = plan_of(tmp_path)
-    rows = [row_of(job, numerics=0) for job in plan.jobs]
-    Table(plan.suite.results, tmp_path / "lock").merge(rows)
+    rows = [row_of(job, numerics=0) for job in jobs_of(plan)]
+    plan.suite.results.write_text(text_of(rows))
     ablate(compose(f"suite={plan.suite.folder}", f"output={tmp_path}/runs", config_name="ablate"))
     out = capsys.readouterr().out
     assert "4 runs, 0 to play" in out
@@ -322,9 +322,9 @@ def test_a_dry_run_prints_the_status_of_each_run_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = plan_of(tmp_path)
-    jobs = plan.jobs
+    jobs = jobs_of(plan)
     rows = [row_of(jobs[0]), row_of(jobs[1], numerics=0), row_of(jobs[3], status="diverged", reason="so")]
-    Table(plan.suite.results, tmp_path / "lock").merge(rows)
+    plan.suite.results.write_text(text_of(rows))
     before = sorted(tmp_path.rglob("*"))
     ablate(
         compose(f"suite={plan.suite.folder}", f"output={tmp_path}/runs", "dry_run=true", config_name="ablate")
@@ -368,14 +368,14 @@ def test_a_hopeless_run_is_pruned_and_recorded(tmp_path: Path) -> None:
     plan = search_plan(write_search(tmp_path / "quick", text))
     course = {str(step): 0.1 for step in range(10, 4000, 10)}
     rows = [trial_row(trial, 0.1, course=course, space=plan.space) for trial in range(5)]
-    Table(plan.search.results, tmp_path / "lock").merge(rows)
-    pool = SearchPool(plan, Local(1, 1))
+    plan.search.results.write_text(text_of(rows))
+    pool = Pool(plan, Local(1, 1))
     pool.play()
     *_, found = rows_of(plan.search.folder)
     assert (found.arm, found.status, found.value) == ("trial5", "pruned", None)
     assert 10 <= found.steps < 4000
     assert "is worse than the median" in found.reason
-    assert pool.results().startswith(f"5 finished, 1 pruned\nbest: trial0, {NAME} 0.1: optimizer")
+    assert "\n".join(plan.results()).startswith(f"5 finished, 1 pruned\nbest: trial0, {NAME} 0.1: optimizer")
 
 
 def test_workers_share_the_trials_and_take_over_abandoned_ones(tmp_path: Path) -> None:
@@ -383,12 +383,12 @@ def test_workers_share_the_trials_and_take_over_abandoned_ones(tmp_path: Path) -
     started: list[Playing] = []
 
     class Nothing:
-        processes = 1
+        processes = threads = 1
 
         def start(self, run: partial[list[str]], log: Path, lock: Lock) -> Lock:
             return lock
 
-    pools = [SearchPool(plan, Nothing()) for _ in range(4)]
+    pools = [Pool(plan, Nothing()) for _ in range(4)]
     assert [pool.begin_one() for pool in pools] == [True, True, True, False]
     started = [pool.playing[0] for pool in pools[:3]]
     assert [run.job.arm for run in started] == ["trial0", "trial1", "trial2"]
@@ -414,7 +414,7 @@ def test_workers_share_the_trials_and_take_over_abandoned_ones(tmp_path: Path) -
         (["suite=SUITE", "address=auto"], "address", "auto", "has no effect without backend=ray"),
         (["suite=SUITE", "num_gpus=0.5"], "num_gpus", 0.5, "has no effect without backend=ray"),
         (["suite=SUITE", "backend=slurm"], "backend", "slurm", "must be one of local, ray"),
-        (["suite=SUITE", "dry_run=true", "estimate=true"], "", UNSET, "dry_run and estimate exclude each other"),
+        (["suite=SUITE", "dry_run=true", "estimate=true"], "", UNSET, "dry_run and estimate exclude"),
         (["sweep=SEARCH", "only=[r1]"], "only", ["r1"], "has no effect where a sweep is played"),
         (["sweep=SEARCH", "rerun=failed"], "rerun", "failed", "has no effect where a sweep is played"),
         (["sweep=SEARCH", 'extra=["steps=5"]'], "", UNSET, "extra=.*steps=5.* changes what the runs are"),

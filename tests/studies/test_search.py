@@ -14,8 +14,8 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_com
 
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.studies.plan import SearchPlan
 from ganlab.studies.search import best, hopeless, number_of, refuse_others, study_of, suggested
+from ganlab.studies.search_plan import SearchPlan
 from ganlab.studies.wandb_export import write_wandb_sweep
 
 
@@ -74,7 +74,7 @@ def test_a_value_worse_than_the_median_is_hopeless_in_both_directions(plan: Sear
             assert hopeless(plan.search, rows, {"5": value}, higher) is None  # too early
             found = hopeless(plan.search, rows, {"5": value, "20": value}, higher)
             assert found == (f"{value:.4g} after 20 steps is worse than the median" if verdict else None)
-    assert hopeless(dataclasses.replace(plan.search, after=None), rows, {"20": 12.0}, False) is None
+    assert hopeless(dataclasses.replace(plan.search, prune=None), rows, {"20": 12.0}, False) is None
 
 
 def test_trials_of_another_search_are_refused(plan: SearchPlan) -> None:
@@ -119,6 +119,6 @@ def test_the_command_of_a_wandb_sweep_composes(plan: SearchPlan) -> None:
 
 def test_the_command_of_an_agent_has_the_root_of_the_data(tmp_path: Path) -> None:
     plan = search_plan(write_search(tmp_path / "quick", SEARCH))
-    plan.root = "there"
+    plan.cfg.root = "there"
     write_wandb_sweep(plan)
     assert "data.root=there" in (tmp_path / "quick" / "wandb.yaml").read_text()

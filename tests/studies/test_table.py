@@ -9,15 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from support.small_games import ROOT
 from support.studies import ROW
 
 from ganlab.core.errors import ConfigError
-from ganlab.studies.table import OLD, Row, Table, read, text_of
+from ganlab.studies.table import OLD, Row, merge, read, text_of
 
 
-def table(folder: Path) -> Table:
-    return Table(folder / "results.csv", folder / "results.lock")
+def add(folder: Path, *rows: Row) -> None:
+    merge(folder / "results.csv", rows, FileLock(folder / "results.lock"))
 
 
 def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -27,7 +28,7 @@ def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
     )
     trial = dataclasses.replace(ROW, arm="trial0", course={"10": 2.5}, parameters={"a": "b"}, space="f" * 12)
     assert read(path) == []
-    table(tmp_path).merge([ROW, failed, trial])
+    add(tmp_path, ROW, failed, trial)
     assert path.read_text().startswith("arm,seed,status,reason,config,data,code,commit,steps,images,seconds")
     # A cell that begins with = would be run by a spreadsheet.
     assert read(path) == [ROW, dataclasses.replace(failed, reason='\'=no "disk", no <b>run</b>'), trial]
@@ -38,16 +39,16 @@ def test_a_merge_replaces_the_row_of_the_same_run_alone(tmp_path: Path) -> None:
     other = [dataclasses.replace(ROW, **{name: value}) for name, value in (
         ("arm", "ema"), ("seed", 9), ("config", "e" * 12), ("data", "e" * 12), ("numerics", 0),
     )]  # fmt: skip
-    table(tmp_path).merge([ROW, *other])
+    add(tmp_path, ROW, *other)
     again = dataclasses.replace(ROW, value=9.0, finished="2027-01-01T00:00:00Z")
-    table(tmp_path).merge([again])
+    add(tmp_path, again)
     assert read(tmp_path / "results.csv") == [again, *other]
 
 
 def test_processes_merge_one_after_the_other(tmp_path: Path) -> None:
     rows = [dataclasses.replace(ROW, seed=seed) for seed in range(20)]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda row: table(tmp_path).merge([row]), rows))
+        list(pool.map(lambda row: add(tmp_path, row), rows))
     assert sorted(row.seed for row in read(tmp_path / "results.csv")) == list(range(20))
 
 

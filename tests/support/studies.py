@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig
 from support.commands import finish, start
 from support.small_games import ROOT
 from support.warm_process import WarmProcess
 
+from ganlab.config.compose import compose
 from ganlab.core.numerics import NUMERICS
 from ganlab.studies.composition import Job
-from ganlab.studies.plan import SearchPlan, SuitePlan
+from ganlab.studies.plan import SuitePlan
+from ganlab.studies.search_plan import SearchPlan
 from ganlab.studies.spec import read_search, read_suite
 from ganlab.studies.table import Row, read
 
@@ -81,23 +84,35 @@ def write_search(folder: Path, text: str = SEARCH) -> Path:
     return folder
 
 
+def settings(output: Path, extra: Sequence[str] = (), rerun: str | None = None) -> DictConfig:
+    """The settings of the command that make plans."""
+    cfg = compose(f"output={output}", config_name="ablate")
+    cfg.extra, cfg.rerun = list(extra), rerun
+    return cfg
+
+
+def jobs_of(plan: SuitePlan) -> list[Job]:
+    """All runs of a suite."""
+    return [plan.job(label) for label in plan.labels]
+
+
 def suite_plan(folder: Path, *extra: str, rerun: str | None = None) -> SuitePlan:
     """The built plan of a suite."""
-    plan = SuitePlan(read_suite(folder), [], rerun, None, extra, folder / "runs")
+    plan = SuitePlan(read_suite(folder), settings(folder / "runs", extra, rerun))
     plan.build()
     return plan
 
 
 def search_plan(folder: Path, *extra: str) -> SearchPlan:
     """The built plan of a search."""
-    plan = SearchPlan(read_search(folder), None, extra, folder / "runs")
+    plan = SearchPlan(read_search(folder), settings(folder / "runs", extra))
     plan.build()
     return plan
 
 
 def row_of(job: Job, **changes: Any) -> Row:
     """The row of a finished run."""
-    known = {name: getattr(job, name) for name in ("arm", "seed", "config", "data", "code")}
+    known = {name: getattr(job, name) for name in ("arm", "seed", "config", "data")}
     return dataclasses.replace(ROW, **known | changes)
 
 
