@@ -43,7 +43,7 @@ class Plan(ABC):
     """
 
     labels: list[Label]  # of all runs
-    wanted: tuple[str, list[str]]  # the key of the study's file that names the metrics, and these names
+    wanted: tuple[str, Sequence[str]]  # the key of the study's file that names the metrics, and these names
 
     def __init__(self, study: Study, points: Mapping[str, tuple[str, list[str]]], cfg: DictConfig):
         self.study, self.cfg = study, cfg
