@@ -41,18 +41,20 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
             print("\n".join(plan.standings()))
             return
         plan.build()
-        processes, threads = shared_out(cfg.processes, cfg.threads)
         if cfg.wandb:
             from ganlab.studies.wandb_export import write_wandb_sweep
 
             print(write_wandb_sweep(plan))
-        elif cfg.estimate:
-            from ganlab.studies import backend
-            from ganlab.studies.estimate import print_estimate
+            return
+        from ganlab.studies import backend, estimate
 
-            print_estimate(plan, backend.Local(processes, threads))
+        processes, threads = shared_out(cfg.processes, cfg.threads)
+        if cfg.estimate:
+            estimate.print_estimate(plan, backend.Local(processes, threads))
+        elif cfg.backend == "local":
+            play(plan, backend.Local(processes, threads))
         else:
-            play(plan, backend_of(cfg, processes, threads))
+            play(plan, backend.Ray(cfg.address, cfg.processes, threads, cfg.num_cpus, cfg.num_gpus))
 
 
 def plan_of(study: Study, cfg: DictConfig) -> Plan:
@@ -94,14 +96,6 @@ def shared_out(processes: int | None, threads: int | None) -> tuple[int, int]:
 
         processes = 1 if torch.accelerator.is_available() else max(cores // threads, 1)
     return processes, threads
-
-
-def backend_of(cfg: DictConfig, processes: int, threads: int) -> Backend:
-    from ganlab.studies import backend
-
-    if cfg.backend == "local":
-        return backend.Local(processes, threads)
-    return backend.Ray(cfg.address, cfg.processes, threads, cfg.num_cpus, cfg.num_gpus)
 
 
 def play(plan: Plan, backend: Backend) -> None:

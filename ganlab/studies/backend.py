@@ -1,4 +1,9 @@
-"""The places where runs are played: processes of this machine, or tasks of a Ray cluster."""
+"""The places where runs are played: processes of this machine, or tasks of a Ray cluster.
+
+A place plays `processes` runs at a time with `threads` each. Its `start` gets a function that returns the
+arguments of ganlab.run as soon as the run starts, the file for the output, and the lock on the directory of
+the run. It returns an object with `exitcode`, `terminate` and `kill` of `multiprocessing.Process`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,7 @@ from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 
@@ -24,25 +29,6 @@ from ganlab.filesystem import Lock
 from ganlab.studies.composition import Job
 
 RETRIES = 3  # of a task whose node was lost
-
-
-class Backend(Protocol):
-    """A place where runs are played: `processes` at a time, with `threads` each."""
-
-    processes: int
-    threads: int
-
-    def start(self, run: partial[list[str]], log: Path, lock: Lock) -> Any:
-        """Starts `ganlab.run`.
-
-        Args:
-            run: returns the arguments, when the run starts.
-            log: the file for its output.
-            lock: the lock on the directory of the run, which the run shares with the caller.
-
-        Returns:
-            An object with `exitcode`, `terminate` and `kill` of `multiprocessing.Process`.
-        """
 
 
 class Local:
@@ -89,6 +75,9 @@ class Ray:
     def start(self, run: partial[list[str]], log: Path, lock: Lock) -> RayTask:
         lock.release()  # the task locks the directory itself, where it runs
         return RayTask(self.ray, self.task.remote(run, log, Path.cwd()))
+
+
+Backend = Local | Ray
 
 
 class RayTask:
@@ -166,7 +155,7 @@ def arguments(job: Job, config_dirs: Sequence[str]) -> list[str]:
 
 
 def resuming(job: Job, path: Path) -> list[str]:
-    """The overrides that resume a run: what it may build is never read from the run."""
+    """The overrides that resume a run. What it may build is never read from the run."""
     packages = trusted_packages(job)
     return [f"resume={path}", *([f"trust=[{','.join(packages)}]"] if packages else [])]
 

@@ -21,8 +21,7 @@ from ganlab.studies.backend import Backend, arguments, last_words
 from ganlab.studies.composition import Job
 from ganlab.studies.formatting import duration
 from ganlab.studies.plan import Plan
-from ganlab.studies.status import collected
-from ganlab.studies.table import Row, merge
+from ganlab.studies.table import Row, collected, merge
 from ganlab.training.callbacks.stop import set_handler
 from ganlab.training.provenance import config_dirs
 

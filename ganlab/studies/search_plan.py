@@ -18,8 +18,7 @@ from ganlab.studies import search as searches
 from ganlab.studies.composition import OWN, Job, compose_job, key
 from ganlab.studies.plan import Label, Plan
 from ganlab.studies.spec import Search
-from ganlab.studies.status import course
-from ganlab.studies.table import Row
+from ganlab.studies.table import Row, course
 
 FIRST = "the first trial"
 

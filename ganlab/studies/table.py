@@ -6,16 +6,23 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ganlab.config import identity
+from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError, require
+from ganlab.core.numerics import NUMERICS
 from ganlab.filesystem import config_error_if_unwritable, csv_line, read_regular_file, write_atomically
 from ganlab.metrics.protocols import MetricRecords, is_metric_value
+
+if TYPE_CHECKING:
+    from ganlab.studies.composition import Job
 
 STATUSES = ("finished", "failed", "diverged", "pruned", "interrupted")
 MAX_BYTES, MAX_NUMBER = 1 << 28, 1 << 62
@@ -131,3 +138,40 @@ def understood(name: str, cell: str) -> tuple[Any, bool]:
     parts = found.values() if isinstance(found, dict) else ()
     numbers = [one["value"] for one in parts] if name == "metrics" else parts if name == "course" else ()
     return found, isinstance(found, dict) and all(map(is_metric_value, numbers))
+
+
+def collected(job: Job, metrics: Sequence[str]) -> Row | None:
+    """The row of a run, of which some metrics are wanted; None if it has not ended, or was not begun."""
+    found: dict[str, Any] = RunDirectory(job.directory).summary()
+    status, device = found.get("status"), str(found.get("device", ""))
+    if status not in STATUSES:
+        return None
+    records = found.get("metrics", {}) if status == "finished" else {}
+    ended = (job.directory / "summary.json").stat().st_mtime
+    commit, threads = found.get("commit") or "", found.get("threads")
+    if device == "cpu" and threads:  # on a CPU, the last bits depend on their number
+        device += f", {threads} thread{'s' * (threads > 1)}"
+    return Row(
+        **{name: getattr(job, name) for name in ("arm", "seed", "config", "data", "parameters", "space")},
+        **{name: found.get(name, 0) for name in ("steps", "images", "seconds")},
+        status=status,
+        reason=" ".join(str(found.get("reason") or "").split()),
+        code=found.get("code_sha256") or identity.code(),
+        commit=commit[:12] + "+" * commit.endswith("+"),
+        device=device,
+        finished=f"{datetime.fromtimestamp(ended, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        value=records[metrics[0]]["value"] if metrics[0] in records else None,
+        metrics={name: records[name] for name in metrics if name in records},
+        numerics=found.get("numerics", NUMERICS),
+        course=course(job, metrics[0]),
+    )
+
+
+def course(job: Job, metric: str) -> dict[str, float]:
+    """A metric of a run by the step of each evaluation so far; a half-written row is left out."""
+    try:
+        text = RunDirectory(job.directory).metrics.read_text()
+    except (OSError, ValueError):
+        return {}
+    rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
+    return {row["step"]: float(row[metric]) for row in rows if row.get(metric)}
