@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -48,14 +47,12 @@ class Playing:
         if told == "finished" or (told in ("failed", "diverged") and status == 1):
             return
         by = f"killed by {signal.Signals(-status).name}" if status < 0 else "stopped by a signal"
+        is_crash, is_stop = -status in CRASHES, status == 130 or (status == 0 and told == "stopped")
+        found = "failed", f"{by}: {last_words(self.log)}" if is_crash else last_words(self.log)
         if self.hopeless is not None:
             found = "pruned", self.hopeless
-        elif -status in CRASHES:
-            found = "failed", f"{by}: {last_words(self.log)}"
-        elif status < 0 or status == 130 or (status == 0 and told == "stopped"):
+        elif is_stop or (status < 0 and not is_crash):
             found = "interrupted", by
-        else:
-            found = "failed", last_words(self.log)
         directory.path.mkdir(parents=True, exist_ok=True)
         directory.write_summary(status=found[0], reason=found[1])
 
@@ -96,13 +93,18 @@ class Pool:
 
     def play(self) -> None:
         """Plays until no run is left, a signal comes, or the code changes."""
+        before = {number: set_handler(number, self.note_signal) for number in SIGNALS}
         try:
-            with self.listening():
-                while self.look_once():
-                    time.sleep(PAUSE)
+            while self.look_once():
+                time.sleep(PAUSE)
         finally:
+            for number, handler in before.items():
+                set_handler(number, handler)
             for run in self.playing:  # only after an error
                 run.process.terminate()
+
+    def note_signal(self, number: int, frame: object) -> None:
+        self.signals.append(number)
 
     def look_once(self) -> bool:
         """Looks at everything once; returns whether there is something to wait for."""
@@ -168,15 +170,3 @@ class Pool:
         else:
             self.durations.append(time.monotonic() - run.began)
         self.record(run.job, row)
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Notes the signals that end the study."""
-        before = {number: signal.getsignal(number) for number in SIGNALS}
-        for number in SIGNALS:
-            set_handler(number, lambda number, frame: self.signals.append(number))
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                set_handler(number, handler)
