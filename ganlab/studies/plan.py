@@ -150,18 +150,16 @@ class Plan(ABC):
         place, metrics = self.wanted
         found: dict[str, list[tuple[str, bool]]] = {}
         for name, job in sorted(self.points.items(), key=lambda pair: pair[1].data_settings):
-            self.points[name], data = self.with_data(job), self.data(job)
+            self.points[name], cfg = self.with_data(job), copy.deepcopy(job.cfg)
             told = f"{self.study.at(place)}: in {name}"
-            with prefixing_all_keys(job.place):
-                found[name] = rehearse(copy.deepcopy(job.cfg), job.overrides, data, metrics, told)
+            found[name] = rehearse(cfg, job.overrides, job.place, self.data(job), metrics, told)
         first, measured = next(iter(found.items()))
         self.metrics, self.higher = [name for name, _ in measured], measured[0][1]
         for name, pairs in found.items():
             others = ", ".join(other for other, _ in pairs)
             reason = f"{name} measures {others}, but {first} {', '.join(self.metrics)}"
-            self.study.require(
-                pairs == measured, self.keys[name], reason, "give all runs the same evaluation"
-            )
+            remedy = "give all runs the same evaluation"
+            self.study.require(pairs == measured, self.keys[name], reason, remedy)
         before = {label: self.row(label, self.rows()) for label in self.labels}
         self.before = {label: row for label, row in before.items() if not is_done(row, self.cfg.rerun)}
 

@@ -16,7 +16,7 @@ from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable
 from ganlab.studies import search as searches
 from ganlab.studies.composition import OWN, Job, compose_job, key
-from ganlab.studies.plan import Label, Plan
+from ganlab.studies.plan import Label, Plan, is_done
 from ganlab.studies.spec import Search
 from ganlab.studies.table import Row, course
 
@@ -50,7 +50,7 @@ class SearchPlan(Plan):
         ranges = {name: repr(one) for name, one in self.search.parameters.items()}
         common = [identity.config(self.base), self.base.seed, self.points[FIRST].data, self.metrics, ranges]
         self.space = identity.short(json.dumps(common).encode())
-        searches.refuse_others(self.search, self.space, self.rows())
+        searches.refuse_others(self.search, self.space, (row for row in self.rows() if is_done(row, None)))
 
     def matches(self, label: Label, row: Row) -> bool:
         return self.space in ("", row.space)
