@@ -51,8 +51,7 @@ class Plan(ABC):
             is_own = key(override) in (*OWN, "init_from", "name")
             require(not is_own, f"extra: {override} is set for each run", "remove it")
         self.base = composed(study.at("base"), study.base)
-        self.points: dict[str, Job] = {}
-        self.keys, twins = {name: place for name, (place, _) in points.items()}, dict[str, str]()
+        self.points, twins = dict[str, Job](), dict[str, str]()
         for name, (place, overrides) in points.items():
             self.points[name] = run = compose_job(study, cfg, place, name, overrides)
             twin = twins.setdefault(run.config, name)
@@ -156,10 +155,9 @@ class Plan(ABC):
         first, measured = next(iter(found.items()))
         self.metrics, self.higher = [name for name, _ in measured], measured[0][1]
         for name, pairs in found.items():
-            others = ", ".join(other for other, _ in pairs)
-            reason = f"{name} measures {others}, but {first} {', '.join(self.metrics)}"
-            remedy = "give all runs the same evaluation"
-            self.study.require(pairs == measured, self.keys[name], reason, remedy)
+            mine, theirs = (", ".join(metric for metric, _ in own) for own in (pairs, measured))
+            reason = f"{self.points[name].place} measures {mine}, but {first} {theirs}"
+            require(pairs == measured, reason, "give all runs the same evaluation")
         before = {label: self.row(label, self.rows()) for label in self.labels}
         self.before = {label: row for label, row in before.items() if not is_done(row, self.cfg.rerun)}
 

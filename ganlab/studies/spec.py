@@ -45,27 +45,11 @@ class Study:
     question: str
     base: list[str]
 
-    @property
-    def file(self) -> Path:
-        return self.text.file
-
-    @property
-    def folder(self) -> Path:
-        return self.file.parent
-
-    @property
-    def name(self) -> str:
-        return self.folder.resolve().name
-
-    @property
-    def setting(self) -> str:
-        """The setting that names the study on the command line."""
-        return f"{self.file.stem}={self.folder}"
-
-    @property
-    def results(self) -> Path:
-        """The table with a row for each run."""
-        return self.folder / "results.csv"
+    def __post_init__(self) -> None:
+        self.file, self.folder = self.text.file, self.text.file.parent
+        self.name = self.folder.resolve().name
+        self.setting = f"{self.file.stem}={self.folder}"  # names the study on the command line
+        self.results = self.folder / "results.csv"  # the table with a row for each run
 
     def at(self, key: str) -> str:
         """The place of a key, such as "arms.r1", at the beginning of a refusal."""
