@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from io import FileIO, StringIO
+from multiprocessing.reduction import DupFd
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ganlab.core.errors import ConfigError
 
@@ -72,10 +73,14 @@ def config_error_if_unwritable(path: Path | str, key: str = "") -> Iterator[None
         raise ConfigError(f"{path} {reason}", "free some space, or change the permissions") from error
 
 
+# Descriptors of locked files that the process that started this one has handed over, by path.
+handed_over: dict[Path, int] = {}
+
+
 class Lock:
     """An exclusive lock on a file, held until `release` or the end of this process.
 
-    On a file system without locks, nothing is locked.
+    On a file system without locks, nothing is locked. A lock that was handed over to this process is its own.
 
     Raises:
         ConfigError: a different process holds the lock.
@@ -84,7 +89,10 @@ class Lock:
 
     def __init__(self, path: Path):
         # Links are not followed: a link in the run of another user could point to a file of this user.
-        self.file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644), "r+")
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        self.path = path.absolute()
+        descriptor = handed_over.pop(self.path, None)
+        self.file = FileIO(os.open(path, flags, 0o644) if descriptor is None else descriptor, "r+")
         if not stat.S_ISREG(os.fstat(self.file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         holder = " ".join(self.file.read(200).decode(errors="replace").split()) or "another process"
@@ -101,6 +109,10 @@ class Lock:
         since = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
         self._write(f"process {os.getpid()} of {socket.gethostname()} since {since}")
 
+    def __reduce__(self) -> Any:
+        """Pickled for a process that is being started, it is handed over to the `Lock` of its path there."""
+        return take_over, (self.path, DupFd(self.file.fileno()))
+
     def release(self) -> None:
         self._write("")
         self.file.close()
@@ -109,6 +121,10 @@ class Lock:
         with suppress(OSError, ValueError):  # if the disk is full, or the lock has been released
             self.file.truncate(0)
             os.pwrite(self.file.fileno(), text.encode(), 0)
+
+
+def take_over(path: Path, descriptor: Any) -> None:
+    handed_over[path] = descriptor.detach()
 
 
 def cache_directory() -> Path:

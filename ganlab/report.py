@@ -1,4 +1,4 @@
-"""python -m ganlab.report: writes what the results of a suite or a sweep say, with pictures. Runs nothing."""
+"""python -m ganlab.report: writes the report of a suite or of a search, with pictures. Runs nothing."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
-from ganlab.suites.page import refuse_two
+from ganlab.studies.spec import needs_studies, read_study
 
 
 def report(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
-    """Writes README.md and its pictures into the folder of a suite or a sweep.
+    """Writes README.md, page.html and pictures into the folder of a suite or a search.
 
     Args:
         cfg: the settings in conf/report.yaml.
@@ -20,19 +20,13 @@ def report(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         The README.md.
 
     Raises:
-        ConfigError: there is no such suite or sweep, its numbers cannot be compared, or the folder cannot be
-            written.
+        ConfigError: there is no such study, its numbers cannot be compared, or the folder cannot be written.
     """
-    refuse_two(cfg)
-    if cfg.suite:
-        from ganlab.suites import document, suite
+    with needs_studies():
+        study = read_study(cfg)
+        from ganlab.studies.report import write  # imports libraries that ganlab alone does not need
 
-        page, answer = document.write(suite.read(cfg.suite))
-    else:
-        from ganlab.sweeps import document as of_sweep
-        from ganlab.sweeps import sweep
-
-        page, answer = of_sweep.write(sweep.read(cfg.sweep))
+        page, answer = write(study)
     print(f"{answer}\n  {page}")
     return page
 

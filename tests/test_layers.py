@@ -20,8 +20,7 @@ LAYERS = [
     {"measure"},
     {"training"},
     {"theory"},
-    {"suites"},
-    {"sweeps"},
+    {"studies"},
     {"help"},
     {"cli"},
     {"run", "sample", "figures", "evaluate", "compare", "ablate", "report", "listings"},
@@ -29,7 +28,7 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 LIGHTNING = {"training"}
-HYDRA = {"config", "visualize", "measure", "training", "suites", "sweeps", "cli", *LAYERS[-2]}
+HYDRA = {"config", "visualize", "measure", "training", "studies", "cli", *LAYERS[-2]}
 
 
 def part(path: Path) -> str:

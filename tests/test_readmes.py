@@ -24,7 +24,7 @@ from ganlab.compare import compare
 from ganlab.config.compose import CONF, compose
 from ganlab.core.errors import ConfigError
 from ganlab.run import run
-from ganlab.suites import suite as suites
+from ganlab.studies.spec import read_suite
 
 LIMIT = 8000  # bytes of the README of the repository
 FOLDERS = ("conf", "ganlab", "experiments", "scripts")
@@ -395,7 +395,7 @@ def test_the_notebook_of_the_guide_samples(tmp_path: Path) -> None:
 def test_the_suite_of_the_guide_is_valid(tmp_path: Path) -> None:
     (example,) = code_blocks(page_text("experiments"), "yaml")
     (tmp_path / "suite.yaml").write_text(example)
-    suite = suites.read(tmp_path)
+    suite = read_suite(tmp_path)
     assert suite.reference == "plain"
     for arm in suite.arms.values():
         compose(*suite.base, *arm.overrides)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy import stats
@@ -22,11 +23,11 @@ from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.core.numerics import NUMERICS
 from ganlab.report import report
-from ganlab.suites import pictures
-from ganlab.suites.identity import configs
-from ganlab.suites.results import Row
-from ganlab.suites.statistics import smallest_effect
-from ganlab.suites.suite import read
+from ganlab.studies import plots
+from ganlab.studies.analysis import config_hashes
+from ganlab.studies.spec import read_suite
+from ganlab.studies.statistics import smallest_effect
+from ganlab.studies.table import Row, read, text_of
 from ganlab.theory.style import BLACK, BLUE, VERMILION
 
 NAME = "fid/digits_train_1k"
@@ -79,8 +80,8 @@ def result_row(arm: str, seed: int, value: float | None, **changed: Any) -> Row:
     return Row(arm=arm, seed=seed, value=value, metrics=metrics, **(facts | changed))
 
 
-def append(path: Path, row: Row) -> None:
-    row.append(path)
+def append(path: Path, *rows: Row) -> None:
+    path.write_text(text_of([*read(path), *rows]))
 
 
 def write_results(
@@ -94,8 +95,7 @@ def write_results(
     )
     (folder / "suite.yaml").write_text(f"{suite}arms:\n{arms}")
     for arm, numbers in values.items():
-        for seed, value in enumerate(numbers):
-            append(folder / "results.csv", result_row(arm, seed, value))
+        append(folder / "results.csv", *(result_row(arm, seed, value) for seed, value in enumerate(numbers)))
     return folder
 
 
@@ -103,7 +103,7 @@ def insert_config_hashes(folder: Path) -> Path:
     """Replaces CONFIG_HASH in results.csv by the hashes of the arms' configs."""
     results = folder / "results.csv"
     if results.is_file():
-        hashes = configs(read(folder))
+        hashes = config_hashes(read_suite(folder))
         with results.open(newline="") as file:
             lines = file.readlines()
         text = "".join(
@@ -210,13 +210,13 @@ def test_missing_runs_and_ignored_rows_are_reported(tmp_path: Path) -> None:
     folder = write_results(tmp_path, {"plain": PLAIN, "wide": [99.0, *LESS[1:3]]})
     append(folder / "results.csv", result_row("wide", 0, LESS[0]))  # the last row of a run counts
     append(folder / "results.csv", result_row("gone", 0, 1.0))
-    with (folder / "results.csv").open("a") as file:
-        file.write("wide,3,finis")
+    reason = "signal: out of memory"
+    append(folder / "results.csv", result_row("wide", 3, None, status="interrupted", reason=reason))
     text = report_text(folder)
     assert text.split("\n\n")[3].startswith("After 7 of 8 runs: in `fid")
     assert "Not yet run: 1 of 8: `wide` seed 3." in text
     assert "2 rows of results.csv not counted" in text
-    assert "The last row of results.csv is half-written and is left out." in text
+    assert "- `wide`, seed 3: interrupted: signal: out of memory." in text
     assert table_row(text, "wide")["less `plain` [95 %]"].startswith("-5.1 [")
 
 
@@ -274,25 +274,183 @@ def test_values_measured_differently_are_refused_but_samplers_may_differ(tmp_pat
     assert not (folder / "README.md").exists()
     append(
         folder / "results.csv",
-        result_row("wide", 3, LESS[3], provenance={"sampler": "ema", "torch": "9.1"}, code="f" * 12),
+        result_row("wide", 3, LESS[3], provenance={"sampler": "ema"}, code="f" * 12, finished="2027"),
     )
     text = report_text(folder)
-    assert "- Torch: 9.1." in text
     assert "Sampler: ema in 1 run of `wide`, otherwise generator; arms may differ in this." in text
     assert f"Code: {'f' * 12} (commit {'b' * 12}) in 1 run of `wide`, otherwise {'a' * 12}" in text
     assert "More than one code within `wide`." in text
 
 
-def test_rows_of_other_numerics_are_stale_and_those_of_other_code_are_not(tmp_path: Path) -> None:
-    folder = write_results(tmp_path, {"plain": PLAIN, "wide": LESS})
-    append(folder / "results.csv", result_row("wide", 3, LESS[3], code="f" * 12))
-    assert "Stale" not in report_text(folder)
-    append(folder / "results.csv", result_row("wide", 3, LESS[3], numerics=0))
+def test_rows_of_older_numerics_are_stale_and_give_way_to_newer_ones(tmp_path: Path) -> None:
+    folder = write_results(tmp_path, {"plain": PLAIN, "wide": LESS[:3]})
+    append(folder / "results.csv", result_row("wide", 3, LESS[3], code="f" * 12, numerics=0))
     assert f"Stale: 1 of 8 runs, of other numerics than {NUMERICS}" in report_text(folder)
-    for arm, values in {"plain": PLAIN, "wide": LESS}.items():
-        for seed, value in enumerate(values):
-            append(folder / "results.csv", result_row(arm, seed, value, numerics=0))
+    append(folder / "results.csv", result_row("wide", 3, LESS[3], finished="2020-01-01T00:00:00Z"))
+    text = report_text(folder)
+    assert "Stale" not in text
+    assert "1 row of results.csv not counted" in text
+    rows = read(folder / "results.csv")
+    (folder / "results.csv").write_text(text_of(Row(**(vars(row) | {"numerics": 0})) for row in rows))
     assert "Stale: all runs" in report_text(folder)
+
+
+def test_an_interrupted_run_counts_as_not_yet_run(tmp_path: Path) -> None:
+    folder = write_results(tmp_path, {"plain": PLAIN, "wide": LESS[:3]})
+    row = result_row("wide", 3, None, status="interrupted", reason="a signal")
+    append(folder / "results.csv", row)
+    text = report_text(folder)
+    assert "Not yet run: 1 of 8: `wide` seed 3." in text
+    assert "- `wide`, seed 3: interrupted: a signal." in text
+    append(folder / "results.csv", result_row("wide", 3, LESS[3], numerics=0))
+    assert "interrupted" not in report_text(folder)  # the older result counts until there is a newer one
+
+
+GPU = {"device": "NVIDIA H100", "provenance": {"torch": "2.11.0"}}
+
+
+def write_unlike(folder: Path, suite: str = SUITE) -> Path:
+    """A suite whose arm `wide` was run on a GPU, and half of `mixed`."""
+    values = {"plain": PLAIN, "near": MORE, "wide": [], "mixed": NOISY[:2]}
+    folder = write_results(folder, values, suite=suite)
+    for seed, value in enumerate(LESS):
+        append(folder / "results.csv", result_row("wide", seed, value, **GPU))
+    for seed in (2, 3):
+        append(folder / "results.csv", result_row("mixed", seed, NOISY[seed], **GPU))
+    append(folder / "results.csv", result_row("near", 0, MORE[0], device="cpu, 2 threads", finished="2027"))
+    return folder
+
+
+def test_arms_that_were_run_on_another_device_are_not_compared(tmp_path: Path) -> None:
+    folder = write_unlike(tmp_path)
+    text = report_text(folder)
+    assert (
+        "Left out of the comparison: `wide` (NVIDIA H100, not cpu; torch 2.11.0, not torch unknown) and `mixed` "
+        "(NVIDIA H100 and cpu, not cpu; torch 2.11.0 and torch unknown, not torch unknown)."
+    ) in answer_of(folder)
+    wide = table_row(text, "wide` (not compared)")
+    assert wide[f"mean of `{NAME}` [95 %]"].startswith("17.0 [")
+    assert (wide["less `plain` [95 %]"], wide["pairs"], wide["p (Holm)"], wide["smallest effect"]) == (
+        "",
+    ) * 4
+    assert table_row(text, "near")["pairs"] == "4"  # threads do not matter
+    assert "Holm's correction for 3 comparisons" in text
+
+
+@pytest.mark.parametrize(("ignored", "reason"), [("device", "torch 2.11.0"), ("torch", "NVIDIA H100")])
+def test_the_other_circumstance_still_counts(ignored: str, reason: str, tmp_path: Path) -> None:
+    folder = write_unlike(tmp_path, f"{SUITE}ignore: [{ignored}]\n")
+    assert f"Left out of the comparison: `wide` ({reason}, not " in answer_of(folder)
+
+
+def test_arms_may_differ_in_circumstances_that_the_suite_ignores(tmp_path: Path) -> None:
+    folder = write_unlike(tmp_path, f"{SUITE}ignore: [device, torch]\n")
+    text = report_text(folder)
+    assert "Left out" not in text
+    assert table_row(text, "wide")["pairs"] == table_row(text, "mixed")["pairs"] == "4"
+    assert (
+        "`wide` ran on NVIDIA H100 with torch 2.11.0, `mixed` ran on NVIDIA H100 with torch 2.11.0 and on cpu"
+        in text
+    )
+    assert "and the other 2 arms on cpu with torch unknown; `ignore` in suite.yaml allows it." in text
+
+
+def test_without_a_comparable_arm_the_answer_is_undecided(tmp_path: Path) -> None:
+    folder = write_results(tmp_path, {"plain": PLAIN, "wide": []})
+    append(folder / "results.csv", *(result_row("wide", i, x, device="gpu") for i, x in enumerate(LESS)))
+    assert answer_of(folder) == (
+        "Undecided: no arm was run as the reference, `plain`. Left out of the comparison: `wide` (gpu, not "
+        "cpu)."
+    )
+    folder = write_results(tmp_path / "order", {"best": LESS, "middle": NOISY, "worst": []}, suite=ORDER)
+    append(folder / "results.csv", *(result_row("worst", i, x, device="gpu") for i, x in enumerate(PLAIN)))
+    assert "1 of 1 pairs of arms" in answer_of(folder)
+
+
+ODD = "<script>alert(1)</script> ![x](http://x) | # `a` *b* <!-- c"
+
+
+def test_texts_from_the_table_are_shown_as_text(tmp_path: Path) -> None:
+    folder = write_results(tmp_path, {"plain": PLAIN, "wide": [*LESS[:3]]})
+    append(folder / "results.csv", result_row("wide", 3, None, reason=ODD, device=ODD, commit=ODD[:20]))
+    record = {"extractor": ODD, "n_fake": "x", "floor": "y", ODD: ODD}
+    rows = [Row(**(vars(row) | {"metrics": {NAME: row.metrics[NAME] | record} if row.metrics else {}}))
+            for row in read(folder / "results.csv")]  # fmt: skip
+    (folder / "results.csv").write_text(text_of(rows))
+    page = report_text(folder)
+    html = (folder / "page.html").read_text()
+    for text in (html, MarkdownIt("commonmark").enable("table").render(page)):
+        assert re.search('<(script|em>b|!-- c)|http[^)]*"', text) is None
+    assert "failed: &lt;script&gt;alert(1)&lt;/script&gt; ![x](http://x) | # `a` *b* &lt;!-- c." in html
+
+
+def test_an_override_cannot_end_the_block_of_commands(tmp_path: Path) -> None:
+    override = "\"name='a\\n```\\n# heading\\n````'\""
+    folder = write_results(tmp_path, {"plain": PLAIN}, f"  plain: {{overrides: [{override}]}}\n")
+    report_text(folder)
+    assert "<h1>heading" not in (folder / "page.html").read_text()
+
+
+def test_the_html_page_needs_no_other_file(tmp_path: Path) -> None:
+    folder = write_results(tmp_path, {"plain": PLAIN, "wide": LESS})
+    report_text(folder)
+    html = (folder / "page.html").read_text()
+    assert re.findall(r'src="(.{22})', html) == ["data:image/png;base64,"]
+    assert "<td>0.001" in html.replace("&lt; ", "")
+    assert "Written by" not in html
+
+
+@pytest.mark.parametrize("content", [b"no image", b"\x89PNG\r\n\x1a\n", "huge", "large"])
+def test_a_sample_grid_that_is_no_picture_is_refused(content: bytes | str, tmp_path: Path) -> None:
+    folder = write_results(tmp_path, {"plain": PLAIN, "wide": LESS})
+    (folder / "samples").mkdir()
+    path = folder / "samples" / "wide.png"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        side = 20_000 if content == "huge" else 6_000
+        Image.new("1", (side, side)).save(path)
+    with refuses(reason="wide.png", remedy="remove it"):
+        report_text(folder)
+
+
+def test_intervals_end_at_the_bounds_of_the_metric(tmp_path: Path) -> None:
+    suite = SUITE.replace("metrics: [fid, is]", "metrics: [modes]")
+    folder = write_results(tmp_path, {"plain": [], "wide": []}, suite=suite)
+    for arm, values in {"plain": [0, 0, 1, 7], "wide": [8, 8, 8, 7]}.items():
+        for seed, value in enumerate(values):
+            record = {"value": value, "better": "higher", "num_modes": 8}
+            row = vars(result_row(arm, seed, value)) | {"metrics": {"modes": record}}
+            append(folder / "results.csv", Row(**row))
+    text = report_text(folder)
+    assert table_row(text, "plain")["mean of `modes` [95 %]"].startswith("2.0 [0.0, ")
+    assert table_row(text, "wide")["mean of `modes` [95 %]"].endswith(", 8.0]")
+    assert table_row(text, "wide")["less `plain` [95 %]"].endswith(", +8.0]")
+    assert "intervals of `modes` (from 0 to 8) end at these bounds" in text
+
+
+def test_learning_curves_have_a_panel_for_each_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    render = plots.render
+    monkeypatch.setattr(plots, "render", lambda figure: figures.append(figure) or render(figure))
+    folder = write_results(tmp_path, {"plain": PLAIN, "wide": LESS})
+    assert "curves.png" not in report_text(folder)
+    rows = read(folder / "results.csv")
+    courses = [{"10": 200.0 + row.seed, "5": 400.0, "100": row.value} for row in rows]
+    given = zip(rows, courses, strict=True)
+    new = [Row(**(vars(row) | {"course": course})) for row, course in given]
+    (folder / "results.csv").write_text(text_of(new))
+    figures.clear()
+    assert "![learning curves](curves.png)" in report_text(folder)
+    plain, wide = figures[1].axes
+    assert [axes.get_title() for axes in (plain, wide)] == ["plain", "wide"]
+    assert (len(plain.lines), len(wide.lines)) == (5, 6)  # seeds, their mean, and that of the reference
+    assert [list(axis) for axis in wide.lines[0].get_data()] == [[5, 10, 100], [400, 200, LESS[0]]]
+    assert list(wide.lines[4].get_ydata()) == pytest.approx([400, 201.5, np.mean(LESS)])
+    low = stats.t.interval(0.95, 3, np.mean(LESS), stats.sem(LESS))[0]
+    band = wide.collections[0].get_paths()[0].vertices
+    assert np.abs(band - [100, low]).sum(axis=1).min() < 1e-6
+    assert plain.get_yscale() == "log"
 
 
 def test_rows_of_another_config_do_not_count(tmp_path: Path) -> None:
@@ -400,8 +558,8 @@ def test_the_forest_plot_shows_seeds_means_and_intervals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures: list[Figure] = []
-    render = pictures.render
-    monkeypatch.setattr(pictures, "render", lambda figure: figures.append(figure) or render(figure))
+    render = plots.render
+    monkeypatch.setattr(plots, "render", lambda figure: figures.append(figure) or render(figure))
     folder = write_results(tmp_path, {"plain": PLAIN, "wide": LESS, "narrow": MORE, "noisy": NOISY})
     report_text(folder)
     axes = figures[0].axes[0]
@@ -435,7 +593,7 @@ def test_a_page_written_by_hand_is_kept(tmp_path: Path) -> None:
     report_text(folder)
     report_text(folder)  # over its own
     (folder / "README.md").write_text("# By hand\n")
-    with pytest.raises(ConfigError, match=r"README.md is not a report's: give it another name"):
+    with pytest.raises(ConfigError, match=r"README.md is not a report's. Rename it"):
         report_text(folder)
     assert (folder / "README.md").read_text() == "# By hand\n"
 

@@ -85,8 +85,9 @@ class RunDirectory:
 
     def _refuse_nonempty(self) -> None:
         files = (path for path in self.path.rglob("*") if not path.is_dir())
-        # What a process may have left behind that was killed before its run began.
-        leftover = (p.name == "lock" or p.suffix == ".part" or self.borrowed in p.parents for p in files)
+        # What a study, or a process that was killed before its run began, may have left behind.
+        kept = ("lock", "summary.json")
+        leftover = (p.name in kept or p.suffix == ".part" or self.borrowed in p.parents for p in files)
         is_empty = not os.path.isfile(self.path) and all(leftover)
         remedy = f"continue the run with {shell_override('resume', self.path)}, or choose another run_dir"
         require(is_empty, "exists and is not empty", remedy, "run_dir", self.path)

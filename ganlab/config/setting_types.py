@@ -18,7 +18,15 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, Unpack, get_args,
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.core.errors import UNSET, ConfigError, format_value
-from ganlab.core.validation import Count, NonEmpty, Whole, describe_interval, in_interval, is_integer
+from ganlab.core.validation import (
+    Count,
+    NonEmpty,
+    NotNegative,
+    Whole,
+    describe_interval,
+    in_interval,
+    is_integer,
+)
 
 PATHS = (
     "run_dir resume init_from output generated real root suite sweep data.root data.test_root data.path "
@@ -31,9 +39,11 @@ WANDB_KEYS = " ".join(f"logger.wandb.{name}" for name in ("mode", "project", "en
 TYPE_TABLE: tuple[tuple[str, Any], ...] = (
     ("data model objective objective.weight optimizer play trainer evaluation trick metric", dict),
     ("logger callback stages initial clip model.generator optimizer.generator optimizer.discriminator", dict),
-    (f"{PATHS} {WANDB_KEYS} condition part name monitor code_of checkpoint device", str | None),
+    (f"{PATHS} {WANDB_KEYS} condition part name monitor code_of checkpoint device address", str | None),
     ("rerun", Literal["stale", "failed"] | None),
-    ("compile profile dry_run wandb trainer.sync_batchnorm", bool),
+    ("backend", Literal["local", "ray"]),
+    ("num_cpus num_gpus", NotNegative),
+    ("compile profile dry_run estimate wandb trainer.sync_batchnorm", bool),
     ("images evaluation.n_real processes threads", Count | None),
     ("data.batch_size default_steps steps log_every evaluate_every sample_every", Count),
     ("checkpoint_every trainer.devices trainer.num_nodes", Count),

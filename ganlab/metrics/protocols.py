@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,31 @@ EXTRAS_KEY = "beside"  # in records, the key of a metric's `extras`, such as a s
 # The keys of a record that are not part of the protocol.
 RESULTS = {"value", "better", "step", EXTRAS_KEY, "floor", "floor_n", "floor_split"}
 MAX_BYTES = 1 << 20  # the largest size of a file of records
+# The smallest and the largest possible value of each metric, by the name of the value without its ending.
+BOUNDS = {
+    **dict.fromkeys(("precision", "recall", "coverage", "high_quality", "memorisation"), (0.0, 1.0)),
+    **dict.fromkeys(
+        ("memorisation_pixels", "classification_accuracy", "1nn_error", "linear_probe"), (0.0, 1.0)
+    ),
+    **dict.fromkeys(("fid", "density", "reverse_kl", "wasserstein", "modes", "errors"), (0.0, inf)),
+    **dict.fromkeys(("pair_error", "imputation_error"), (0.0, inf)),
+    "is": (1.0, inf),
+    **dict.fromkeys(("kid", "parzen"), (-inf, inf)),
+}
+LARGEST = {"modes": "num_modes", "errors": "n_test"}  # the keys of records that have the largest value
+
+
+def bounds(name: str, record: MetricRecord) -> tuple[float, float]:
+    """The smallest and the largest possible value of a metric; infinite if they are unknown.
+
+    Args:
+        name: the name of the value, such as "fid/digits_train_1k".
+        record: a record of the value.
+    """
+    metric = next((part for part in name.split("/") if part in BOUNDS), "")
+    low, high = BOUNDS.get(metric, (-inf, inf))
+    largest = record.get(LARGEST.get(metric, ""))
+    return low, largest if is_metric_value(largest) else high
 
 
 def differences(record: MetricRecord, other: MetricRecord) -> dict[str, tuple[Any, Any]]:
@@ -52,14 +77,14 @@ def read_records(path: Path) -> MetricRecords:
     try:
         content = json.loads(read_regular_file(path / "summary.json" if path.is_dir() else path, MAX_BYTES))
         records = content.get("metrics", {}) if path.is_dir() else content
-        if records and all(_is_metric_value(record["value"]) for record in records.values()):
+        if records and all(is_metric_value(record["value"]) for record in records.values()):
             return dict(records)
     except (KeyError, OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError("cannot be read", remedy, key, path) from error
     raise ConfigError("has no metric values", remedy, key, path)
 
 
-def _is_metric_value(value: object) -> bool:
+def is_metric_value(value: object) -> bool:
     """Whether a value from a file is a number of at most `MAX_VALUE`, or NaN: a metric may be undefined."""
     # Unlike `abs(value) <= MAX_VALUE`, the negated `>` admits NaN.
     return isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) > MAX_VALUE

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ganlab.config import identity
 from ganlab.config.load import load_players, load_weights
 from ganlab.config.overrides import shell_override
 from ganlab.config.prepare import PreparedRun, hyperparameters
@@ -42,6 +43,7 @@ def start_run(config: DictConfig, overrides: Sequence[str] = (), run_dir: RunDir
     silence_lightning()
     keep_memory()  # makes malloc keep freed memory, which speeds up steps on the CPU
     check_wandb_mode(config)
+    hashes = {} if config.resume else identity.hashes(config)  # before the config is completed
     prepared = PreparedRun(config, overrides, run_dir, Phase, Play, pl.Trainer, pl.Callback)
     for phase in prepared.phases:
         for part in phase.game.parts.values():
@@ -51,6 +53,8 @@ def start_run(config: DictConfig, overrides: Sequence[str] = (), run_dir: RunDir
     try:
         run = Run(prepared, processes, command_line(overrides))
         begin(run)
+        if run.is_main:
+            directory.write_summary(**hashes)
     except BaseException as error:
         processes.end()  # otherwise the next job of a sweep would wait for them
         directory.discard()

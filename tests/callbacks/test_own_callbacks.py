@@ -16,9 +16,9 @@ from support.daily_sample import on_one_day_of
 from support.refusals import refuses
 from support.small_games import ROOT
 
+from ganlab.config import identity
 from ganlab.config.compose import compose
 from ganlab.config.saved_config import check_trust
-from ganlab.suites import identity
 from ganlab.training.run import PLACES
 
 HERE = __name__

@@ -13,12 +13,12 @@ from support.data_streams import first_batches, read_split, same_batches
 from support.image_folders import image_folder, write_image
 from support.refusals import refuses
 
+from ganlab.config import identity
 from ganlab.config.build import build_data, build_game
 from ganlab.config.compose import compose
 from ganlab.data.base import Data
 from ganlab.data.composition import Composition
 from ganlab.data.sources import TensorSource
-from ganlab.suites import identity
 
 LABELS = torch.tensor([0] * 8 + [1] * 12 + [2] * 20)
 NAMES = ("cat", "dog", "boot")

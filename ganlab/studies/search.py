@@ -1,0 +1,136 @@
+"""What a search tries next, and which of its runs are hopeless, as optuna decides."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import optuna
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
+from hydra.errors import HydraException
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.pruners import MedianPruner
+from optuna.samplers import TPESampler
+from optuna.trial import TrialState, create_trial
+
+from ganlab.config.overrides import PARSER
+from ganlab.core.errors import ConfigError, require
+from ganlab.core.validation import is_integer
+from ganlab.studies.spec import Search
+from ganlab.studies.table import Row
+
+Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
+MOVE_AWAY = "give what was changed a folder of its own, or move results.csv away"
+
+
+def distribution(text: str) -> Distribution:
+    """The values of a parameter, from Hydra's grammar of sweeps.
+
+    Raises:
+        ValueError: the text is no range and no choice, or an empty one.
+    """
+    try:
+        override = PARSER.parse_override(f"key={text}")
+    except HydraException as error:
+        raise ValueError(f"{text!s:.80} cannot be parsed") from error
+    sweep = override.value()
+    if isinstance(sweep, ChoiceSweep):
+        # The texts as they stand behind the equals sign of an override.
+        texts = [override._get_value_element_as_str(value) for value in sweep.list]
+        if len(set(texts)) < max(len(texts), 2):
+            raise ValueError("a choice needs two values or more, each once")
+        return CategoricalDistribution(texts)
+    if not isinstance(sweep, IntervalSweep | RangeSweep) or getattr(sweep, "shuffle", False):
+        raise ValueError(f"{text!s:.80} is no range and no choice")
+    low: Any = sweep.start
+    step, log = getattr(sweep, "step", None), "log" in sweep.tags
+    high: Any = sweep.end if isinstance(sweep, IntervalSweep) else sweep.stop
+    if isinstance(sweep, RangeSweep) and step and step > 0:  # `stop` is exclusive, as in Python
+        high = low + (math.ceil((high - low) / step - 1e-9) - 1) * step
+    if not all(map(math.isfinite, (low, high))) or not low < high or (step is not None and step <= 0):
+        raise ValueError(f"{text} has no values: its end must be above its beginning")
+    if log and (low <= 0 or step):
+        raise ValueError(f"{text}: a logarithmic range begins above 0, and has no step")
+    if "int" in sweep.tags or all(map(is_integer, (low, high, step or 1))):
+        return IntDistribution(int(low), int(high), log=log, step=int(step or 1))
+    return FloatDistribution(low, high, log=log, step=step)
+
+
+def ends(one: Distribution) -> list[Any]:
+    """The values that are composed and built before anything runs: the ends of a range, or all choices."""
+    return list(one.choices) if isinstance(one, CategoricalDistribution) else [one.low, one.high]
+
+
+def middle(one: Distribution) -> Any:
+    """A usual value of a parameter."""
+    if isinstance(one, CategoricalDistribution):
+        return one.choices[0]
+    centre = math.sqrt(one.low * one.high) if one.log else (one.low + one.high) / 2
+    return one.low + round((centre - one.low) / one.step) * one.step if one.step else centre
+
+
+def suggested(search: Search, rows: Iterable[Row], number: int, higher: bool) -> dict[str, Any]:
+    """What a trial tries, drawn by TPE from the trials that have ended, with a seed of its own number."""
+    seed = np.random.SeedSequence([search.seed, number]).generate_state(1)[0]
+    study = study_of(search, rows, higher)
+    study.sampler = TPESampler(seed=int(seed))
+    return study.ask(dict(search.parameters)).params
+
+
+def hopeless(search: Search, rows: Iterable[Row], course: Mapping[str, float], higher: bool) -> str | None:
+    """The reason why a running trial is to be ended after its last evaluation; None if it is not."""
+    if search.after is None or not course:
+        return None
+    study = study_of(search, rows, higher)
+    study.pruner = MedianPruner(n_warmup_steps=search.after)
+    trial = study.ask()
+    for step, value in course.items():
+        trial.report(value, int(step))
+    last = max(course, key=int)
+    worse = f"{course[last]:.4g} after {int(last):,} steps is worse than the median"
+    return worse if trial.should_prune() else None
+
+
+def study_of(search: Search, rows: Iterable[Row], higher: bool) -> optuna.Study:
+    """An optuna study in memory of the trials that have ended. The run directories are the only record."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(study_name=search.name, direction="maximize" if higher else "minimize")
+    for row in sorted(rows, key=number_of):
+        if row.status != "interrupted":
+            course = {int(step): value for step, value in row.course.items()}
+            # A trial that diverged is learned from, as pruned ones are.
+            ended = TrialState.PRUNED if judged(row) is None else TrialState.COMPLETE
+            state = TrialState.FAIL if row.status == "failed" else ended
+            study.add_trial(create_trial(
+                state=state, value=judged(row), params=row.parameters,
+                distributions=dict(search.parameters), intermediate_values=course,
+            ))  # fmt: skip
+    return study
+
+
+def number_of(row: Row) -> int:
+    """The number of the trial of a row."""
+    digits = row.arm.removeprefix("trial")
+    if not digits.isdecimal():
+        raise ConfigError(f"results.csv has the arm {row.arm}, which is no trial of a search", MOVE_AWAY)
+    return int(digits)
+
+
+def judged(row: Row) -> float | None:
+    """The value of a trial, if it can be compared."""
+    known = row.status == "finished" and row.value is not None and math.isfinite(row.value)
+    return row.value if known else None
+
+
+def best(rows: Iterable[Row], higher: bool) -> list[Row]:
+    """The trials that have a value, the best first."""
+    valued = [row for row in rows if judged(row) is not None]
+    return sorted(valued, key=lambda row: row.value or 0.0, reverse=higher)
+
+
+def refuse_others(search: Search, space: str, rows: Iterable[Row]) -> None:
+    """Refuses trials of another search, or of what this one was: they do not compare."""
+    for row in rows:
+        which = f"{search.results}: trial {number_of(row)}"
+        other = "is of another base, metric, data or parameters than sweep.yaml has now"
+        require(row.space == space, f"{which} {other}", MOVE_AWAY)

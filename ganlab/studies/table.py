@@ -1,0 +1,177 @@
+"""results.csv: a row for each run of a study, collected from the directories of the runs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganlab.config import identity
+from ganlab.config.run_directory import RunDirectory
+from ganlab.core.errors import ConfigError, require
+from ganlab.core.numerics import NUMERICS
+from ganlab.filesystem import config_error_if_unwritable, csv_line, read_regular_file, write_atomically
+from ganlab.metrics.protocols import MetricRecords, is_metric_value
+
+if TYPE_CHECKING:
+    from ganlab.studies.composition import Job
+
+STATUSES = ("finished", "failed", "diverged", "pruned", "interrupted")
+MAX_BYTES, MAX_NUMBER = 1 << 28, 1 << 62
+PATTERNS = dict.fromkeys(("config", "data", "code", "space"), "[0-9a-f]{0,12}") | {
+    "arm": "[A-Za-z0-9][A-Za-z0-9_.-]*",
+    "status": "|".join(STATUSES),
+    "commit": r"[0-9a-f]{0,40}\+?",
+}
+FORMULA = ("=", "+", "-", "@")  # at the beginning of a cell, spreadsheets would run the rest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """How a run stands; the fields are the columns, in this order.
+
+    The columns from `course` on are missing in older files.
+    """
+
+    arm: str
+    seed: int
+    status: str
+    reason: str  # why the run did not finish; empty if it did
+    config: str  # hashes, 12 hex digits each
+    data: str
+    code: str  # of all files of the package: provenance, which is compared with nothing
+    commit: str  # 12 hex digits, and a plus if the checkout was changed; empty outside of one
+    steps: int
+    images: int  # real images seen
+    seconds: float  # of training
+    device: str  # cpu and its threads, or the name of a GPU
+    finished: str  # when it ended, UTC, ISO 8601 to the second
+    value: float | None  # of the first metric of the study, after the last step
+    metrics: MetricRecords  # by full name, as summary.json has them
+    numerics: int  # ganlab.core.numerics.NUMERICS of the code
+    course: dict[str, float] = field(default_factory=dict)  # the first metric by the step of its evaluation
+    parameters: dict[str, Any] = field(default_factory=dict)  # of a trial of a search, by name
+    space: str = ""  # the hash of what all trials of a search have in common
+
+
+COLUMNS = [one.name for one in fields(Row)]
+KINDS = {one.name: str(one.type) for one in fields(Row)}
+OLD = COLUMNS[: COLUMNS.index("course")]
+KEY = attrgetter("arm", "seed", "config", "data", "numerics")  # rows of the same run have the same
+
+
+def merge(path: Path, rows: Iterable[Row], lock: AbstractContextManager[Any]) -> None:
+    """Adds rows to a table under the lock that all who write it share.
+
+    A row of the same run is replaced; the file is never seen half-written.
+    """
+    with config_error_if_unwritable(path), lock:
+        merged = {KEY(row): row for row in [*read(path), *rows]}
+        write_atomically(path, text_of(merged.values()))
+
+
+def text_of(rows: Iterable[Row]) -> str:
+    """The content of results.csv."""
+    lines = ([written(getattr(row, name)) for name in COLUMNS] for row in rows)
+    return "".join(map(csv_line, [COLUMNS, *lines]))
+
+
+def written(value: Any) -> str:
+    if isinstance(value, str):
+        text = " ".join(value.split())
+        return f"'{text}" if text.startswith(FORMULA) else text
+    return "" if value is None else json.dumps(value) if isinstance(value, dict) else repr(value)
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a file; none if there is no file.
+
+    Raises:
+        ConfigError: the file is no results.csv, or has a line that is no row; the line and cell are named.
+    """
+    if not path.exists():
+        return []
+    try:
+        lines = list(csv.reader(io.StringIO(read_regular_file(path, MAX_BYTES).decode()), strict=True))
+    except (OSError, ValueError, csv.Error) as error:
+        raise ConfigError(f"{path} is no table", "restore it, for example with git") from error
+    header = lines[0] if lines else OLD
+    is_known = header[: len(OLD)] == OLD and header == COLUMNS[: len(header)]
+    require(is_known, f"{path} is no results.csv: its first line is not {','.join(OLD)}", "move it away")
+    return [parsed(f"{path}, line {number}", header, cells) for number, cells in enumerate(lines[1:], 2)]
+
+
+def parsed(place: str, header: list[str], cells: list[str]) -> Row:
+    """The row of a line."""
+    found, remedy, n = {}, "repair or remove the line", len(cells)
+    require(n == len(header), f"{place} has {n} cells, not {len(header)}", remedy)
+    for name, cell in zip(header, cells, strict=True):
+        try:
+            found[name], is_valid = understood(name, cell)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            is_valid = False
+        require(is_valid, f"{place}: {name}={cell!s:.80} is no {KINDS[name]}", remedy)
+    return Row(**found)
+
+
+def understood(name: str, cell: str) -> tuple[Any, bool]:
+    """The value of a cell, and whether there may be such a one; raises one of many errors if it is none."""
+    kind: str = KINDS[name]
+    found: Any
+    if kind == "str":
+        return cell, cell.isprintable() and re.fullmatch(PATTERNS.get(name, ".*"), cell) is not None
+    if kind == "int":
+        found = int(cell)
+        return found, 0 <= found < MAX_NUMBER
+    if kind.startswith("float"):
+        found = float(cell) if cell or kind == "float" else None
+        return found, found is None or is_metric_value(found) and (name == "value" or found >= 0)
+    found = json.loads(cell)
+    parts = found.values() if isinstance(found, dict) else ()
+    numbers = [one["value"] for one in parts] if name == "metrics" else parts if name == "course" else ()
+    return found, isinstance(found, dict) and all(map(is_metric_value, numbers))
+
+
+def collected(job: Job, metrics: Sequence[str]) -> Row | None:
+    """The row of a run, of which some metrics are wanted; None if it has not ended, or was not begun."""
+    found: dict[str, Any] = RunDirectory(job.directory).summary()
+    status, device = found.get("status"), str(found.get("device", ""))
+    if status not in STATUSES:
+        return None
+    records = found.get("metrics", {}) if status == "finished" else {}
+    ended = (job.directory / "summary.json").stat().st_mtime
+    commit, threads = found.get("commit") or "", found.get("threads")
+    if device == "cpu" and threads:  # on a CPU, the last bits depend on their number
+        device += f", {threads} thread{'s' * (threads > 1)}"
+    return Row(
+        **{name: getattr(job, name) for name in ("arm", "seed", "config", "data", "parameters", "space")},
+        **{name: found.get(name, 0) for name in ("steps", "images", "seconds")},
+        status=status,
+        reason=" ".join(str(found.get("reason") or "").split()),
+        code=found.get("code_sha256") or identity.code(),
+        commit=commit[:12] + "+" * commit.endswith("+"),
+        device=device,
+        finished=f"{datetime.fromtimestamp(ended, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        value=records[metrics[0]]["value"] if metrics[0] in records else None,
+        metrics={name: records[name] for name in metrics if name in records},
+        numerics=found.get("numerics", NUMERICS),
+        course=course(job, metrics[0]),
+    )
+
+
+def course(job: Job, metric: str) -> dict[str, float]:
+    """A metric of a run by the step of each evaluation so far; a half-written row is left out."""
+    try:
+        text = RunDirectory(job.directory).metrics.read_text()
+    except (OSError, ValueError):
+        return {}
+    rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
+    return {row["step"]: float(row[metric]) for row in rows if row.get(metric)}
