@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
+from ganlab.config.overrides import shell_command
 from ganlab.core.errors import UnfinishedRuns, require
 from ganlab.core.numerics import NUMERICS
 from ganlab.studies.spec import Search, Study, Suite, needs_studies, read_study

@@ -18,13 +18,14 @@ from PIL import Image
 from scipy import stats
 from support.commands import environment
 from support.refusals import refuses
+from support.small_games import ROOT
 
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.core.numerics import NUMERICS
 from ganlab.report import report
 from ganlab.studies import plots
-from ganlab.studies.analysis import config_hashes
+from ganlab.studies.analysis import config_hashes, frame
 from ganlab.studies.spec import read_suite
 from ganlab.studies.statistics import smallest_effect
 from ganlab.studies.table import Row, read, text_of
@@ -234,7 +235,7 @@ def test_a_report_of_one_seed_explains_the_missing_interval(tmp_path: Path) -> N
     assert table_row(text, "wide")["less `plain` [95 %]"] == "-5.00"
     assert "One seed has no spread, so there is no interval and no test." in text
     assert "Undecided: in" in text
-    assert "it cannot be said how large one would have been seen" in text
+    assert "it cannot be said how large one would be seen" in text
 
 
 def test_equal_values_cause_no_division_by_zero(tmp_path: Path) -> None:
@@ -287,9 +288,13 @@ def test_rows_of_older_numerics_are_stale_and_give_way_to_newer_ones(tmp_path: P
     append(folder / "results.csv", result_row("wide", 3, LESS[3], code="f" * 12, numerics=0))
     assert f"Stale: 1 of 8 runs, of other numerics than {NUMERICS}" in report_text(folder)
     append(folder / "results.csv", result_row("wide", 3, LESS[3], finished="2020-01-01T00:00:00Z"))
+    append(folder / "results.csv", result_row("wide", 3, 99.0, finished="2029-01-01T00:00:00Z", numerics=0))
+    append(folder / "results.csv", result_row("plain", 0, 99.0, finished="2019-01-01T00:00:00Z"))
     text = report_text(folder)
+    assert table_row(text, "plain")[f"mean of `{NAME}` [95 %]"].startswith("22.0 ")
+    assert table_row(text, "wide")[f"mean of `{NAME}` [95 %]"].startswith("17.0 ")
     assert "Stale" not in text
-    assert "1 row of results.csv not counted" in text
+    assert "3 rows of results.csv not counted" in text
     rows = read(folder / "results.csv")
     (folder / "results.csv").write_text(text_of(Row(**(vars(row) | {"numerics": 0})) for row in rows))
     assert "Stale: all runs" in report_text(folder)
@@ -325,8 +330,8 @@ def test_arms_that_were_run_on_another_device_are_not_compared(tmp_path: Path) -
     folder = write_unlike(tmp_path)
     text = report_text(folder)
     assert (
-        "Left out of the comparison: `wide` (NVIDIA H100, not cpu; torch 2.11.0, not torch unknown) and `mixed` "
-        "(NVIDIA H100 and cpu, not cpu; torch 2.11.0 and torch unknown, not torch unknown)."
+        "Left out of the comparison: `wide` (NVIDIA H100, not cpu; torch 2.11.0, not torch unknown) and "
+        "`mixed` (NVIDIA H100 and cpu, not cpu; torch 2.11.0 and torch unknown, not torch unknown)."
     ) in answer_of(folder)
     wide = table_row(text, "wide` (not compared)")
     assert wide[f"mean of `{NAME}` [95 %]"].startswith("17.0 [")
@@ -612,3 +617,49 @@ def test_a_report_needs_a_suite_and_no_torch(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "better than `plain` is `wide`" in done.stdout
     assert (folder / "forest.png").is_file()
+
+
+def test_the_data_frame_of_the_guide_has_the_means_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "experiments/README.md").read_text(), re.DOTALL)
+    found: dict[str, Any] = {}
+    exec(code, found)  # noqa: S102
+    text = (ROOT / "experiments/ring_modes/README.md").read_text()
+    for arm, mean in found["means"]["modes"].items():
+        assert table_row(text, arm)["mean of `modes` [95 %]"].startswith(f"{mean:.2f}")
+    assert len(found["runs"]) == 60
+
+
+def test_a_failed_run_has_a_line_in_the_data_frame() -> None:
+    found = frame([result_row("plain", 0, 3.0), result_row("plain", 1, None)])
+    assert [*found["status"]] == ["finished", "finished", "failed"]
+    assert found["value"].mean() == pytest.approx((3 + 3 / 4) / 2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "cell"),
+    [
+        ('""value"": 20.0', '""value"": 1e309', "metrics"),
+        ('""value"": 20.0', '""value"": null', "metrics"),
+        ('""value"": 20.0', '""value"": ""abc""', "metrics"),
+        ('""value"": 20.0', '""valeu"": 20.0', "metrics"),
+        ("cpu,", "cp\x07u,", "device"),
+        (f",{'b' * 12},", ',"bbb\npython -m evil",', "commit"),
+        (",60.0,", ",-inf,", "seconds"),
+        ("{},{},\n", '"{""ten"": 1.0}",{},\n', "course"),
+        ("0,finished,", "0,won,", "status"),
+    ],
+)
+def test_a_cell_that_is_no_value_is_refused_with_its_line(
+    old: str, new: str, cell: str, tmp_path: Path
+) -> None:
+    folder = insert_config_hashes(write_results(tmp_path, {"plain": PLAIN, "wide": LESS}))
+    table = folder / "results.csv"
+    with table.open(newline="") as file:
+        text = file.read()
+    assert old in text
+    with table.open("w", newline="") as file:
+        file.write(text.replace(old, new, 1))
+    with refuses(reason=f"results.csv, line 2: {cell}=", remedy="repair or remove the line"):
+        report_text(folder)
+    assert not (folder / "README.md").exists()

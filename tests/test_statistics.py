@@ -130,7 +130,8 @@ BOUNDS = {
 
 def as_printed(mean: float, ends: Iterable[float], like: str) -> str:
     """A mean and an interval with the decimals, signs and brackets of a cell."""
-    spec = f"{'+,' if like[0] == '+' or '[+' in like or '[-' in like else ','}.{len(like.split()[0].partition('.')[2])}f"
+    has_sign, places = like[0] == "+" or "[+" in like or "[-" in like, len(like.split()[0].partition(".")[2])
+    spec = f"{'+' if has_sign else ''},.{places}f"
     low, high = ends
     text = [f"{value:{spec}}" for value in (mean, low, high)]
     return f"{text[0]} [{text[1]}, {text[2]}]"

@@ -20,9 +20,8 @@ MAX_BYTES = 1 << 20  # the largest size of a file of records
 # The smallest and the largest possible value of each metric, by the name of the value without its ending.
 BOUNDS = {
     **dict.fromkeys(("precision", "recall", "coverage", "high_quality", "memorisation"), (0.0, 1.0)),
-    **dict.fromkeys(
-        ("memorisation_pixels", "classification_accuracy", "1nn_error", "linear_probe"), (0.0, 1.0)
-    ),
+    **dict.fromkeys(("memorisation_pixels", "classification_accuracy"), (0.0, 1.0)),
+    **dict.fromkeys(("1nn_error", "linear_probe"), (0.0, 1.0)),
     **dict.fromkeys(("fid", "density", "reverse_kl", "wasserstein", "modes", "errors"), (0.0, inf)),
     **dict.fromkeys(("pair_error", "imputation_error"), (0.0, inf)),
     "is": (1.0, inf),
@@ -40,7 +39,7 @@ def bounds(name: str, record: MetricRecord) -> tuple[float, float]:
     """
     metric = next((part for part in name.split("/") if part in BOUNDS), "")
     low, high = BOUNDS.get(metric, (-inf, inf))
-    largest = record.get(LARGEST.get(metric, ""))
+    largest: Any = record.get(LARGEST.get(metric, ""))
     return low, largest if is_metric_value(largest) else high
 
 

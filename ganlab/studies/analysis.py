@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 from hydra.errors import HydraException
@@ -14,6 +15,7 @@ from ganlab.config import identity
 from ganlab.config.compose import compose
 from ganlab.core.errors import require
 from ganlab.metrics.protocols import MetricRecord, bounds, require_same_protocol
+from ganlab.studies.formatting import decimals
 from ganlab.studies.spec import MAY_IGNORE, Arm, Suite
 from ganlab.studies.statistics import ALPHA, Sample, holm
 from ganlab.studies.table import Row
@@ -29,21 +31,22 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
 
     The columns are arm, seed, metric (the full name), value, floor, better, torch, and some of results.csv.
     """
+    no_metric: dict[Any, Any] = {None: {}}
     lines = [
-        {name: getattr(row, name) for name in RUN} | {name: record.get(name) for name in RECORD} | {"metric": metric}
+        [*(getattr(row, key) for key in RUN), metric, *(record.get(key) for key in RECORD)]
         for row in rows
-        for metric, record in (row.metrics or {None: dict[str, object]()}).items()
-    ]  # fmt: skip
-    return pd.DataFrame(lines, columns=[*RUN[:2], "metric", *RECORD, *RUN[2:]])
+        for metric, record in (row.metrics or no_metric).items()
+    ]
+    return pd.DataFrame(lines, columns=[*RUN, "metric", *RECORD])
 
 
 @dataclass(frozen=True)
 class ArmResult:
     """The analysis of an arm.
 
-    `rows` has the row of each seed; `samples` the finite values of finished runs by metric, as the suite names
-    it; and `difference` those of the first metric minus the reference's. It is empty if they are not compared,
-    such as because of `unlike`, the circumstances in which runs differ. `p` is corrected.
+    `rows` has the row of each seed; `samples` the finite values of finished runs by metric, as the suite
+    names it; and `difference` those of the first metric minus the reference's. It is empty if they are not
+    compared, as if runs differ in circumstances, which `unlike` names. `p` is corrected.
     """
 
     arm: Arm
@@ -115,6 +118,10 @@ class Analysis:
         """A record of a metric, by default of the first one; all have the same protocol."""
         return next(iter(self.records[metric or self.suite.metrics[0]].values()), {})
 
+    def places(self, metric: str = "") -> int:
+        """The number of decimals with which a metric is printed, by default the first one."""
+        return decimals(arm.samples[metric or self.suite.metrics[0]] for arm in self.arms.values())
+
 
 def analyse(suite: Suite, rows: Iterable[Row]) -> Analysis:
     """The analysis of the rows of a suite.
@@ -152,12 +159,13 @@ def results(analysis: Analysis, counted: Mapping[str, Mapping[int, Row]]) -> dic
         values = {key: record["value"] for key, record in records.items() if math.isfinite(record["value"])}
         for arm, own in samples.items():
             own[metric] = Sample({seed: value for (of, seed), value in values.items() if of == arm}, limits)
+    reference = samples[suite.reference][first]
     base = next(
         (arm for arm in (suite.reference, *suite.arms) if samples[arm][first].by_seed), suite.reference
     )
     unlikes = {arm: unlike(rows, counted[base], suite.ignore) for arm, rows in counted.items()}
     differences = {
-        arm: Sample({}) if unlikes[arm] or arm == suite.reference else own[first].minus(samples[suite.reference][first])
+        arm: Sample({}) if unlikes[arm] or arm == suite.reference else own[first].minus(reference)
         for arm, own in samples.items()
     }  # fmt: skip
     p = holm({arm: difference.p for arm, difference in differences.items()}, suite.comparisons)

@@ -6,18 +6,8 @@ from math import comb
 import numpy as np
 from scipy.stats import kendalltau
 
-from ganlab.studies.analysis import Analysis, ArmResult
-from ganlab.studies.formatting import (
-    chance,
-    code,
-    counted,
-    decimals,
-    escape,
-    listed,
-    named,
-    number,
-    published_value,
-)  # fmt: skip
+from ganlab.studies.analysis import Analysis
+from ganlab.studies.formatting import chance, code, counted, escape, listed, named, number, published_value
 from ganlab.studies.spec import Suite
 from ganlab.studies.statistics import ALPHA, holm, smallest_effect
 
@@ -40,28 +30,18 @@ def sentence(analysis: Analysis) -> str:
         return in_order(analysis)
     is_published = any(metric in arm.arm.published for arm in reached)
     if is_published and all(len(arm.first.values) == 1 for arm in reached):
-        values = listed([beside_published(arm, metric, places(analysis)) for arm in reached])
+        known = {arm.arm.name: arm.arm.published.get(metric) for arm in reached}
+        told = {name: f" (published {published_value(pair)})" if pair else "" for name, pair in known.items()}
+        means = [number(arm.first.mean, analysis.places()) for arm in reached]
+        values = listed([f"{code(arm)} {mean}{told[arm]}" for arm, mean in zip(told, means, strict=True)])
         which = "each has one seed" if len(reached) > 1 else "there is one seed"
         return f"In {code(analysis.name)}: {values}; {which}, so there is no interval and no test."
     if len(suite.arms) == 1:
         return "One arm: there is nothing to compare it with; its numbers stand below."
     if not analysis.compared:
-        is_any_unlike = any(arm.unlike for arm in reached)
-        what = "was run as" if is_any_unlike else "has finished with a seed of"
+        what = "was run as" if any(arm.unlike for arm in reached) else "has finished with a seed of"
         return f"Undecided: no arm {what} the reference, {code(suite.reference)}."
     return decided(analysis) if any(arm.differs for arm in reached) else undecided(analysis)
-
-
-def places(analysis: Analysis, metric: str = "") -> int:
-    """The number of decimals with which a metric is printed, by default the first one."""
-    return decimals(arm.samples[metric] if metric else arm.first for arm in analysis.arms.values())
-
-
-def beside_published(arm: ArmResult, metric: str, digits: int) -> str:
-    """The mean of an arm, and the published value if there is one."""
-    known = arm.arm.published.get(metric)
-    told = f" (published {published_value(known)})" if known else ""
-    return f"{code(arm.arm.name)} {number(arm.first.mean, digits)}{told}"
 
 
 def lost(analysis: Analysis) -> str:
@@ -78,22 +58,18 @@ def lost(analysis: Analysis) -> str:
 def left_out(analysis: Analysis) -> str:
     """The arms that are not compared because they were run in other circumstances than the reference."""
     reasons = dict.fromkeys(arm.unlike for arm in analysis.arms.values() if arm.unlike)
-    groups = {
-        reason: [name for name, arm in analysis.arms.items() if arm.unlike == reason] for reason in reasons
-    }
+    groups = {one: [name for name, arm in analysis.arms.items() if arm.unlike == one] for one in reasons}
     parts = [f"{named(arms)} ({escape(reason)})" for reason, arms in groups.items()]
     return f" Left out of the comparison: {listed(parts)}." if parts else ""
 
 
 def decided(analysis: Analysis) -> str:
     """The arms that differ, in which direction, and by how much."""
-    better, digits = analysis.record().get("better"), places(analysis)
+    better, digits = analysis.record().get("better"), analysis.places()
     groups: dict[str, list[str]] = {}
     differing = [arm for arm in analysis.compared if arm.differs]
     for arm in differing:
-        kind = (
-            "different from" if better is None else "better than" if arm.direction == better else "worse than"
-        )
+        kind = {None: "different from", arm.direction: "better than"}.get(better, "worse than")
         by = f"{arm.direction} by {number(abs(arm.difference.mean), digits)}, p = {chance(arm.p)}"
         groups.setdefault(kind, []).append(f"{code(arm.arm.name)} ({by})".replace("= <", "<"))
     clauses = [
@@ -101,11 +77,8 @@ def decided(analysis: Analysis) -> str:
         for kind, arms in sorted(groups.items())
     ]
     others = len(analysis.compared) - len(differing)
-    rest = (
-        f"; of the other {'arm' if others == 1 else f'{others} arms'} no difference is shown"
-        if others
-        else ""
-    )
+    which = "arm" if others == 1 else f"{others} arms"
+    rest = f"; of the other {which} no difference is shown" if others else ""
     return f"In {code(analysis.name)}, {'; '.join(clauses)}{rest}."
 
 
@@ -113,17 +86,15 @@ def undecided(analysis: Analysis) -> str:
     """That no difference is shown, and how large a difference would have been seen."""
     planned, compared = analysis.suite.comparisons, analysis.compared
     which = code(compared[0].arm.name) if len(compared) == 1 else f"any of {len(compared)} arms"
-    said = f"no difference of {which} to {code(analysis.suite.reference)} is shown"
-    said = f"Undecided: in {code(analysis.name)} {said}"
+    difference = f"no difference of {which} to {code(analysis.suite.reference)} is shown"
+    said = f"Undecided: in {code(analysis.name)} {difference}"
     samples = [arm.difference for arm in compared if arm.difference.sd]
     if not samples:
-        return (
-            f"{said}, and without a spread over seeds it cannot be said how large one would have been seen."
-        )
+        return f"{said}, and without a spread over seeds it cannot be said how large one would be seen."
     ranges = []
     for alpha in (ALPHA, ALPHA / planned):
         effects = [sample.smallest_effect(alpha) or 0.0 for sample in samples]
-        low, high = (number(end(effects), places(analysis)) for end in (min, max))
+        low, high = (number(end(effects), analysis.places()) for end in (min, max))
         ranges.append(low if low == high else f"{low} to {high}, by arm")
     step = f", one comparison alone; {ranges[1]} at the first step of Holm's correction for {planned}"
     effect = f"with 80 % power the smallest effect that could have been seen is {ranges[0]}"
@@ -148,9 +119,8 @@ def in_order(analysis: Analysis) -> str:
     sign = -1 if analysis.record().get("better") == "lower" else 1
     means = {arm: sign * sample.mean for arm, sample in samples.items()}
     pairs = list(combinations(samples, 2))  # the arm that was published as better is the first one
-    tests = holm(
-        {(one, other): samples[one].minus(samples[other]).p for one, other in pairs}, comb(len(arms), 2)
-    )
+    p_values = {(one, other): samples[one].minus(samples[other]).p for one, other in pairs}
+    tests = holm(p_values, comb(len(arms), 2))
     shown = [pair for pair, p in tests.items() if p < ALPHA]
     agree, kept = (sum(means[better] > means[worse] for better, worse in some) for some in (pairs, shown))
     verdict = "No" if kept < len(shown) else "Yes" if kept == len(pairs) else "Undecided"

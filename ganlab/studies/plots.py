@@ -1,46 +1,45 @@
 """The figures of a report: forest plot, learning curves and sample grids of a suite; plots of a search."""
 
 import warnings
-from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot, rc_context
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 from scipy import stats
 
 from ganlab.core.errors import ConfigError, require
 from ganlab.filesystem import read_regular_file
 from ganlab.studies.analysis import Analysis, ArmResult
-from ganlab.studies.conclusion import places
 from ganlab.studies.formatting import centre
-from ganlab.studies.spec import Suite
 from ganlab.studies.statistics import LEVEL
 from ganlab.theory.style import BLACK, BLUE, ORANGE, PURPLE, SKY, VERMILION, tidy, titled_figure
 from ganlab.visualize.images import render
 
 COLUMNS = 4  # of panels and grids
-SIDE = 2.6  # inches of a grid
+SIDE = 2.6  # inches of a panel or grid
 LIFT = 0.22  # of a seed's dot above its arm's line, in rows
 WIDE = 20  # the ratio of the largest to the smallest value from which on an axis is logarithmic
-MAX_PIXELS = 1 << 25  # of a sample grid
-MAX_BYTES = 1 << 27
+MAX_PIXELS, MAX_BYTES = 1 << 25, 1 << 27  # of a sample grid
 
 
 def forest(analysis: Analysis) -> Image.Image | None:
     """The differences to the reference, with a row for each arm; None if nothing is compared."""
-    arms, suite = analysis.compared, analysis.suite
+    arms, suite, record = analysis.compared, analysis.suite, analysis.record()
     if not arms:
         return None
     figure = titled_figure(9, 1.9 + 0.45 * len(arms), f"{suite.name}: difference to {suite.reference}")
     axes = figure.add_subplot()
     tidy(axes)
     axes.axvline(0, color=BLACK, linewidth=1)
-    record = analysis.record()
     for row, arm in enumerate(arms):
         draw_row(axes, arm, row, record.get("better"))
     unit = f", {record['unit']}" if "unit" in record else ""
@@ -52,7 +51,7 @@ def forest(analysis: Analysis) -> Image.Image | None:
     axes.grid(visible=False, axis="y")
     numbers = axes.secondary_yaxis("right")
     numbers.set_yticks(
-        range(len(arms)), [centre(arm.difference, places(analysis), sign=True) for arm in arms]
+        range(len(arms)), [centre(arm.difference, analysis.places(), sign=True) for arm in arms]
     )
     for part in (axes, numbers):
         part.tick_params(axis="y", length=0)
@@ -64,9 +63,7 @@ def forest(analysis: Analysis) -> Image.Image | None:
 
 def draw_row(axes: Axes, arm: ArmResult, row: int, better: str | None) -> None:
     """Draws an arm: a dot for each seed, and the mean with its interval in the colour of the verdict."""
-    found = arm.difference
-    is_better = ORANGE, "different" if better is None else ""
-    verdicts = {None: is_better, arm.direction: (BLUE, "better")}
+    found, verdicts = arm.difference, {None: (ORANGE, "different"), arm.direction: (BLUE, "better")}
     colour, label = verdicts.get(better, (VERMILION, "worse"))
     label = f"{label} (Holm, 5 %)"
     if not arm.differs:
@@ -81,59 +78,61 @@ def draw_row(axes: Axes, arm: ArmResult, row: int, better: str | None) -> None:
 def curves(analysis: Analysis) -> Image.Image | None:
     """Learning curves of the first metric, with a panel for each arm; None if no row has any.
 
-    Thin lines are seeds, the thick one their mean, with its 95 % t interval at each step as a band. The mean
-    of the reference is dashed in all panels.
+    Thin lines are seeds, the thick one is their mean, with its 95 % t interval at each step as a band. The
+    mean of the reference is dashed in the other panels.
     """
     courses = {
-        name: pd.DataFrame({seed: pd.Series(row.course, dtype=float) for seed, row in arm.rows.items()})
+        name: pd.DataFrame({
+            seed: pd.Series({int(step): value for step, value in row.course.items()}, dtype=float)
+            for seed, row in arm.rows.items()
+        }).sort_index()
         for name, arm in analysis.arms.items()
-    }
-    courses = {name: found for name, found in courses.items() if found.size}
+        if any(row.course for row in arm.rows.values())
+    }  # fmt: skip
     if not courses:
         return None
-    columns, name = min(len(courses), COLUMNS), analysis.name
-    bounds = analysis.arms[analysis.suite.reference].first.bounds
-    lines, reference = ceil(len(courses) / columns), courses.get(analysis.suite.reference)
-    figure = titled_figure(
-        max(SIDE * columns, 5), SIDE * lines + 0.8, f"{analysis.suite.name}: {name} by step"
+    columns, reference = min(len(courses), COLUMNS), courses.get(analysis.suite.reference, pd.DataFrame())
+    lines, title = (
+        ceil(len(courses) / columns),
+        f"{analysis.suite.name}: {analysis.name} by step".replace("$", r"\$"),
     )
-    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-    for axes in panels.flat[len(courses) :]:
-        axes.set_visible(False)
-    for axes, (arm, found) in zip(panels.flat, courses.items(), strict=False):
+    figure = titled_figure(max(SIDE * columns, 5), SIDE * lines + 0.8, title)
+    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for panel in panels[len(courses) :]:
+        panel.set_visible(False)
+    for axes, (arm, found) in zip(panels, courses.items(), strict=False):
         tidy(axes)
+        axes.spines["right"].set_visible(False)
         axes.set_title(arm, fontsize=10)
-        found = by_step(found)
         axes.plot(found.index, found, color=SKY, linewidth=0.7)
-        mean, around = found.mean(axis=1), stats.t.ppf((1 + LEVEL) / 2, found.count(axis=1) - 1)
-        around = around * found.sem(axis=1)
-        low, high = ((mean + sign * around).clip(*bounds) for sign in (-1, 1))
-        axes.fill_between(found.index, low, high, color=BLUE, alpha=0.15, linewidth=0)
+        mean, n = found.mean(axis=1), found.count(axis=1)
+        around = stats.t.ppf((1 + LEVEL) / 2, n.where(n > 1) - 1) * found.sem(axis=1)
+        ends = [(mean + sign * around).clip(*analysis.arms[arm].first.bounds) for sign in (-1, 1)]
+        axes.fill_between(found.index, *ends, color=BLUE, alpha=0.15, linewidth=0)
         axes.plot(found.index, mean, color=BLUE, linewidth=1.8, marker="." if len(found) == 1 else "")
-        if reference is not None and arm != analysis.suite.reference:
-            axes.plot(
-                by_step(reference).index, by_step(reference).mean(axis=1), "--", color=BLACK, linewidth=1
-            )
-    shown = pd.concat(courses.values(), axis=1)
-    if shown.min(axis=None) > 0 and shown.max(axis=None) > WIDE * shown.min(axis=None):
-        panels.flat[0].set_yscale("log")
+        if arm != analysis.suite.reference:
+            axes.plot(reference.index, reference.mean(axis=1), "--", color=BLACK, linewidth=1)
+    for axes in panels[max(len(courses) - columns, 0) : len(courses)]:
+        axes.tick_params(labelbottom=True)
+    make_logarithmic_if_wide(panels[0], [value for found in courses.values() for value in found.stack()])
     figure.supxlabel("step", fontsize=10)
     return render(figure)
 
 
-def by_step(found: pd.DataFrame) -> pd.DataFrame:
-    """Values by step and seed, in the order of the steps."""
-    return found.set_axis(found.index.astype(int)).sort_index()
+def make_logarithmic_if_wide(axes: Axes, values: Any) -> None:
+    """Makes the vertical axis logarithmic if positive values extend over more than an order of magnitude."""
+    if min(values) > 0 and max(values) > WIDE * min(values):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def grids(suite: Suite) -> Image.Image | None:
-    """The grids in the suite's samples/, all of one width, below the names of their arms; None without any.
-
-    Raises:
-        ConfigError: a grid is not a PNG file, or is too large.
-    """
-    places = {arm: suite.folder / "samples" / f"{arm}.png" for arm in suite.arms}
-    images = {arm: sample_grid(path) for arm, path in places.items() if path.exists()}
+def grids(analysis: Analysis) -> Image.Image | None:
+    """The grids in the suite's samples/, all of one width, below the names of their arms; None without."""
+    suite = analysis.suite
+    files = {arm: suite.folder / "samples" / f"{arm}.png" for arm in suite.arms}
+    images = {arm: sample_grid(file) for arm, file in files.items() if file.exists()}
     if not images:
         return None
     columns = min(len(images), COLUMNS)
@@ -150,38 +149,50 @@ def grids(suite: Suite) -> Image.Image | None:
     return render(figure)
 
 
-def sample_grid(path: Path) -> Image.Image:
-    """The image of a PNG file, RGB. Its size is checked before its pixels are read."""
+def sample_grid(file: Path) -> Image.Image:
+    """The image of a PNG file, RGB. Raises `ConfigError`, before pixels are read if there are too many."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(BytesIO(read_regular_file(path, MAX_BYTES)), formats=["PNG"]) as image:
-                width, height = image.size
-                require(width * height <= MAX_PIXELS, f"{path} has {width} x {height} pixels", "remove it")
-                return image.convert("RGB")
-    except (OSError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        reason = f"{path} is no PNG file, or has too many pixels"
+        with warnings.catch_warnings(action="ignore"), Image.open(
+            BytesIO(read_regular_file(file, MAX_BYTES)), formats=["PNG"]
+        ) as image:  # fmt: skip
+            width, height = image.size
+            require(width * height <= MAX_PIXELS, f"{file} has {width} x {height} pixels", "remove it")
+            return image.convert("RGB")
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = f"{file} is no PNG file, or has too many pixels"
         raise ConfigError(reason, "remove it, or replace it by a grid of samples") from error
 
 
-def search_plots(trials: "optuna.Study", name: str, title: str) -> dict[str, Image.Image]:
-    """optuna's plots of a search, by file name; importances need two trials with different values."""
+def search_plots(trials: Any, name: str, title: str) -> dict[str, Image.Image]:
+    """optuna's plots of a study, by file name; importances need two trials with different values."""
+    from optuna.importance import FanovaImportanceEvaluator
     from optuna.visualization import matplotlib as plots
 
     values = {trial.value for trial in trials.trials if trial.value is not None}
-    makers: dict[str, Callable[..., Axes]] = {
-        "slice": plots.plot_slice,
-        "history": plots.plot_optimization_history,
-    }
-    makers |= {"importance": plots.plot_param_importances} if len(values) > 1 else {}
-    found = {}
-    with warnings.catch_warnings(), rc_context():
-        warnings.simplefilter("ignore")  # optuna's plots are experimental
+    makers: dict[str, Any] = {"slice": plots.plot_slice, "history": plots.plot_optimization_history}
+    if len(values) > 1:
+        makers["importance"] = partial(
+            plots.plot_param_importances, evaluator=FanovaImportanceEvaluator(seed=0)
+        )
+    found: dict[str, Figure] = {}
+    with warnings.catch_warnings(action="ignore"), rc_context():  # optuna's plots are experimental
         pyplot.switch_backend("agg")
-        for kind, maker in makers.items():
-            figure = np.ravel(maker(trials, target_name=name))[0].figure
-            figure.suptitle(title)
+        for kind, maker in makers.items() if values else ():
+            panel = np.ravel(maker(trials, target_name=name.replace("$", r"\$")))[0]
+            found[kind] = figure = panel.figure
+            if kind == "importance":
+                panel.get_legend().remove()
+            else:
+                make_logarithmic_if_wide(panel, values)
+            for axes in (axes for axes in figure.axes if axes.get_xscale() == "log"):
+                low, high = axes.get_xlim()
+                axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if high < 100 * low else (1,)))
+                axes.xaxis.set_major_formatter("{x:g}")
+                axes.xaxis.set_minor_formatter(NullFormatter())
+            panel.set_title("", loc="left")
+            panel.set_title("")
+            figure.suptitle(f"{title}: {kind}", fontsize=12)
+            figure.set_size_inches(max(3.4 * (len(figure.axes) - 1), 7), 4.2)
             figure.set_layout_engine("constrained")
-            found[f"{kind}.png"] = render(figure)
             pyplot.close(figure)
-    return found if values else {}
+    return {kind: render(figure) for kind, figure in found.items()}

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 
 from ganlab.core.numerics import NUMERICS
@@ -21,9 +22,8 @@ def protocols(analysis: Analysis) -> list[str]:
     records = analysis.records[analysis.suite.metrics[0]].items()
     for key in FREE:
         found = [(arm, str(record[key])) for (arm, _), record in records if key in record]
-        may_differ = (key not in MAY_IGNORE or key in analysis.suite.ignore) and len(
-            {*dict(found).values()}
-        ) > 1
+        is_free = key not in MAY_IGNORE or key in analysis.suite.ignore
+        may_differ = is_free and len({value for _, value in found}) > 1
         ending = "; arms may differ in this" if may_differ else ""
         lines += [f"{key.capitalize()}: {shared(found)}{ending}."] if found else []
     return [line for line in lines if line]
@@ -32,16 +32,15 @@ def protocols(analysis: Analysis) -> list[str]:
 def protocol(name: str, record: MetricRecord) -> str:
     """The protocol of a metric, with all keys of its record; empty without a record."""
     told = {key: f"{value:,}" if isinstance(value, int) else escape(value) for key, value in record.items()}
+    others = [key for key in record if key not in TOLD]
     weights = f" (weights {told['weights_sha256'][:12]})" if "weights_sha256" in told else ""
     phrases = {
         "n_fake": f"{told.get('n_fake')} samples",
         "n_real": f"against {told.get('n_real')} real ones" if record.get("n_real") else "",
         "split": f"split {told.get('split')}" if told.get("split") != "none" else "",
         "extractor": f"extractor {told.get('extractor')}{weights}",
-        **{
-            key: f"{escape(key.replace('_', ' '))} {escape(record[key])}" for key in record if key not in TOLD
-        },
-        "floor": f"real data: {told.get('floor_n')} of split {told.get('floor_split')} instead of the samples",
+        **{key: f"{escape(key.replace('_', ' '))} {escape(record[key])}" for key in others},
+        "floor": f"real data: {told.get('floor_n')} of split {told.get('floor_split')} instead of samples",
     }
     way = f" ({told['better']} is better)" if "better" in told else ""
     parts = [phrase for key, phrase in phrases.items() if key in record and phrase]
@@ -58,10 +57,8 @@ def origins(rows: Sequence[Row], budget: str | None) -> list[str]:
         "Data": [(row.arm, row.data) for row in rows],
     }
     found = [f"{what}: {shared(pairs)}." for what, pairs in lines.items() if pairs]
-    codes = {
-        arm: {row.code for row in rows if row.arm == arm} for arm in dict.fromkeys(row.arm for row in rows)
-    }
-    if several := [arm for arm, own in codes.items() if len(own) > 1]:
+    codes = Counter(arm for arm, _ in {(row.arm, row.code): 0 for row in rows})
+    if several := [arm for arm, n in codes.items() if n > 1]:
         found.append(f"More than one code within {named(several)}.")
     if old := sum(row.numerics != NUMERICS for row in rows):
         which = "all runs" if old == len(rows) else f"{old:,} of {counted(len(rows), 'run')}"

@@ -128,7 +128,7 @@ def needs_studies() -> Iterator[None]:
         raise ConfigError(f"studies need {library}", f"run pip install 'torch-ganlab[{extra}]'") from error
 
 
-def read_study(cfg: Any) -> Study:
+def read_study(cfg: Any) -> Suite | Search:
     """The study of a command with the settings `suite` and `sweep`, of which one is given.
 
     Raises:

@@ -76,9 +76,9 @@ class Sample:
 
     @property
     def p(self) -> float | None:
-        """The p-value of the two-sided paired t test, if these are differences; None below two values.
+        """The p-value of the two-sided paired t test, if these are differences; None for a single one.
 
-        Equal differences have no spread. Their p-value is that of the sign test, 2^(1 - n), or 1 if they are 0.
+        Equal differences have no spread. Their p-value is that of the sign test, 2^(1 - n), or 1 for zeros.
         """
         if self.sd == 0:
             return 1.0 if self.values[0] == 0 else 2.0 ** (1 - len(self.values))

@@ -1,8 +1,13 @@
 """Values of different protocols are not compared."""
 
+from math import inf
+
+import pytest
 import torch
+import yaml
+from hydra.utils import get_class
 from support.refusals import refuses
-from support.small_games import SMALL
+from support.small_games import ROOT, SMALL
 from torch import Tensor, nn
 
 from ganlab.config.build import build_data, build_game
@@ -12,7 +17,7 @@ from ganlab.data.base import Data, scale
 from ganlab.data.sources import TensorSource
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.fidelity import FrechetDistance, InceptionScore
-from ganlab.metrics.protocols import differences, require_same_protocol
+from ganlab.metrics.protocols import BOUNDS, bounds, differences, require_same_protocol
 
 RECORD = {"value": 17.0, "step": 3000, "floor": 7.1, "beside": {"width": 1}, "split": "train", "n_fake": 1000}
 
@@ -98,3 +103,32 @@ def test_fewer_classes_in_proportion_are_the_first_ones_of_many() -> None:
         assert all(torch.equal(proportional_classes(counts, n), many[:n]) for n in (0, 1, 7, 500))
         expected = 2000 * torch.tensor(counts) / sum(counts)
         assert (torch.bincount(many, minlength=len(counts)) - expected).abs().max() < 1
+
+
+def test_every_metric_of_the_configs_has_bounds() -> None:
+    names: set[str] = set()
+    for path in (ROOT / "conf" / "metric").glob("*.yaml"):
+        for settings in (yaml.safe_load(path.read_text()) or {}).values():
+            if "_target_" in settings:
+                metric = get_class(settings["_target_"])
+                found = getattr(metric, "name_prefixes", None) or getattr(metric, "names", None)
+                names |= {name.split("/")[0] for name in found or [metric.name_prefix]}
+    assert names == set(BOUNDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "expected"),
+    [
+        ("fid/digits_train_1k", {"num_modes": 8}, (0, inf)),
+        ("autoencoder/precision/digits", {}, (0, 1)),
+        ("modes", {"num_modes": 8}, (0, 8)),
+        ("modes", {"num_modes": "8"}, (0, inf)),
+        ("errors/test", {"n_test": 360}, (0, 360)),
+        ("kid/digits", {}, (-inf, inf)),
+        ("mine/test", {}, (-inf, inf)),
+    ],
+)
+def test_bounds_are_found_by_the_name_of_the_value(
+    name: str, record: dict[str, object], expected: tuple[float, float]
+) -> None:
+    assert bounds(name, record) == expected
