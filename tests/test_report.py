@@ -377,7 +377,7 @@ ODD = "<script>alert(1)</script> ![x](http://x) | # `a` *b* <!-- c"
 
 def test_texts_from_the_table_are_shown_as_text(tmp_path: Path) -> None:
     folder = write_results(tmp_path, {"plain": PLAIN, "wide": [*LESS[:3]]})
-    append(folder / "results.csv", result_row("wide", 3, None, reason=ODD, device=ODD, commit=ODD[:20]))
+    append(folder / "results.csv", result_row("wide", 3, None, reason=ODD, device=ODD))
     record = {"extractor": ODD, "n_fake": "x", "floor": "y", ODD: ODD}
     rows = [Row(**(vars(row) | {"metrics": {NAME: row.metrics[NAME] | record} if row.metrics else {}}))
             for row in read(folder / "results.csv")]  # fmt: skip

@@ -137,7 +137,8 @@ def understood(name: str, cell: str) -> tuple[Any, bool]:
     found = json.loads(cell)
     parts = found.values() if isinstance(found, dict) else ()
     numbers = [one["value"] for one in parts] if name == "metrics" else parts if name == "course" else ()
-    return found, isinstance(found, dict) and all(map(is_metric_value, numbers))
+    has_steps = name != "course" or all(map(str.isdecimal, found))
+    return found, isinstance(found, dict) and has_steps and all(map(is_metric_value, numbers))
 
 
 def collected(job: Job, metrics: Sequence[str]) -> Row | None:
