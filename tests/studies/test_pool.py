@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 from support.commands import environment, finish, summary
-from support.daily_sample import DAY, daily_share
+from support.daily_sample import DAY, daily_cases, daily_choice, on_one_day_of
 from support.refusals import refuses
 from support.studies import (
     CHOSEN,
@@ -130,9 +130,10 @@ def test_a_search_is_played_and_recorded(undisturbed: Path) -> None:
         assert found["parameters"] == row.parameters
 
 
-@pytest.mark.parametrize(("kind", "moment"), daily_share(
-    [(kind, moment) for kind in ("suite", "search") for moment in range(10)], 0.15
-))  # fmt: skip
+KILLED = [(kind, moment) for kind in ("suite", "search") for moment in range(10)]
+
+
+@pytest.mark.parametrize(("kind", "moment"), daily_cases([daily_choice(KILLED)], KILLED))
 def test_a_killed_study_ends_with_the_rows_of_an_undisturbed_one(
     kind: str, moment: int, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -452,6 +453,7 @@ def test_durations_are_printed_in_two_units() -> None:
     assert times == ["0.4 s", "59 s", "1 min 01 s", "1 h 00 min", "1 h 02 min"]
 
 
+@on_one_day_of(2)
 def test_jobs_of_a_multirun_run_with_submitit(tmp_path: Path) -> None:
     """On a cluster, each job is a worker on the same suite."""
     folder = write_suite(tmp_path / "quick", SUITE.replace("seeds: 2", "seeds: 1"))

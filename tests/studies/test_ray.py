@@ -9,6 +9,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 from support.commands import finish
+from support.daily_sample import on_one_day_of
 from support.studies import SUITE, rows_of, start_ablate, suite_plan, wait_until, write_suite
 
 from ganlab.ablate import ablate
@@ -43,6 +44,7 @@ def test_what_a_cluster_cannot_do_is_refused(cluster: Cluster, tmp_path: Path) -
     ray.shutdown()
 
 
+@on_one_day_of(2)
 def test_a_lost_node_loses_no_run(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "local").mkdir()
     Pool(suite_plan(write_suite(tmp_path / "local", TWO_RUNS)), Local(1, 1)).play()
