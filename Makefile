@@ -24,7 +24,7 @@ test-all: $(READY)
 
 test-oldest: pyproject.toml
 	$(PYTHON) -m venv .venv-oldest
-	grep -oE '"[a-z0-9-]+>=[0-9.]+"' $< | tr -d '"' | sed 's/>=/==/' | sort -u > .venv-oldest/floors.txt
+	grep -oE '"[a-z0-9-]+(\[[a-z]+\])?>=[0-9.]+"' $< | sed 's/"//g; s/\[.*\]//; s/>=/==/' | sort -u > .venv-oldest/floors.txt
 	.venv-oldest/bin/pip install --quiet --disable-pip-version-check -c .venv-oldest/floors.txt -e '.[dev]'
 	.venv-oldest/bin/python -m pytest $(ARGS)
 
