@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from traceback import walk_tb
 from typing import Any
 
@@ -43,7 +44,7 @@ def start_run(config: DictConfig, overrides: Sequence[str] = (), run_dir: RunDir
     silence_lightning()
     keep_memory()  # makes malloc keep freed memory, which speeds up steps on the CPU
     check_wandb_mode(config)
-    hashes = {} if config.resume else identity.hashes(config)  # before the config is completed
+    composed = deepcopy(config)  # which `PreparedRun` completes
     prepared = PreparedRun(config, overrides, run_dir, Phase, Play, pl.Trainer, pl.Callback)
     for phase in prepared.phases:
         for part in phase.game.parts.values():
@@ -53,8 +54,8 @@ def start_run(config: DictConfig, overrides: Sequence[str] = (), run_dir: RunDir
     try:
         run = Run(prepared, processes, command_line(overrides))
         begin(run)
-        if run.is_main:
-            directory.write_summary(**hashes)
+        if run.is_main and not settings.resume:
+            directory.write_summary(**identity.hashes(composed))
     except BaseException as error:
         processes.end()  # otherwise the next job of a sweep would wait for them
         directory.discard()

@@ -13,12 +13,12 @@ from ganlab.training.play import Play
 
 
 def rehearse(
-    cfg: DictConfig, overrides: Sequence[str], place: str, data: Data, metrics: Sequence[str], told: str
+    config: DictConfig, overrides: Sequence[str], place: str, data: Data, metrics: Sequence[str], told: str
 ) -> list[tuple[str, bool]]:
     """The full names of metrics of a run, and whether higher is better. The run is built and not played.
 
     Args:
-        cfg: the composed config; what the data determine is written into it.
+        config: the composed config; what the data determine is written into it.
         overrides: those of the command line; what would have no effect is refused.
         place: where the overrides are written, the beginning of refusals.
         data: those of the config.
@@ -29,13 +29,13 @@ def rehearse(
         ConfigError: the run cannot be played, or does not measure a metric.
     """
     with prefixing_all_keys(place):
-        if cfg.data.num_classes is None:
-            cfg.data.num_classes = data.num_classes_of_all
-        checks.check_config(cfg, overrides)
-        stages.Timetable(cfg).check_batches(data)
-        module = GameModule(prepare.build_phases(cfg, load.build_run(cfg, data), Phase, Play))
-        evaluations = build.build_evaluations(cfg, data, module.parts)
-        monitored_value(evaluations, cfg.monitor)
+        if config.data.num_classes is None:
+            config.data.num_classes = data.num_classes_of_all
+        checks.check_config(config, overrides)
+        stages.Timetable(config).check_batches(data)
+        module = GameModule(prepare.build_phases(config, load.build_run(config, data), Phase, Play))
+        evaluations = build.build_evaluations(config, data, module.parts)
+        monitored_value(evaluations, config.monitor)
     try:
         found = [monitored_value(evaluations, metric) for metric in metrics]
     except ConfigError as refusal:
