@@ -121,8 +121,11 @@ def play(plan: Plan, backend: Backend) -> None:
     if pool.stopped is not None:
         raise UnfinishedRuns(f"{pool.stopped}; {left} runs are left")
     if bad := pool.unfinished():
-        remedy = "the same command goes on with what was interrupted, rerun=failed with the others too"
+        others = ", rerun=failed with the others too" if plan.failures else ""
+        remedy = f"the same command goes on with what was interrupted{others}"
         raise UnfinishedRuns(f"of {len(plan.labels)} runs {bad}: {remedy}")
+    if not left and all(row.status != "finished" for row in plan.counted()):
+        raise UnfinishedRuns(f"no run has finished: {plan.study.results} says why")
     if left:
         print(f"{left} runs are with other processes", flush=True)
 

@@ -291,11 +291,12 @@ def test_no_traceback_reaches_the_shell(tmp_path: Path) -> None:
     assert err.startswith("run: trick=label_smoothing: needs an objective with targets")
 
 
-def test_an_existing_directory_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "precious.txt").write_text("keep")
+@pytest.mark.parametrize("name", ["precious.txt", "summary.json"])
+def test_an_existing_directory_is_left_alone(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text('{"keep": 1}')
     with refuses("run_dir", tmp_path, "exists and is not empty", "continue the run with resume="):
         play(tmp_path, "steps=2")
-    assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, '{"keep": 1}')]
 
 
 def test_a_directory_that_is_not_a_run_is_refused(tmp_path: Path) -> None:

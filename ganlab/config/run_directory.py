@@ -32,6 +32,8 @@ from ganlab.core.errors import ConfigError, error_message, require
 from ganlab.filesystem import Lock, read_regular_file, write_atomically
 
 MAX_CONFIG_BYTES, MAX_TEXT_BYTES = 1 << 20, 8 << 20  # the largest sizes of config.yaml and of other texts
+# What a study notes in the summary of a run before it begins, and of one that was refused.
+STUDY_ENTRIES = {"parameters", "space", "status", "reason"}
 # The entries of every checkpoint that Lightning writes.
 CHECKPOINT_ENTRIES = {
     "callbacks": dict, "epoch": int, "global_step": int, "loops": dict, "lr_schedulers": list,
@@ -86,7 +88,8 @@ class RunDirectory:
     def _refuse_nonempty(self) -> None:
         files = (path for path in self.path.rglob("*") if not path.is_dir())
         # What a study, or a process that was killed before its run began, may have left behind.
-        kept = ("lock", "summary.json")
+        noted = self.summary().keys()
+        kept = ("lock", "summary.json") if noted and noted <= STUDY_ENTRIES else ("lock",)
         leftover = (p.name in kept or p.suffix == ".part" or self.borrowed in p.parents for p in files)
         is_empty = not os.path.isfile(self.path) and all(leftover)
         remedy = f"continue the run with {shell_override('resume', self.path)}, or choose another run_dir"

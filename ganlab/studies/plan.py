@@ -44,6 +44,7 @@ class Plan(ABC):
 
     labels: list[Label]  # of all runs
     wanted: tuple[str, Sequence[str]]  # the key of the study's file that names the metrics, and these names
+    failures: tuple[str, ...] = ("failed", "diverged")  # the runs that leave the study unfinished
 
     def __init__(self, study: Study, points: Mapping[str, tuple[str, list[str]]], cfg: DictConfig):
         self.study, self.cfg = study, cfg
@@ -158,7 +159,8 @@ class Plan(ABC):
             mine, theirs = (", ".join(metric for metric, _ in own) for own in (pairs, measured))
             reason = f"{self.points[name].place} measures {mine}, but {first} {theirs}"
             require(pairs == measured, reason, "give all runs the same evaluation")
-        before = {label: self.row(label, self.rows()) for label in self.labels}
+        rows = self.rows()
+        before = {label: self.row(label, rows) for label in self.labels}
         self.before = {label: row for label, row in before.items() if not is_done(row, self.cfg.rerun)}
 
 

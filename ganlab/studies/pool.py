@@ -15,7 +15,7 @@ from filelock import FileLock
 from ganlab.config import identity
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
-from ganlab.filesystem import Lock
+from ganlab.filesystem import Lock, config_error_if_unwritable
 from ganlab.studies.backend import Backend, arguments, last_words
 from ganlab.studies.composition import Job
 from ganlab.studies.formatting import duration
@@ -61,7 +61,8 @@ class Pool:
     """Plays the runs of a plan, which is built, until every one has ended or is played by another process."""
 
     def __init__(self, plan: Plan, backend: Backend):
-        plan.folder.mkdir(parents=True, exist_ok=True)
+        with config_error_if_unwritable(plan.folder, "output"):
+            plan.folder.mkdir(parents=True, exist_ok=True)
         self.plan, self.backend, self.lock = plan, backend, FileLock(plan.folder / "results.lock")
         self.playing: list[Playing] = []
         self.tried: set[Path] = set()  # the directories of the runs that this process has played
@@ -87,7 +88,7 @@ class Pool:
     def unfinished(self) -> str:
         """How many runs failed, diverged or were interrupted; empty if none was."""
         found = [row.status for row in self.plan.counted()]
-        kinds = {kind: found.count(kind) for kind in ("failed", "diverged")}
+        kinds = {kind: found.count(kind) for kind in self.plan.failures}
         kinds |= {"interrupted": self.interrupted}
         return ", ".join(f"{n} {kind}" for kind, n in kinds.items() if n)
 
@@ -135,8 +136,9 @@ class Pool:
         if job is None or lock is None:
             return False
         self.tried.add(job.directory)
-        row = collected(job, self.plan.metrics)
-        if row is not None and row.status in ("finished", "pruned"):
+        row, known = collected(job, self.plan.metrics), self.plan.before[job.arm, job.seed]
+        is_new = row is not None and (known is None or row.finished > known.finished)
+        if row is not None and row.status != "interrupted" and is_new:
             lock.release()
             self.record(job, row)
         elif (identity.code(), identity.settings()) != self.made_of:

@@ -158,13 +158,12 @@ def cut(analysis: Analysis) -> list[str]:
 
 def search_parts(search: Search, given: Sequence[Row]) -> dict[str, Any]:
     """What the template needs for a search."""
-    from ganlab.studies.search import best, number_of, study_of  # imports optuna
+    from ganlab.studies.search import MOVE_AWAY, best, number_of, study_of  # imports optuna
 
     rows = sorted((row for row in given if row.status != "interrupted"), key=number_of)
     for row in rows:
         reason = f"{search.results}: {row.arm} has other parameters than {search.at('parameters')}"
-        remedy = "give what was changed a folder of its own, or move results.csv away"
-        require(row.parameters.keys() == search.parameters.keys(), reason, remedy)
+        require(row.parameters.keys() == search.parameters.keys(), reason, MOVE_AWAY)
     name = next((name for row in rows for name in row.metrics), search.metric)
     records = {row.arm: row.metrics[name] for row in rows if name in row.metrics}
     if records:

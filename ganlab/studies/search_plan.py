@@ -26,8 +26,11 @@ FIRST = "the first trial"
 class SearchPlan(Plan):
     """The trials of a search: each end of a range and each choice is a point, beside the first of the others.
 
-    Workers share the trials: what a trial tries stands in its directory as soon as it is drawn.
+    Workers share the trials: what a trial tries stands in its directory as soon as it is drawn. A trial that
+    fails or diverges is a result: the search learns from it.
     """
+
+    failures = ()
 
     def __init__(self, search: Search, cfg: DictConfig):
         refuse_own(search)
@@ -42,7 +45,7 @@ class SearchPlan(Plan):
         self.search, self.space = search, ""
         self.labels = [(f"trial{number}", self.base.seed) for number in range(search.trials)]
         self.drawn: dict[Label, Job] = {}
-        self.judged: dict[Path, dict[str, float]] = {}  # the evaluations of each run that were judged
+        self.judged: dict[Path, int] = {}  # when the metrics of each run changed that were judged last
 
     def build(self) -> None:
         super().build()
@@ -90,11 +93,13 @@ class SearchPlan(Plan):
     def hopeless(self, job: Job) -> str | None:
         if self.search.after is None:
             return None
+        file = RunDirectory(job.directory).metrics
+        changed = file.stat().st_mtime_ns if file.is_file() else 0
+        if changed == self.judged.get(job.directory, 0):
+            return None
+        self.judged[job.directory] = changed
         last, all_of_it = Timetable(job.cfg).total, course(job, self.metrics[0])
         found = {step: value for step, value in all_of_it.items() if int(step) < last}
-        if found == self.judged.get(job.directory, {}):
-            return None
-        self.judged[job.directory] = found
         return searches.hopeless(self.search, self.rows(), found, self.higher)
 
 

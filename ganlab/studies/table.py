@@ -20,6 +20,7 @@ from ganlab.core.errors import ConfigError, require
 from ganlab.core.numerics import NUMERICS
 from ganlab.filesystem import config_error_if_unwritable, csv_line, read_regular_file, write_atomically
 from ganlab.metrics.protocols import MetricRecords, is_metric_value
+from ganlab.studies.spec import NAME
 
 if TYPE_CHECKING:
     from ganlab.studies.composition import Job
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 STATUSES = ("finished", "failed", "diverged", "pruned", "interrupted")
 MAX_BYTES, MAX_NUMBER = 1 << 28, 1 << 62
 PATTERNS = dict.fromkeys(("config", "data", "code", "space"), "[0-9a-f]{0,12}") | {
-    "arm": "[A-Za-z0-9][A-Za-z0-9_.-]*",
+    "arm": NAME.pattern,
     "status": "|".join(STATUSES),
     "commit": r"[0-9a-f]{0,40}\+?",
 }

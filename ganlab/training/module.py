@@ -79,11 +79,11 @@ class Phase:
         for part, game in self.game.parts.items():
             for name, value in (game.scalars | game.tricks.scalars()).items():
                 refuse_taken_name(name, self.game.players)
-                self.record(name, value, part)
+                self.record(name, as_scalar(name, value), part)
             game.scalars.clear()
 
-    def record(self, name: str, value: Tensor | float, part: str = "") -> None:
-        self.scalars[path(self.name, part, name)] = as_scalar(name, value)
+    def record(self, name: str, value: Tensor, part: str = "") -> None:
+        self.scalars[path(self.name, part, name)] = value.detach()
 
     def active_players(self) -> tuple[Player, ...]:
         """The players that all tricks let move in this step, at least in one part of the game.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from omegaconf import OmegaConf
 from support.commands import environment, finish, summary
 from support.daily_sample import DAY, daily_cases, daily_choice, on_one_day_of
@@ -38,12 +39,12 @@ from ganlab.ablate import ablate, shared_out
 from ganlab.config import identity
 from ganlab.config.compose import compose
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import UNSET
+from ganlab.core.errors import UNSET, UnfinishedRuns
 from ganlab.filesystem import Lock
 from ganlab.studies.backend import Local
 from ganlab.studies.formatting import duration
 from ganlab.studies.pool import Playing, Pool
-from ganlab.studies.table import text_of
+from ganlab.studies.table import merge, text_of
 
 SAYS = "import os; print('out of reach', flush=True);"
 LONG = SUITE.replace("steps=4", "steps=60, checkpoint_every=5")
@@ -282,6 +283,36 @@ def test_a_finished_run_is_recorded_without_another_run(tmp_path: Path) -> None:
     (found,) = rows_of(plan.suite.folder)
     assert (found.status, found.value, found.seconds, found.commit) == ("finished", 2.5, 1.5, "a" * 12 + "+")
     assert (found.metrics, found.device) == ({NAME: {"value": 2.5}}, "cpu, 2 threads")
+
+
+def test_a_run_that_diverged_after_its_pool_was_killed_is_not_played_again(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    run = RunDirectory(jobs_of(plan)[0].directory)
+    run.make_folders()
+    run.write_config(jobs_of(plan)[0].cfg)
+    run.write_summary(status="diverged", reason="diverged at step 3: nan")
+    pool = Pool(plan, Script("raise SystemExit('a run was started')"))
+    assert pool.begin_one()
+    assert not pool.playing
+    (found,) = rows_of(plan.study.folder)
+    assert (found.status, found.reason) == ("diverged", "diverged at step 3: nan")
+    again = Pool(plan_of(tmp_path, rerun="failed"), Script("raise SystemExit('it was started')"))
+    assert again.begin_one()
+    assert [playing.job.arm for playing in again.playing] == ["plain"]
+
+
+def test_trials_that_diverge_leave_a_search_finished(tmp_path: Path) -> None:
+    plan = search_plan(write_search(tmp_path / "quick"))
+    rows = [trial_row(0, 2.5, space=plan.space)]
+    rows += [trial_row(n, None, status="diverged", space=plan.space) for n in (1, 2)]
+    results, lock = plan.study.results, FileLock(tmp_path / "lock")
+    cfg = compose(f"sweep={plan.study.folder}", f"output={tmp_path}/runs", config_name="ablate")
+    merge(results, rows, lock)
+    ablate(cfg)
+    results.unlink()
+    merge(results, [trial_row(n, None, status="diverged", space=plan.space) for n in range(3)], lock)
+    with pytest.raises(UnfinishedRuns, match="no run has finished: .*results.csv says why"):
+        ablate(cfg)
 
 
 def test_a_change_of_the_code_starts_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
