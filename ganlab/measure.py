@@ -17,11 +17,11 @@ from ganlab.config.build import (
 )
 from ganlab.config.checks import refuse_unused_weights
 from ganlab.config.compose import CONF, compose
-from ganlab.config.load import load_run
+from ganlab.config.load import find_device, load_run
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.views import class_number
 from ganlab.core.batch import ConditionSource
-from ganlab.core.errors import ConfigError, require
+from ganlab.core.errors import require
 from ganlab.data.base import Data
 from ganlab.data.conditions import given_conditions
 from ganlab.data.folder import EvaluationFolder
@@ -112,17 +112,3 @@ def load_real_images(cfg: DictConfig) -> Data:
     remedy = "choose a folder, or a data set of images"
     require(data.value_range is not None, "not a data set of images", remedy, "real", cfg.real)
     return data
-
-
-def find_device(name: str | None) -> str:
-    """The name of a device; None: the accelerator, or the CPU if there is none.
-
-    Raises:
-        ConfigError: the device is not available on this machine.
-    """
-    name = name or str(torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu")
-    try:
-        torch.zeros(1, device=name).item()  # fails on the meta device, which holds no values
-    except (RuntimeError, AssertionError, ImportError) as error:
-        raise ConfigError("not available on this machine", "set device=cpu", "device", name) from error
-    return name

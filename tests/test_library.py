@@ -117,6 +117,8 @@ def test_a_run_in_a_notebook(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert not result.game.training
     assert torch.equal(result.game.sample(3), ganlab.load(result.run_dir).sample(3))
     assert "finished" in capsys.readouterr().out
+    with refuses("device", "nonsense", "not available", "device=cpu"):
+        ganlab.load(result.run_dir, device="nonsense")
     with refuses("run_dir", reason="exists and is not empty"):
         ganlab.train(config)
     words = [f"resume={tmp_path / 'run'}", "steps=3"]

@@ -139,7 +139,7 @@ def load(
 
     Raises:
         ConfigError: the directory is not a run or has no readable checkpoint, the config names classes
-            outside of the trusted packages, or there is no such part.
+            outside of the trusted packages, the device is not available, or there is no such part.
     """
     return find_part(load_parts(run_dir, checkpoint, trust, device), part)
 
@@ -148,7 +148,21 @@ def load_parts(
     run_dir: str | Path, checkpoint: str | None = None, trust: Iterable[str] = (), device: str = "cpu"
 ) -> Mapping[str, Game]:
     """The parts of the trained main game of a run, by name; of a game alone, itself without a name."""
-    return load_run(RunDirectory(run_dir, trust), checkpoint).games.to(device).eval().parts
+    return load_run(RunDirectory(run_dir, trust), checkpoint).games.to(find_device(device)).eval().parts
+
+
+def find_device(name: str | None) -> str:
+    """The name of a device; None: the accelerator, or the CPU if there is none.
+
+    Raises:
+        ConfigError: the device is not available on this machine.
+    """
+    name = name or str(torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=name).item()  # fails on the meta device, which holds no values
+    except (RuntimeError, AssertionError, ImportError) as error:
+        raise ConfigError("not available on this machine", "set device=cpu", "device", name) from error
+    return name
 
 
 def load_run(run: RunDirectory, checkpoint: str | None = None) -> LoadedRun:
