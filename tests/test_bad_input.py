@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from pytorch_lightning import Trainer
 from support.commands import QUICK, checkpoint, finish, play, resume, rows, start, start_cold, summary
+from support.daily_sample import A_HALF, daily_share
 from support.refusals import refuses
 
 from ganlab import cli
@@ -233,7 +234,7 @@ def refused(line: str, folder: Path, capsys, monkeypatch) -> tuple[str, BaseExce
     return printed.strip(), errors[0]
 
 
-@pytest.mark.parametrize("line", REFUSED)
+@pytest.mark.parametrize("line", daily_share(REFUSED, A_HALF))
 def test_an_error_names_the_setting_the_reason_and_the_remedy(
     line: str, tmp_path: Path, capsys, monkeypatch
 ) -> None:

@@ -28,6 +28,7 @@ from support.commands import (
     resume,
     start,
 )
+from support.daily_sample import A_FIFTH, daily_share, on_one_day_of
 from support.modules import build
 from support.refusals import refuses
 from support.small_games import SMALL, batch, game, options, play_step, play_steps
@@ -152,6 +153,7 @@ def test_a_run_uses_its_copy_only(lender: Path, tmp_path: Path) -> None:
     assert bitwise_equal(copied["state_dict"], checkpoint(lender)["state_dict"])
 
 
+@on_one_day_of(3)
 def test_a_killed_run_that_borrows_equals_an_uninterrupted_one(lender: Path, tmp_path: Path) -> None:
     shutil.copytree(lender, tmp_path / "lender")
     settings = [*ENCODER, "steps=150", "checkpoint_every=20"]
@@ -279,7 +281,7 @@ def settings() -> Any:
     return compose(*ENCODER, "steps=1", "borrows.game=x")
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("attack", daily_share(ATTACKS, A_FIFTH))
 def test_an_attack_inside_of_a_borrowed_run_is_refused(
     attack: str, theirs: Path, borrower: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

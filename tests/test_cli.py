@@ -193,7 +193,7 @@ def test_the_usage_names_the_command(monkeypatch: pytest.MonkeyPatch, capsys) ->
     assert capsys.readouterr().err.startswith("usage: ganlab run [--help]")
 
 
-@on_one_day_of(2)
+@on_one_day_of(3)
 def test_a_command_is_its_module(tmp_path: Path) -> None:
     """Errors, statuses, sweeps, own config files, interrupts and the stored command line."""
     for words in (["steps=-5"], ["stepz=3"], ["--config-dir=nowhere", "seed=1"], ["--seed=3"]):

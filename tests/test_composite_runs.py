@@ -14,6 +14,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 from support.commands import assert_same_run, checkpoint, finish, rows, start, summary
+from support.daily_sample import on_one_day_of
 from support.modules import build
 from support.refusals import refuses
 from support.small_games import CYCLEGAN, SMALL
@@ -158,6 +159,7 @@ def test_a_network_of_any_name_may_be_listed_without_a_value() -> None:
     assert build(compose(*CYCLEGAN, "+initial.mapper=[]", "+clip.mapper=null")).parts
 
 
+@on_one_day_of(3)
 def test_a_killed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     settings = [*RUN, "trick=[replay_buffer,ema,r1]", "trick.replay_buffer.size=50", "steps=24"]
     settings += ["log_every=2", "checkpoint_every=4"]

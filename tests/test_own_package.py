@@ -48,7 +48,7 @@ def run(installed: Path, cwd: Path, *overrides: str) -> subprocess.CompletedProc
     return python(cwd, "-m", "ganlab.run", *overrides, PYTHONPATH=f"{ROOT}:{installed}")
 
 
-@on_one_day_of(2)
+@on_one_day_of(3)
 def test_all_its_parts_train_resume_and_need_trust_elsewhere(
     installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,7 +95,7 @@ def test_a_folder_of_settings_and_a_package_in_the_working_directory(tmp_path: P
     assert summary(tmp_path / "run")["steps"] == 2
 
 
-@on_one_day_of(2)
+@on_one_day_of(3)
 def test_a_hydra_app_of_ones_own_composes_and_trains(tmp_path: Path) -> None:
     (tmp_path / "conf").mkdir()
     quick = [text for text in QUICK if text != "logger=csv"]

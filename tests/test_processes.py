@@ -43,6 +43,7 @@ PLAIN = [o for o in QUICK if "batch_norm" not in o] + [
 ]
 
 
+@on_one_day_of(2)
 @pytest.mark.timeout(1200)  # minutes when two other test processes are busy, because there are three here
 def test_two_processes_equal_one_for_every_plug_in(tmp_path: Path) -> None:
     port = find_free_network_port()

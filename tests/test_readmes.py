@@ -17,6 +17,7 @@ import yaml
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from support.commands import QUICK, finish, play, start_cold
+from support.daily_sample import A_HALF, daily_share
 from support.refusals import refuses
 from support.small_games import ROOT, options
 
@@ -34,6 +35,7 @@ FOLDERS_WITH_PAGES = [
         str(path.parent.relative_to(ROOT)) for top in FOLDERS for path in (ROOT / top).rglob("README.md")
     ),
 ]
+FOLDERS_IN_TEXT = [name for name in FOLDERS_WITH_PAGES if not name.startswith("experiments/")]
 # The page that describes each config group.
 PAGES = {
     "model": "ganlab/networks",
@@ -121,7 +123,7 @@ def test_commands_overrides_links_and_files_are_found_on_the_pages() -> None:
     assert sum(len(LINK.findall(page)) for page in pages) > 30
 
 
-@pytest.mark.parametrize("name", FOLDERS_WITH_PAGES)
+@pytest.mark.parametrize("name", daily_share(FOLDERS_WITH_PAGES, A_HALF))
 def test_the_overrides_of_commands_compose(name: str) -> None:
     for command, overrides in command_lines(page_text(name)):
         if not any(own in word for own in READERS_OWN for word in overrides):
@@ -129,7 +131,7 @@ def test_the_overrides_of_commands_compose(name: str) -> None:
                 compose(*job, config_name=command)
 
 
-@pytest.mark.parametrize("name", [name for name in FOLDERS_WITH_PAGES if not name.startswith("experiments/")])
+@pytest.mark.parametrize("name", daily_share(FOLDERS_IN_TEXT, A_HALF))
 def test_overrides_in_the_text_are_accepted(name: str) -> None:
     for span in dict.fromkeys(inline_code(page_text(name))):
         if not OVERRIDE.match(span) or any(own in span for own in READERS_OWN):

@@ -128,6 +128,7 @@ def test_a_run_resumes_before_at_and_after_the_change_of_stage(length: int, tmp_
     ]
 
 
+@on_one_day_of(3)
 def test_a_killed_run_of_stages_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     moments = random.Random(1)
     settings = [*SMALL, "stages.autoencoder.steps=100", "steps=100", "checkpoint_every=20", "trick=ema"]
@@ -553,7 +554,7 @@ def test_two_resolutions_resume_before_at_and_after_the_change_of_stage(length: 
     assert torch.equal(game.sample(4), load(tmp_path / "whole").sample(4))
 
 
-@on_one_day_of(2)
+@on_one_day_of(3)
 def test_a_killed_run_of_two_resolutions_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     settings = [*TWO, "stages.low.steps=60", "steps=60", "checkpoint_every=20"]
     left_alone = start(*settings, f"run_dir={tmp_path / 'whole'}")

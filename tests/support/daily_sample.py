@@ -2,8 +2,9 @@
 
 `make test` runs few pairs of tricks that share no hook and a fifth of the others, few pairs and objectives on
 the DCGAN, a fifth of the other objectives with each trick, of the tricks in each home and of the trainings on
-Gaussians, half of the killed runs and of the games on two processes, one tutorial, and one play of each case;
-and on one day of two or three each of the slowest tests. It draws another sample each day, so that every case
+Gaussians and of the attacks inside borrowed runs, half of the refusals of a command line, of the commands on
+pages, of the killed runs and of the games on two processes, one tutorial, and one play of each case; and on
+one day of two or three each of the slowest tests. It draws another sample each day, so that every case
 runs sooner or later.
 `make test-all` runs every case.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from datetime import date
 from inspect import isfunction
 from itertools import groupby
@@ -29,8 +30,9 @@ from ganlab.tricks.base import Order, Trick
 # Inherited by pytest's worker processes, which must collect the same cases also around midnight.
 DAY = os.environ.setdefault("GANLAB_DAY", date.today().isoformat())
 SHARE = 0.05  # of the pairs of tricks that cannot interact
-A_FIFTH = 1 / 5
+A_FIFTH, A_HALF = 1 / 5, 1 / 2
 SHARE_ON_DCGAN = 0.25  # of the other pairs, all of which are tested on the MLP
+Case = TypeVar("Case", bound=Hashable)  # of one argument, or a tuple of several
 Test = TypeVar("Test", bound=Callable[..., Any])
 run_all = False  # set by the option --all
 BOOKKEEPING = {"scalars", "get_extra_state", "set_extra_state"}
@@ -38,11 +40,13 @@ HOOKS = [name for name, value in vars(Trick).items() if isfunction(value) and na
 WHOLE_GAME = {Order.REPLACE, Order.RESHAPE, Order.OBSERVE}  # tricks of these orders affect every other trick
 
 
-def daily_cases(today: Iterable[tuple], every: Iterable[tuple]) -> list[Any]:
+def daily_cases(today: Iterable[Case], every: Iterable[Case]) -> list[Any]:
     """All cases for `parametrize`; those that are not in `today` are marked for `make test-all`."""
-    today = set(today)
-    left_out = pytest.mark.for_test_all
-    return [pytest.param(*case, marks=() if case in today else left_out) for case in every]
+    today, left_out = set(today), pytest.mark.for_test_all
+    return [
+        pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=() if case in today else left_out)
+        for case in every
+    ]
 
 
 def daily_pairs(every: list[tuple[str, str]]) -> list[Any]:
@@ -57,18 +61,18 @@ def daily_pairs(every: list[tuple[str, str]]) -> list[Any]:
     return daily_cases(today, [(*pair, model) for model in ("mlp", "dcgan") for pair in every])
 
 
-def daily_choice(cases: list[tuple]) -> tuple:
+def daily_choice(cases: list[Case]) -> Case:
     """One of several cases, another one each day."""
     return random.Random(DAY).choice(cases)
 
 
-def daily_draw(every: Iterable[tuple], share: float) -> list[tuple]:
+def daily_draw(every: Iterable[Case], share: float) -> list[Case]:
     """A share of the cases, another one each day."""
     draw = random.Random(DAY)
     return [case for case in every if draw.random() < share]
 
 
-def daily_share(every: Iterable[tuple], share: float) -> list[Any]:
+def daily_share(every: Iterable[Case], share: float) -> list[Any]:
     """All cases for `parametrize`, of which `make test` runs a share."""
     every = list(every)
     return daily_cases(daily_draw(every, share), every)
