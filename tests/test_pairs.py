@@ -44,6 +44,7 @@ GENERATOR_TRICKS = {  # tricks whose effect shows only once the generator is upd
     "lookahead",
     "mode_seeking",
     "orthogonal_regularisation",
+    "pixel_loss",
     "top_k",
     "unrolled",
 }
