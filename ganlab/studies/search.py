@@ -21,36 +21,36 @@ from ganlab.studies.table import Row
 
 Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 MOVE_AWAY = "give what was changed a folder of its own, or move results.csv away"
+RANGES = "write interval(low, high), tag(log, interval(low, high)), range(...) or choice(...)"
 
 
 def distribution(text: str) -> Distribution:
     """The values of a parameter, from Hydra's grammar of sweeps.
 
     Raises:
-        ValueError: the text is no range and no choice, or an empty one.
+        ConfigError: the text is no range and no choice, or an empty one.
     """
     try:
         override = PARSER.parse_override(f"key={text}")
     except HydraException as error:
-        raise ValueError(f"{text!s:.80} cannot be parsed") from error
-    sweep = override.value()
+        raise ConfigError(f"{text!s:.80} cannot be parsed", RANGES) from error
+    sweep: Any = override.value()
     if isinstance(sweep, ChoiceSweep):
         # The texts as they stand behind the equals sign of an override.
         texts = [override._get_value_element_as_str(value) for value in sweep.list]
-        if len(set(texts)) < max(len(texts), 2):
-            raise ValueError("a choice needs two values or more, each once")
+        require(len(set(texts)) == max(len(texts), 2), "a choice needs two values or more, each once", RANGES)
         return CategoricalDistribution(texts)
-    if not isinstance(sweep, IntervalSweep | RangeSweep) or getattr(sweep, "shuffle", False):
-        raise ValueError(f"{text!s:.80} is no range and no choice")
+    is_range = isinstance(sweep, IntervalSweep | RangeSweep) and not getattr(sweep, "shuffle", False)
+    require(is_range, f"{text!s:.80} is no range and no choice", RANGES)
     low: Any = sweep.start
-    step, log = getattr(sweep, "step", None), "log" in sweep.tags
     high: Any = sweep.end if isinstance(sweep, IntervalSweep) else sweep.stop
+    step, log = getattr(sweep, "step", None), "log" in sweep.tags
     if isinstance(sweep, RangeSweep) and step and step > 0:  # `stop` is exclusive, as in Python
         high = low + (math.ceil((high - low) / step - 1e-9) - 1) * step
-    if not all(map(math.isfinite, (low, high))) or not low < high or (step is not None and step <= 0):
-        raise ValueError(f"{text} has no values: its end must be above its beginning")
-    if log and (low <= 0 or step):
-        raise ValueError(f"{text}: a logarithmic range begins above 0, and has no step")
+    is_filled = all(map(math.isfinite, (low, high))) and low < high and (step is None or step > 0)
+    require(is_filled, f"{text} has no values: its end must be above its beginning", RANGES)
+    is_ratio = not log or (low > 0 and not step)
+    require(is_ratio, f"{text}: a logarithmic range begins above 0, and has no step", RANGES)
     if "int" in sweep.tags or all(map(is_integer, (low, high, step or 1))):
         return IntDistribution(int(low), int(high), log=log, step=int(step or 1))
     return FloatDistribution(low, high, log=log, step=step)
@@ -59,14 +59,6 @@ def distribution(text: str) -> Distribution:
 def ends(one: Distribution) -> list[Any]:
     """The values that are composed and built before anything runs: the ends of a range, or all choices."""
     return list(one.choices) if isinstance(one, CategoricalDistribution) else [one.low, one.high]
-
-
-def middle(one: Distribution) -> Any:
-    """A usual value of a parameter."""
-    if isinstance(one, CategoricalDistribution):
-        return one.choices[0]
-    centre = math.sqrt(one.low * one.high) if one.log else (one.low + one.high) / 2
-    return one.low + round((centre - one.low) / one.step) * one.step if one.step else centre
 
 
 def suggested(search: Search, rows: Iterable[Row], number: int, higher: bool) -> dict[str, Any]:
@@ -79,10 +71,10 @@ def suggested(search: Search, rows: Iterable[Row], number: int, higher: bool) ->
 
 def hopeless(search: Search, rows: Iterable[Row], course: Mapping[str, float], higher: bool) -> str | None:
     """The reason why a running trial is to be ended after its last evaluation; None if it is not."""
-    if search.after is None or not course:
+    if search.prune is None or not course:
         return None
     study = study_of(search, rows, higher)
-    study.pruner = MedianPruner(n_warmup_steps=search.after)
+    study.pruner = MedianPruner(n_warmup_steps=search.prune["after"])
     trial = study.ask()
     for step, value in course.items():
         trial.report(value, int(step))
@@ -97,13 +89,12 @@ def study_of(search: Search, rows: Iterable[Row], higher: bool) -> optuna.Study:
     study = optuna.create_study(study_name=search.name, direction="maximize" if higher else "minimize")
     for row in sorted(rows, key=number_of):
         if row.status != "interrupted":
-            course = {int(step): value for step, value in row.course.items()}
             # A trial that diverged is learned from, as pruned ones are.
             ended = TrialState.PRUNED if judged(row) is None else TrialState.COMPLETE
-            state = TrialState.FAIL if row.status == "failed" else ended
             study.add_trial(create_trial(
-                state=state, value=judged(row), params=row.parameters,
-                distributions=dict(search.parameters), intermediate_values=course,
+                state=TrialState.FAIL if row.status == "failed" else ended,
+                value=judged(row), params=row.parameters, distributions=dict(search.parameters),
+                intermediate_values={int(step): value for step, value in row.course.items()},
             ))  # fmt: skip
     return study
 
@@ -111,8 +102,8 @@ def study_of(search: Search, rows: Iterable[Row], higher: bool) -> optuna.Study:
 def number_of(row: Row) -> int:
     """The number of the trial of a row."""
     digits = row.arm.removeprefix("trial")
-    if not digits.isdecimal():
-        raise ConfigError(f"results.csv has the arm {row.arm}, which is no trial of a search", MOVE_AWAY)
+    is_trial = digits.isdecimal()
+    require(is_trial, f"results.csv has the arm {row.arm}, which is no trial of a search", MOVE_AWAY)
     return int(digits)
 
 
@@ -126,11 +117,3 @@ def best(rows: Iterable[Row], higher: bool) -> list[Row]:
     """The trials that have a value, the best first."""
     valued = [row for row in rows if judged(row) is not None]
     return sorted(valued, key=lambda row: row.value or 0.0, reverse=higher)
-
-
-def refuse_others(search: Search, space: str, rows: Iterable[Row]) -> None:
-    """Refuses trials of another search, or of what this one was: they do not compare."""
-    for row in rows:
-        which = f"{search.results}: trial {number_of(row)}"
-        other = "is of another base, metric, data or parameters than sweep.yaml has now"
-        require(row.space == space, f"{which} {other}", MOVE_AWAY)

@@ -12,27 +12,30 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from ganlab.config import identity
 from ganlab.config.run_directory import RunDirectory
+from ganlab.config.setting_types import matches
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.numerics import NUMERICS
+from ganlab.core.validation import NotNegative
 from ganlab.filesystem import config_error_if_unwritable, csv_line, read_regular_file, write_atomically
 from ganlab.metrics.protocols import MetricRecords, is_metric_value
 from ganlab.studies.spec import NAME
 
 if TYPE_CHECKING:
-    from ganlab.studies.composition import Job
+    from ganlab.studies.plan import Job
 
 STATUSES = ("finished", "failed", "diverged", "pruned", "interrupted")
-MAX_BYTES, MAX_NUMBER = 1 << 28, 1 << 62
-PATTERNS = dict.fromkeys(("config", "data", "code", "space"), "[0-9a-f]{0,12}") | {
-    "arm": NAME.pattern,
-    "status": "|".join(STATUSES),
-    "commit": r"[0-9a-f]{0,40}\+?",
-}
+MAX_BYTES = 1 << 28
+TEXTS = {  # the columns with texts, and their patterns
+    **dict.fromkeys(("config", "data", "code", "space"), "[0-9a-f]{0,12}"),
+    **dict.fromkeys(("reason", "device", "finished"), ".*"),
+    "arm": NAME.pattern, "status": "|".join(STATUSES), "commit": r"[0-9a-f]{0,40}\+?",
+}  # fmt: skip
 FORMULA = ("=", "+", "-", "@")  # at the beginning of a cell, spreadsheets would run the rest
+Number = Annotated[int, "[0, 1e18]"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,28 +46,27 @@ class Row:
     """
 
     arm: str
-    seed: int
+    seed: Number
     status: str
     reason: str  # why the run did not finish; empty if it did
     config: str  # hashes, 12 hex digits each
     data: str
     code: str  # of all files of the package: provenance, which is compared with nothing
     commit: str  # 12 hex digits, and a plus if the checkout was changed; empty outside of one
-    steps: int
-    images: int  # real images seen
-    seconds: float  # of training
+    steps: Number
+    images: Number  # real images seen
+    seconds: NotNegative  # of training
     device: str  # cpu and its threads, or the name of a GPU
     finished: str  # when it ended, UTC, ISO 8601 to the second
     value: float | None  # of the first metric of the study, after the last step
     metrics: MetricRecords  # by full name, as summary.json has them
-    numerics: int  # ganlab.core.numerics.NUMERICS of the code
-    course: dict[str, float] = field(default_factory=dict)  # the first metric by the step of its evaluation
+    numerics: Number  # ganlab.core.numerics.NUMERICS of the code
+    course: dict[str, Any] = field(default_factory=dict)  # the first metric by the step of its evaluation
     parameters: dict[str, Any] = field(default_factory=dict)  # of a trial of a search, by name
     space: str = ""  # the hash of what all trials of a search have in common
 
 
 COLUMNS = [one.name for one in fields(Row)]
-KINDS = {one.name: str(one.type) for one in fields(Row)}
 OLD = COLUMNS[: COLUMNS.index("course")]
 KEY = attrgetter("arm", "seed", "config", "data", "numerics")  # rows of the same run have the same
 
@@ -104,42 +106,39 @@ def read(path: Path) -> list[Row]:
         lines = list(csv.reader(io.StringIO(read_regular_file(path, MAX_BYTES).decode()), strict=True))
     except (OSError, ValueError, csv.Error) as error:
         raise ConfigError(f"{path} is no table", "restore it, for example with git") from error
-    header = lines[0] if lines else OLD
+    header, rows = lines[0] if lines else OLD, []
     is_known = header[: len(OLD)] == OLD and header == COLUMNS[: len(header)]
     require(is_known, f"{path} is no results.csv: its first line is not {','.join(OLD)}", "move it away")
-    return [parsed(f"{path}, line {number}", header, cells) for number, cells in enumerate(lines[1:], 2)]
+    for number, cells in enumerate(lines[1:], 2):
+        place, remedy, n = f"{path}, line {number}", "repair or remove the line", len(cells)
+        require(n == len(header), f"{place} has {n} cells, not {len(header)}", remedy)
+        found = {}
+        for name, cell in zip(header, cells, strict=True):
+            try:
+                found[name] = understood(name, cell)
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+                raise ConfigError(f"{place}: {name}={cell!s:.80} cannot be", remedy) from error
+        rows.append(Row(**found))
+    return rows
 
 
-def parsed(place: str, header: list[str], cells: list[str]) -> Row:
-    """The row of a line."""
-    found, remedy, n = {}, "repair or remove the line", len(cells)
-    require(n == len(header), f"{place} has {n} cells, not {len(header)}", remedy)
-    for name, cell in zip(header, cells, strict=True):
-        try:
-            found[name], is_valid = understood(name, cell)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            is_valid = False
-        require(is_valid, f"{place}: {name}={cell!s:.80} is no {KINDS[name]}", remedy)
-    return Row(**found)
+def understood(name: str, cell: str) -> Any:
+    """The value of a cell; one of many errors if there can be no such value in its column."""
+    if name in TEXTS:
+        require(cell.isprintable() and re.fullmatch(TEXTS[name], cell), "is another text")
+        return cell
+    value = json.loads({"": "null", "nan": "NaN"}.get(cell, cell))
+    numbers = [value] if name == "value" and cell else []
+    if name == "metrics":
+        numbers = [record["value"] for record in value.values()]
+    elif name == "course":
+        numbers = [number for step, number in value.items() if int(step) >= 0]
+    is_valid = name == "value" or matches(value, TYPES[name])
+    require(is_valid and all(map(is_metric_value, numbers)), "is another value")
+    return value
 
 
-def understood(name: str, cell: str) -> tuple[Any, bool]:
-    """The value of a cell, and whether there may be such a one; raises one of many errors if it is none."""
-    kind: str = KINDS[name]
-    found: Any
-    if kind == "str":
-        return cell, cell.isprintable() and re.fullmatch(PATTERNS.get(name, ".*"), cell) is not None
-    if kind == "int":
-        found = int(cell)
-        return found, 0 <= found < MAX_NUMBER
-    if kind.startswith("float"):
-        found = float(cell) if cell or kind == "float" else None
-        return found, found is None or is_metric_value(found) and (name == "value" or found >= 0)
-    found = json.loads(cell)
-    parts = found.values() if isinstance(found, dict) else ()
-    numbers = [one["value"] for one in parts] if name == "metrics" else parts if name == "course" else ()
-    has_steps = name != "course" or all(map(str.isdecimal, found))
-    return found, isinstance(found, dict) and has_steps and all(map(is_metric_value, numbers))
+TYPES = get_type_hints(Row, include_extras=True)
 
 
 def collected(job: Job, metrics: Sequence[str]) -> Row | None:
@@ -154,10 +153,11 @@ def collected(job: Job, metrics: Sequence[str]) -> Row | None:
     if device == "cpu" and threads:  # on a CPU, the last bits depend on their number
         device += f", {threads} thread{'s' * (threads > 1)}"
     return Row(
-        **{name: getattr(job, name) for name in ("arm", "seed", "config", "data", "parameters", "space")},
+        **{name: getattr(job, name) for name in ("arm", "seed", "config", "parameters", "space")},
         **{name: found.get(name, 0) for name in ("steps", "images", "seconds")},
         status=status,
         reason=" ".join(str(found.get("reason") or "").split()),
+        data=job.data or (found.get("data_sha256") or "")[: identity.SIZE],
         code=found.get("code_sha256") or identity.code(),
         commit=commit[:12] + "+" * commit.endswith("+"),
         device=device,
@@ -165,14 +165,14 @@ def collected(job: Job, metrics: Sequence[str]) -> Row | None:
         value=records[metrics[0]]["value"] if metrics[0] in records else None,
         metrics={name: records[name] for name in metrics if name in records},
         numerics=found.get("numerics", NUMERICS),
-        course=course(job, metrics[0]),
+        course=course(job.directory, metrics[0]),
     )
 
 
-def course(job: Job, metric: str) -> dict[str, float]:
+def course(directory: Path, metric: str) -> dict[str, float]:
     """A metric of a run by the step of each evaluation so far; a half-written row is left out."""
     try:
-        text = RunDirectory(job.directory).metrics.read_text()
+        text = RunDirectory(directory).metrics.read_text()
     except (OSError, ValueError):
         return {}
     rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))

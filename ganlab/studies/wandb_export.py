@@ -6,15 +6,13 @@ import yaml
 from optuna.distributions import CategoricalDistribution
 
 from ganlab.filesystem import config_error_if_unwritable
-from ganlab.studies.plan import Plan
+from ganlab.studies.plan import SearchPlan
 from ganlab.studies.search import Distribution
-from ganlab.studies.search_plan import SearchPlan
 
 
-def write_wandb_sweep(plan: Plan) -> str:
+def write_wandb_sweep(plan: SearchPlan) -> str:
     """Writes wandb.yaml into the folder of the search, and returns what to do with it."""
-    assert isinstance(plan, SearchPlan)
-    search, place = plan.search, plan.search.folder / "wandb.yaml"
+    search, place = plan.study, plan.study.folder / "wandb.yaml"
     root = [] if plan.cfg.root is None else [f"data.root={plan.cfg.root}"]
     overrides = [*search.base, *root, *plan.cfg.extra]
     content = {
@@ -29,7 +27,7 @@ def write_wandb_sweep(plan: Plan) -> str:
     }
     with config_error_if_unwritable(place):
         place.write_text(yaml.safe_dump(content, sort_keys=False, width=100))
-    pruned = "; prune is left out: W&B has another rule, early_terminate" if search.after is not None else ""
+    pruned = "; prune is left out: W&B has another rule, early_terminate" if search.prune else ""
     registers = f"{place}: `wandb sweep {place}` registers it"
     return f"{registers}, and the `wandb agent` that it names plays it{pruned}"
 

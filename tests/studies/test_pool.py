@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,11 +41,13 @@ from ganlab.config.compose import compose
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import UNSET, UnfinishedRuns
 from ganlab.filesystem import Lock
-from ganlab.studies.backend import Local
+from ganlab.studies.backend import Local, log_of
 from ganlab.studies.formatting import duration
-from ganlab.studies.pool import Playing, Pool
+from ganlab.studies.plan import Job
+from ganlab.studies.pool import Pool
 from ganlab.studies.table import merge, text_of
 
+NO_PLACE: Any = SimpleNamespace(processes=1, start=lambda job, lock: lock)  # where nothing is played
 SAYS = "import os; print('out of reach', flush=True);"
 LONG = SUITE.replace("steps=4", "steps=60, checkpoint_every=5")
 
@@ -58,9 +60,9 @@ class Script:
     def __init__(self, script: str):
         self.script = script
 
-    def start(self, run: partial[list[str]], log: Path, lock: Lock) -> Any:
+    def start(self, job: Job, lock: Lock) -> Any:
         lock.release()
-        with log.open("w") as file:
+        with log_of(job).open("w") as file:
             process = subprocess.Popen([sys.executable, "-c", self.script], stdout=file, stderr=file)
         process.wait()
         process.exitcode = process.returncode
@@ -216,8 +218,8 @@ def test_runs_that_fail_or_diverge_are_recorded_and_the_suite_continues(tmp_path
     text = (folder / "suite.yaml").read_text()
     text = text.replace("trick=mine", "+trick.mine._target_=support.breaking_trick.Breaking")
     (folder / "suite.yaml").write_text(text)
-    assert Pool(suite_plan(folder), Local(1, 1)).plan.left() == 0
-    assert Pool(suite_plan(folder, rerun="failed"), Local(1, 1)).plan.left() == 2
+    assert suite_plan(folder).open() == []
+    assert len(suite_plan(folder, rerun="failed").open()) == 2
 
 
 @pytest.mark.parametrize(
@@ -238,13 +240,12 @@ def test_a_run_that_cannot_speak_for_itself_has_a_row_with_its_reason(
     )
     pool = Pool(plan, Script(script))
     pool.play()
-    (row,) = rows_of(plan.suite.folder)
+    (row,) = rows_of(plan.study.folder)
     assert (row.status, row.reason, row.steps, row.value) == (status, reason, 0, None)
-    assert pool.plan.left() == (1 if status == "interrupted" else 0)
-    assert pool.unfinished() == f"1 {status}"
+    assert len(plan.open()) == (1 if status == "interrupted" else 0)
     again = Pool(plan, Local(1, 1))  # what was interrupted can be played, although a summary lies there
     again.play()
-    (row,) = rows_of(plan.suite.folder)
+    (row,) = rows_of(plan.study.folder)
     assert row.status == ("finished" if status == "interrupted" else status)
 
 
@@ -255,10 +256,10 @@ def test_a_run_that_another_process_plays_is_left_to_it(tmp_path: Path) -> None:
         job.directory.mkdir(parents=True)
         locks.append(Lock(job.directory / "lock"))
     pool = Pool(plan, Script("print('run: x is in use by process 3'); raise SystemExit(2)"))
-    assert pool.begin_one()
+    pool.begin()
     assert [run.job for run in pool.playing] == [jobs_of(plan)[3]]
     pool.settle(pool.playing.pop(), 2)
-    assert (rows_of(plan.suite.folder), pool.plan.left()) == ([], 4)
+    assert (rows_of(plan.study.folder), len(plan.open()), pool.tried) == ([], 4, set())
 
 
 def test_a_finished_run_is_recorded_without_another_run(tmp_path: Path) -> None:
@@ -277,10 +278,10 @@ def test_a_finished_run_is_recorded_without_another_run(tmp_path: Path) -> None:
         "threads": 2,
     }
     run.write_summary(status="finished", metrics=record, **facts)
-    pool = Pool(plan, Script("raise SystemExit('a run was started')"))
-    assert pool.begin_one()
-    assert not pool.playing
-    (found,) = rows_of(plan.suite.folder)
+    pool = Pool(plan, NO_PLACE)
+    pool.begin()
+    assert [run.job.arm for run in pool.playing] == ["ema"]
+    (found,) = rows_of(plan.study.folder)
     assert (found.status, found.value, found.seconds, found.commit) == ("finished", 2.5, 1.5, "a" * 12 + "+")
     assert (found.metrics, found.device) == ({NAME: {"value": 2.5}}, "cpu, 2 threads")
 
@@ -291,13 +292,13 @@ def test_a_run_that_diverged_after_its_pool_was_killed_is_not_played_again(tmp_p
     run.make_folders()
     run.write_config(jobs_of(plan)[0].cfg)
     run.write_summary(status="diverged", reason="diverged at step 3: nan")
-    pool = Pool(plan, Script("raise SystemExit('a run was started')"))
-    assert pool.begin_one()
-    assert not pool.playing
+    pool = Pool(plan, NO_PLACE)
+    pool.begin()
+    assert [run.job.arm for run in pool.playing] == ["ema"]
     (found,) = rows_of(plan.study.folder)
     assert (found.status, found.reason) == ("diverged", "diverged at step 3: nan")
     again = Pool(plan_of(tmp_path, rerun="failed"), Script("raise SystemExit('it was started')"))
-    assert again.begin_one()
+    again.begin()
     assert [playing.job.arm for playing in again.playing] == ["plain"]
 
 
@@ -321,21 +322,21 @@ def test_a_change_of_the_code_starts_no_run(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(identity, "code", lambda: "f" * 12)
     pool.play()
     assert "has changed since this began: call again" in str(pool.stopped)
-    assert (pool.plan.left(), rows_of(plan.suite.folder)) == (4, [])
+    assert (len(plan.open()), rows_of(plan.study.folder)) == (4, [])
 
 
-def test_the_sample_grid_is_of_the_first_seed_that_can_finish(tmp_path: Path) -> None:
+def test_the_sample_grid_is_of_the_first_seed_that_has_finished(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     plain = [job for job in jobs_of(plan) if job.arm == "plain"]
     for job in plain:
         RunDirectory(job.directory).make_folders()
         (job.directory / "samples" / "4.png").write_text(f"of seed {job.seed}")
-    pool, shown = Pool(plan, Script("")), plan.suite.folder / "samples" / "plain.png"
-    pool.record(plain[1], row_of(plain[1]))
-    assert not shown.exists()
+    pool, shown = Pool(plan, Script("")), plan.study.folder / "samples" / "plain.png"
     pool.record(plain[0], row_of(plain[0], status="diverged"))
-    pool.record(plain[1], row_of(plain[1]))
-    assert shown.read_text() == "of seed 1"
+    assert not shown.exists()
+    for seed, expected in ((1, 1), (0, 0), (1, 0)):
+        pool.record(plain[seed], row_of(plain[seed]))
+        assert shown.read_text() == f"of seed {expected}"
 
 
 def test_stale_rows_are_reported_even_if_nothing_is_run(
@@ -343,8 +344,8 @@ def test_stale_rows_are_reported_even_if_nothing_is_run(
 ) -> None:
     plan = plan_of(tmp_path)
     rows = [row_of(job, numerics=0) for job in jobs_of(plan)]
-    plan.suite.results.write_text(text_of(rows))
-    ablate(compose(f"suite={plan.suite.folder}", f"output={tmp_path}/runs", config_name="ablate"))
+    plan.study.results.write_text(text_of(rows))
+    ablate(compose(f"suite={plan.study.folder}", f"output={tmp_path}/runs", config_name="ablate"))
     out = capsys.readouterr().out
     assert "4 runs, 0 to play" in out
     assert "4 runs are stale, their numbers have changed since: rerun=stale plays them again" in out
@@ -356,16 +357,16 @@ def test_a_dry_run_prints_the_status_of_each_run_and_writes_nothing(
     plan = plan_of(tmp_path)
     jobs = jobs_of(plan)
     rows = [row_of(jobs[0]), row_of(jobs[1], numerics=0), row_of(jobs[3], status="diverged", reason="so")]
-    plan.suite.results.write_text(text_of(rows))
+    plan.study.results.write_text(text_of(rows))
     before = sorted(tmp_path.rglob("*"))
     ablate(
-        compose(f"suite={plan.suite.folder}", f"output={tmp_path}/runs", "dry_run=true", config_name="ablate")
+        compose(f"suite={plan.study.folder}", f"output={tmp_path}/runs", "dry_run=true", config_name="ablate")
     )
     assert sorted(tmp_path.rglob("*")) == before
     out = capsys.readouterr().out
     for line in ("plain  seed 0  finished\n", "ema    seed 0  finished, stale\n", "plain  seed 1  to run\n"):
         assert line in out
-    assert "ema    seed 1  diverged: so\n" in out
+    assert "ema    seed 1  diverged, so\n" in out
 
 
 def test_a_dry_run_starts_within_three_seconds_of_a_processor(tmp_path: Path) -> None:
@@ -400,36 +401,40 @@ def test_a_hopeless_run_is_pruned_and_recorded(tmp_path: Path) -> None:
     plan = search_plan(write_search(tmp_path / "quick", text))
     course = {str(step): 0.1 for step in range(10, 4000, 10)}
     rows = [trial_row(trial, 0.1, course=course, space=plan.space) for trial in range(5)]
-    plan.search.results.write_text(text_of(rows))
+    plan.study.results.write_text(text_of(rows))
     pool = Pool(plan, Local(1, 1))
     pool.play()
-    *_, found = rows_of(plan.search.folder)
+    *_, found = rows_of(plan.study.folder)
     assert (found.arm, found.status, found.value) == ("trial5", "pruned", None)
     assert 10 <= found.steps < 4000
     assert "is worse than the median" in found.reason
-    assert "\n".join(plan.results()).startswith(f"5 finished, 1 pruned\nbest: trial0, {NAME} 0.1: optimizer")
 
 
 def test_workers_share_the_trials_and_take_over_abandoned_ones(tmp_path: Path) -> None:
     plan = search_plan(write_search(tmp_path / "quick"))
-    started: list[Playing] = []
 
     class Nothing:
         processes = threads = 1
 
-        def start(self, run: partial[list[str]], log: Path, lock: Lock) -> Lock:
+        def start(self, job: Job, lock: Lock) -> Lock:
             return lock
 
     pools = [Pool(plan, Nothing()) for _ in range(4)]
-    assert [pool.begin_one() for pool in pools] == [True, True, True, False]
-    started = [pool.playing[0] for pool in pools[:3]]
-    assert [run.job.arm for run in started] == ["trial0", "trial1", "trial2"]
-    started[1].process.release()  # as the system does when the run and its worker are killed
-    assert not pools[1].begin_one()  # a worker does not restart its own interrupted trial
-    assert pools[3].begin_one()
-    assert pools[3].playing[0].job.overrides == started[1].job.overrides
-    assert set(started[0].job.parameters) == set(CHOSEN)
-    assert not pools[3].begin_one()
+    for pool in pools:
+        pool.begin()
+    assert [[run.job.arm for run in pool.playing] for pool in pools] == [
+        ["trial0"],
+        ["trial1"],
+        ["trial2"],
+        [],
+    ]
+    first, abandoned = pools[0].playing[0], pools[1].playing.pop()
+    abandoned.lock.release()  # as the system does when the run and its worker are killed
+    pools[1].begin()
+    assert not pools[1].playing  # a worker does not restart its own interrupted trial
+    pools[3].begin()
+    assert pools[3].playing[0].job.overrides == abandoned.job.overrides
+    assert set(first.job.parameters) == set(CHOSEN)
 
 
 @pytest.mark.parametrize(
