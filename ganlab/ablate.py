@@ -37,25 +37,25 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     with needs_studies():
         study = read_study(cfg)
         refuse_idle_settings(cfg)
+        from ganlab.studies import search
+        from ganlab.studies.conclusion import foresight
         from ganlab.studies.plan import Plan, SearchPlan
 
         print(f"{study.name}: {study.question}", flush=True)
         if isinstance(study, Suite):
-            from ganlab.studies.conclusion import foresight
-
             print(foresight(study), flush=True)
         plan = Plan(study, cfg) if isinstance(study, Suite) else SearchPlan(study, cfg)
         if cfg.dry_run:
             print("\n".join(plan.told()))
             return
         plan.build()
-        from ganlab.studies import backend, estimate, wandb_export
+        if isinstance(plan, SearchPlan) and cfg.wandb:
+            print(search.write_wandb_sweep(plan))
+            return
+        from ganlab.studies import backend, estimate
 
         processes, threads = shared_out(cfg.processes, cfg.threads)
-        if cfg.wandb:
-            assert isinstance(plan, SearchPlan)
-            print(wandb_export.write_wandb_sweep(plan))
-        elif cfg.estimate:
+        if cfg.estimate:
             estimate.print_estimate(plan, backend.Local(processes, threads))
         elif cfg.backend == "local":
             play(plan, backend.Local(processes, threads))
@@ -65,13 +65,12 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
 
 def refuse_idle_settings(cfg: DictConfig) -> None:
     """Refuses settings that would have no effect."""
-    kind, idle = ("suite", ["wandb"]) if cfg.sweep is None else ("sweep", ["only", "rerun"])
-    where = dict.fromkeys(idle, f"where a {kind} is played")
-    if cfg.backend == "local":
-        where |= dict.fromkeys(("address", "num_cpus", "num_gpus"), "without backend=ray")
-    for name, reason in where.items():
-        is_used = cfg[name] != {"num_cpus": 1}.get(name, 0) and cfg[name]
-        require(not is_used, f"has no effect {reason}", "leave it out", name, cfg[name])
+    ray = {"address": None, "num_cpus": 1, "num_gpus": 0}
+    idle = dict.fromkeys(["wandb"] if cfg.suite else ["only", "rerun"], "with this kind of study")
+    idle |= dict.fromkeys(ray if cfg.backend == "local" else (), "without backend=ray")
+    for name, where in idle.items():
+        is_idle = cfg[name] and cfg[name] != ray.get(name)
+        require(not is_idle, f"has no effect {where}", "leave it out", name, cfg[name])
     chosen = [name for name in ("dry_run", "estimate", "wandb") if cfg[name]]
     require(len(chosen) < 2, f"{' and '.join(chosen)} exclude each other", "leave one of them out")
 
@@ -80,10 +79,8 @@ def shared_out(processes: int | None, threads: int | None) -> tuple[int, int]:
     """How many runs are played at a time on this machine, and with how many threads each."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     given = os.environ.get("OMP_NUM_THREADS", "")
-    if threads is None and given.isdecimal():
-        threads = max(int(given), 1)
-    if threads is None:
-        threads = min(max(cores // (processes or 1), 1), MAX_THREADS)
+    threads = threads or (int(given) if given.isdecimal() else 0)
+    threads = threads or min(max(cores // (processes or 1), 1), MAX_THREADS)
     if processes is None:
         import torch
 
@@ -103,18 +100,16 @@ def play(plan: Plan, backend: Backend) -> None:
         print(f"{stale} runs are stale, their numbers have changed since: rerun=stale plays them again")
     pool = Pool(plan, backend)
     pool.play()
-    rows, left = plan.rows(), len(plan.open())
+    left, count = len(plan.open()), Counter(row.status for row in plan.rows())
     if pool.signals:
         print(f"{left} runs are left; the same command goes on", flush=True)
         raise KeyboardInterrupt
-    count = Counter(row.status for row in rows)
-    print("\n" + ", ".join(f"{n} {status}" for status, n in count.items()), flush=True)
+    print("\n" + ", ".join(f"{n} {status}" for status, n in count.items()))
     print(f"next: {shell_command('report')} {plan.study.setting}", flush=True)
     if pool.stopped is not None:
         raise UnfinishedRuns(f"{pool.stopped}; {left} runs are left")
     if bad := [f"{count[kind]} {kind}" for kind in (*plan.failures, "interrupted") if count[kind]]:
-        others = ", rerun=failed with the others too" if plan.failures else ""
-        remedy = f"the same command goes on with what was interrupted{others}"
+        remedy = "the same command goes on with what was interrupted; of a suite, rerun=failed with the rest"
         raise UnfinishedRuns(f"of {len(plan.labels)} runs {', '.join(bad)}: {remedy}")
     if not left and not count["finished"]:
         raise UnfinishedRuns(f"no run has finished: {plan.study.results} says why")

@@ -1,7 +1,7 @@
 """The places where runs are played: processes of this machine, or tasks of a Ray cluster.
 
 A place plays `processes` runs at a time with `threads` each. Its `start` gets a run and the lock on its
-directory, and returns an object with `exitcode`, `terminate` and `kill` of `multiprocessing.Process`.
+directory, and returns what `status` gets, which is the exit status of the run or None, and `end`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import runpy
 import signal
 import sys
 from collections.abc import Sequence
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -45,6 +44,12 @@ class Local:
         process.start()
         return process
 
+    def status(self, process: Any) -> int | None:
+        return process.exitcode
+
+    def end(self, process: Any, at_once: bool = False) -> None:
+        (process.kill if at_once else process.terminate)()
+
 
 class Ray:
     """Tasks of a Ray cluster whose nodes share the folder of the runs. The tasks of a lost node start again.
@@ -71,32 +76,25 @@ class Ray:
         # One call for each process, because a run leaves its settings behind.
         self.task = self.ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, max_calls=1)(play)
 
-    def start(self, job: Job, lock: Lock) -> RayTask:
+    def start(self, job: Job, lock: Lock) -> Any:
         lock.release()  # the task locks the directory itself, where it runs
-        return RayTask(self.ray, self.task.remote(job, config_dirs(), Path.cwd()))
+        return self.task.remote(job, config_dirs(), Path.cwd())
 
-
-Backend = Local | Ray
-
-
-class RayTask:
-    """A task of a Ray cluster, with the interface of a process."""
-
-    def __init__(self, ray: Any, reference: Any):
-        self.ray, self.reference = ray, reference
-        self.terminate = partial(ray.cancel, reference)
-        self.kill = partial(ray.cancel, reference, force=True)
-
-    @property
-    def exitcode(self) -> int | None:
-        if not self.ray.wait([self.reference], timeout=0)[0]:
-            return None
+    def status(self, task: Any) -> int | None:
         try:
-            return self.ray.get(self.reference)
+            return self.ray.get(task, timeout=0)
+        except self.ray.exceptions.GetTimeoutError:
+            return None
         except self.ray.exceptions.TaskCancelledError:
             return 130
         except self.ray.exceptions.RayError:
             return -signal.SIGKILL
+
+    def end(self, task: Any, at_once: bool = False) -> None:
+        self.ray.cancel(task, force=at_once)
+
+
+Backend = Local | Ray
 
 
 def exit_with(job: Job, options: Sequence[str], folder: Path, lock: Lock) -> None:
@@ -106,8 +104,8 @@ def exit_with(job: Job, options: Sequence[str], folder: Path, lock: Lock) -> Non
 def play(job: Job, options: Sequence[str], folder: Path) -> int:
     """Plays `ganlab.run` in this process, which plays nothing else, and returns the exit status."""
     os.chdir(folder)
-    log_of(job).parent.mkdir(parents=True, exist_ok=True)
-    with log_of(job).open("w") as file:
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with job.log.open("w") as file:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -135,20 +133,17 @@ def arguments(job: Job) -> list[str]:
     packages = sorted({name.split(".")[0] for name in named} | set(job.cfg.trust))
     run = RunDirectory(job.directory, packages)
     if not run.config_file.is_file():
-        return [*job.overrides, f"seed={job.seed}", f"run_dir={run.path}", *job.outside, *job.groups]
+        return [*job.overrides, f"seed={job.seed}", f"run_dir={run.path}", *job.outside]
     reason = f"{run.path} was given another budget by hand"
     require(run.config().steps == job.cfg.steps, reason, "remove it, and it is run again")
-    return [f"resume={run.path}", *([f"trust=[{','.join(packages)}]"] if packages else []), *job.outside]
-
-
-def log_of(job: Job) -> Path:
-    """The output of a run, beside its directory."""
-    return job.directory.with_name(f"{job.directory.name}.log")
+    trust = [f"trust=[{','.join(packages)}]"] if packages else []
+    loggers = ["logger=wandb", *(override for override in job.overrides if override.startswith("logger"))]
+    return [f"resume={run.path}", *trust, *loggers, *job.outside]
 
 
 def last_words(job: Job) -> str:
     """What a run said of its failure: the line of the command, or else the last one."""
-    text = log_of(job).read_text(errors="replace") if log_of(job).is_file() else ""
+    text = job.log.read_text(errors="replace") if job.log.is_file() else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     told = [line.removeprefix("run: ") for line in lines if line.startswith("run: ")]
     return (told or lines or ["it ended without a word"])[-1]

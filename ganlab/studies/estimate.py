@@ -3,7 +3,6 @@
 import tempfile
 import time
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,17 @@ from ganlab.core.errors import require
 from ganlab.filesystem import Lock
 from ganlab.studies.backend import Local, last_words
 from ganlab.studies.formatting import duration
-from ganlab.studies.plan import Job, Plan
+from ganlab.studies.plan import Job, Label, Plan
 
 FIRST, MORE = 10, 10  # steps: not timed, because much happens for the first time; and timed
 
 
 def print_estimate(plan: Plan, backend: Local) -> None:
     """Prints how long the runs that are left would take, without evaluations, pictures and loggers."""
-    total, left, kind = 0.0, plan.open(), lambda label: plan.identity(label[0])
-    for _, same in groupby(sorted(left, key=kind), kind):
-        first, *others = same
+    total, left, kinds = 0.0, plan.open(), dict[tuple[str, str], list[Label]]()
+    for label in left:
+        kinds.setdefault(plan.identity(label[0]), []).append(label)
+    for first, *others in kinds.values():
         job, count = plan.job(first), 1 + len(others)
         steps, (per_step, start) = Timetable(job.cfg).total, measured(job, backend)
         time_of_all = count * (steps * per_step + start)
@@ -44,14 +44,11 @@ def measured(job: Job, backend: Local) -> tuple[float, float]:
     """
     with tempfile.TemporaryDirectory() as folder:
         run, began = RunDirectory(Path(folder) / "trial"), time.monotonic()
-        trial = replace(job, cfg=shortened(job.cfg), directory=run.path, outside=[])
+        cfg = shortened(job.cfg)
         run.make_folders()
-        run.write_config(trial.cfg)
-        process = backend.start(trial, Lock(run.path / "lock"))
-        try:
-            process.join()
-        finally:
-            process.kill()
+        run.write_config(cfg)
+        trial = replace(job, cfg=cfg, directory=run.path, overrides=["logger=csv"], outside=[])
+        backend.start(trial, Lock(run.path / "lock")).join()
         failed = f"arm {job.arm}: a trial of {FIRST + MORE} steps failed: {last_words(trial)}"
         require(run.summary().get("status") == "finished", failed)
         callbacks = [run.checkpoint(name)[1]["callbacks"] for name in ("previous", "last")]

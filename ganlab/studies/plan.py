@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, product
 from pathlib import Path
@@ -28,7 +28,6 @@ from ganlab.studies.table import Row, course, read
 
 FIRST = "the first trial"
 Label = tuple[str, int]  # of a run: its arm, which of a search is trial0, trial1, ..., and its seed
-Point = tuple[str, str, list[str]]  # an arm, the key of the study's file that it comes from, its overrides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +38,6 @@ class Job:
     seed: int
     overrides: list[str]  # of ganlab.run, without the seed
     outside: list[str]  # overrides that change no result: paths, hardware, logger
-    groups: list[str]  # overrides by which W&B groups the runs of a study
     place: str
     cfg: DictConfig
     config: str  # hashes
@@ -47,6 +45,11 @@ class Job:
     directory: Path = Path()
     parameters: dict[str, Any] = field(default_factory=dict)
     space: str = ""
+
+    @property
+    def log(self) -> Path:
+        """The output of the run, beside its directory."""
+        return Path(f"{self.directory}.log")
 
 
 class Plan:
@@ -79,38 +82,33 @@ class Plan:
         for name in cfg.only:
             known = f"choose from {', '.join(self.points)}"
             require(name in self.points, f"is no arm of {study.name}", known, "only", name)
-        self.points = {name: one for name, one in self.points.items() if not cfg.only or name in cfg.only}
+        self.points = {name: self.points[name] for name in self.points if name in (cfg.only or self.points)}
         self.labels = self.all_labels()
 
-    def all_points(self) -> Iterable[Point]:
-        arms, base = self.study.arms.items(), self.study.base
-        return [(name, f"arms.{name}", base + arm.overrides) for name, arm in arms]
+    def all_points(self) -> Iterator[tuple[str, str, list[str]]]:
+        """Names of points, the keys of the study's file that they come from, and their overrides."""
+        for name, arm in self.study.arms.items():
+            yield name, f"arms.{name}", self.study.base + arm.overrides
 
     def all_labels(self) -> list[Label]:
         return [(arm, seed) for seed, arm in product(self.study.seeds, self.points)]
 
     def point(self, arm: str, key: str, overrides: list[str]) -> Job:
-        """A run as its overrides say, with the settings `root` and `extra`, without its directory.
-
-        Raises:
-            ConfigError: an override cannot be composed, or `extra` changes what the run is.
-        """
-        place, extra = f"{self.study.at(key)}: {arm}", list(self.cfg.extra)
+        """A run as its overrides say, with the settings `root` and `extra`, without its directory."""
+        place, root, extra = f"{self.study.at(key)}: {arm}", self.cfg.root, list(self.cfg.extra)
         cfg = bare = composed(place, overrides)
-        reads_files = self.cfg.root is not None and "root" in bare.data
-        outside = [*([f"data.root={self.cfg.root}"] if reads_files else []), *extra]
+        outside = [*extra] if root is None or "root" not in bare.data else [f"data.root={root}", *extra]
         if outside:
             cfg = composed(f"extra={extra}, {place}", [*overrides, *outside])
-        config, wandb = identity.config(bare), cfg.logger.get("wandb", {})
+        config, reason = identity.config(bare), f"extra={extra} changes what the runs are ({place})"
         remedy = "it is for paths, hardware and loggers; what all runs share stands in base"
-        is_same = identity.config(cfg) == config
-        require(is_same, f"extra={extra} changes what the runs are ({place})", remedy)
-        told = {"group": self.study.name, "job_type": arm}.items()
-        groups = [f"logger.wandb.{key}={quote(text)}" for key, text in told if wandb and wandb[key] is None]
+        require(identity.config(cfg) == config, reason, remedy)
+        for name, text in {"group": self.study.name, "job_type": arm}.items():
+            if "wandb" in cfg.logger and cfg.logger.wandb[name] is None:
+                outside.append(f"logger.wandb.{name}={quote(text)}")
         return Job(
-            arm=arm, seed=cfg.seed, overrides=overrides, outside=outside, groups=groups,
-            place=place, cfg=cfg, config=config,
-        )  # fmt: skip
+            arm=arm, seed=cfg.seed, overrides=overrides, outside=outside, place=place, cfg=cfg, config=config
+        )
 
     def identity(self, arm: str) -> tuple[str, str]:
         """The hashes of the config and the data that all rows of an arm have; empty: any."""
@@ -170,7 +168,7 @@ class Plan:
         from ganlab.config.build import build_data  # imports torch
         from ganlab.training.rehearsal import rehearse
 
-        is_suite, found = isinstance(self.study, Suite), dict[str, list[tuple[str, bool]]]()
+        is_suite, measured = isinstance(self.study, Suite), dict[str, list[tuple[str, bool]]]()
         metrics = self.study.metrics if is_suite else [self.study.metric]
         place = self.study.at("metrics" if is_suite else "metric")
         for _, jobs in groupby(sorted(self.points.values(), key=data_settings), data_settings):
@@ -179,14 +177,14 @@ class Plan:
                 with prefixing_all_keys(job.place):
                     data = data or build_data(copy.deepcopy(job.cfg))
                 cfg, told = copy.deepcopy(job.cfg), f"{place}: in {job.arm}"
-                found[job.arm] = rehearse(cfg, job.overrides, job.place, data, metrics, told)
+                found = rehearse(cfg, job.overrides, job.place, data, metrics, told)
+                measured[job.arm] = found
+                first, expected = next(iter(measured.items()))
+                mine, theirs = (", ".join(name for name, _ in pairs) for pairs in (found, expected))
+                reason = f"{job.place} measures {mine}, but {first} {theirs}"
+                require(found == expected, reason, "give all runs the same evaluation")
                 self.points[job.arm] = replace(job, data=data.fingerprint()[: identity.SIZE])
-        first, measured = next(iter(found.items()))
-        self.metrics, self.higher = [name for name, _ in measured], measured[0][1]
-        for name, pairs in found.items():
-            mine, theirs = (", ".join(metric for metric, _ in own) for own in (pairs, measured))
-            reason = f"{self.points[name].place} measures {mine}, but {first} {theirs}"
-            require(pairs == measured, reason, "give all runs the same evaluation")
+        self.metrics, self.higher = [name for name, _ in expected], expected[0][1]
         before = self.standing().items()
         self.before = {label: row for label, row in before if not is_done(row, self.cfg.rerun)}
 
@@ -223,7 +221,7 @@ class SearchPlan(Plan):
             remedy = "put a smaller evaluate_every into base"
             search.require(is_used, "prune", f"{reason} {after} and the last, {total}", remedy)
 
-    def all_points(self) -> Iterable[Point]:
+    def all_points(self) -> Iterator[tuple[str, str, list[str]]]:
         ends = {name: searches.ends(one) for name, one in self.study.parameters.items()}
         first = {name: values[0] for name, values in ends.items()}
         yield FIRST, "parameters", self.study.overrides(first)
@@ -250,7 +248,9 @@ class SearchPlan(Plan):
     def trial(self, arm: str, parameters: Mapping[str, Any]) -> Job:
         """The run of a trial, without its directory."""
         job = self.point(arm, "parameters", self.study.overrides(parameters))
-        return replace(job, parameters=dict(parameters), space=self.space)
+        same = [one for one in self.points.values() if data_settings(one) == data_settings(job)]
+        data = (same or [self.points[FIRST]])[0].data
+        return replace(job, data=data, parameters=dict(parameters), space=self.space)
 
     def job(self, label: Label) -> Job:
         """The run of a trial, as any worker has drawn it, or as it is drawn now."""

@@ -58,7 +58,7 @@ class Pool:
             for number, handler in before.items():
                 set_handler(number, handler)
             for run in self.playing:  # only after an error
-                run.process.terminate()
+                self.backend.end(run.process)
 
     def note_signal(self, number: int, frame: object) -> None:
         self.signals += 1
@@ -100,16 +100,16 @@ class Pool:
         if self.signals > self.passed_on:
             self.passed_on = self.signals
             for run in self.playing:  # the second signal ends the runs at once
-                (run.process.kill if self.signals > 1 else run.process.terminate)()
+                self.backend.end(run.process, at_once=self.signals > 1)
         for run in list(self.playing):
-            if (status := run.process.exitcode) is not None:
+            if (status := self.backend.status(run.process)) is not None:
                 self.playing.remove(run)
                 self.settle(run, status)
                 run.lock.file.close()  # not earlier, or another process would find it ended and not recorded
                 self.begin()
             elif run.hopeless is None and (reason := self.plan.hopeless(run.job)) is not None:
                 run.hopeless = reason
-                run.process.terminate()
+                self.backend.end(run.process)
 
     def settle(self, run: Playing, status: int) -> None:
         """Records a run that has ended, unless another process plays it."""
@@ -138,11 +138,10 @@ def note_end(run: Playing, status: int) -> None:
     if told == "finished" or (told in ("failed", "diverged") and status == 1):
         return
     by = f"killed by {signal.Signals(-status).name}" if status < 0 else "stopped by a signal"
-    is_crash, is_stop = -status in CRASHES, status == 130 or (status == 0 and told == "stopped")
-    found = "failed", f"{by}: {words}" if is_crash else words
+    found = "failed", f"{by}: {words}" if -status in CRASHES else words
     if run.hopeless is not None:
         found = "pruned", run.hopeless
-    elif is_stop or (status < 0 and not is_crash):
+    elif -status not in CRASHES and (status < 0 or status == 130 or (status == 0 and told == "stopped")):
         found = "interrupted", by
     directory.path.mkdir(parents=True, exist_ok=True)
     directory.write_summary(status=found[0], reason=found[1])

@@ -1,11 +1,14 @@
 """What a search tries next, and which of its runs are hopeless, as optuna decides."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
+import yaml
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
 from hydra.errors import HydraException
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -16,8 +19,12 @@ from optuna.trial import TrialState, create_trial
 from ganlab.config.overrides import PARSER
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.validation import is_integer
+from ganlab.filesystem import config_error_if_unwritable
 from ganlab.studies.spec import Search
 from ganlab.studies.table import Row
+
+if TYPE_CHECKING:
+    from ganlab.studies.plan import SearchPlan
 
 Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 MOVE_AWAY = "give what was changed a folder of its own, or move results.csv away"
@@ -117,3 +124,34 @@ def best(rows: Iterable[Row], higher: bool) -> list[Row]:
     """The trials that have a value, the best first."""
     valued = [row for row in rows if judged(row) is not None]
     return sorted(valued, key=lambda row: row.value or 0.0, reverse=higher)
+
+
+def write_wandb_sweep(plan: SearchPlan) -> str:
+    """Writes wandb.yaml, by which agents of W&B play a search, and returns what to do with it."""
+    search, place = plan.study, plan.study.folder / "wandb.yaml"
+    root = [] if plan.cfg.root is None else [f"data.root={plan.cfg.root}"]
+    overrides = [*search.base, *root, *plan.cfg.extra]
+    content = {
+        "name": search.name,
+        "description": search.question,
+        "program": "ganlab.run",
+        "command": ["${env}", "${interpreter}", "-m", "${program}", *overrides, "${args_no_hyphens}"],
+        "method": "bayes",
+        "metric": {"name": plan.metrics[0], "goal": "maximize" if plan.higher else "minimize"},
+        "run_cap": search.trials,
+        "parameters": {name: as_wandb(one) for name, one in search.parameters.items()},
+    }
+    with config_error_if_unwritable(place):
+        place.write_text(yaml.safe_dump(content, sort_keys=False, width=100))
+    pruned = "; prune is left out: W&B has another rule, early_terminate" if search.prune else ""
+    return f"`wandb sweep {place}` registers it, and the `wandb agent` that it names plays it{pruned}"
+
+
+def as_wandb(one: Distribution) -> dict[str, Any]:
+    """A range or a choice in the words of W&B."""
+    if isinstance(one, CategoricalDistribution):
+        return {"values": list(one.choices)}
+    if one.step and not one.log:  # W&B would round to multiples of a step, whatever the low end is
+        count = round((one.high - one.low) / one.step)
+        return {"values": [one.low + i * one.step for i in range(count + 1)]}
+    return {"distribution": "log_uniform_values" if one.log else "uniform", "min": one.low, "max": one.high}

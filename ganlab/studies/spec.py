@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from ganlab.config.setting_types import matches
 from ganlab.core.errors import ConfigError, prefixing_all_keys, renaming_keys, require
 from ganlab.core.validation import Count, NonEmpty, Whole
 from ganlab.studies.yaml_source import Source, made
@@ -22,6 +21,7 @@ MAY_IGNORE = get_args(Circumstance)
 # Types in the file, where they are others than those of the fields.
 SEEDS = {"in_file": Annotated[int, "[1, 10000]"] | NonEmpty[Whole]}
 ARMS = {"in_file": dict[str, Any]}
+PUBLISHED = {"in_file": dict[str, float | tuple[float, float]]}
 
 
 @dataclass(kw_only=True)
@@ -33,7 +33,7 @@ class Arm:
 
     name: str = field(init=False)
     overrides: list[str] = field(default_factory=list)
-    published: Mapping[str, tuple[float, float | None]] = field(default_factory=dict, metadata=ARMS)
+    published: Mapping[str, tuple[float, float | None]] = field(default_factory=dict, metadata=PUBLISHED)
 
 
 @dataclass(kw_only=True)
@@ -94,13 +94,11 @@ class Suite(Study):
     def arm(self, name: Any, key: str) -> Arm:
         is_name, remedy = isinstance(name, str) and NAME.fullmatch(name), "use letters, digits, dots, - and _"
         require(is_name, f"arm {name!r} names folders", remedy, key)
-        arm, pair = made(Arm, self.arms[name] or {}, key), tuple[float, float]
+        arm: Arm = made(Arm, self.arms[name] or {}, key)
         refuse_own(arm.overrides, key)
-        for metric, value in arm.published.items():
+        for metric in arm.published:
             place, known = f"{key}.published.{metric}", f"choose from {', '.join(self.metrics)}"
             require(metric in self.metrics, "is not in metrics", known, place)
-            is_number = matches(value, float | pair)
-            require(is_number, "is no number", "write a number, or [number, +-]", place, value)
             require(self.source, "has no source", "say in `source` where it stands", place)
         pairs: Any = arm.published.items()
         arm.published = {one: tuple(x) if isinstance(x, list) else (x, None) for one, x in pairs}

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
@@ -29,11 +29,8 @@ if TYPE_CHECKING:
 
 STATUSES = ("finished", "failed", "diverged", "pruned", "interrupted")
 MAX_BYTES = 1 << 28
-TEXTS = {  # the columns with texts, and their patterns
-    **dict.fromkeys(("config", "data", "code", "space"), "[0-9a-f]{0,12}"),
-    **dict.fromkeys(("reason", "device", "finished"), ".*"),
-    "arm": NAME.pattern, "status": "|".join(STATUSES), "commit": r"[0-9a-f]{0,40}\+?",
-}  # fmt: skip
+WORD = r"[\w.:+-]*"  # what a cell with a text may be, except these:
+PATTERNS = {"arm": NAME.pattern, "status": "|".join(STATUSES), "reason": ".*", "device": ".*"}
 FORMULA = ("=", "+", "-", "@")  # at the beginning of a cell, spreadsheets would run the rest
 Number = Annotated[int, "[0, 1e18]"]
 
@@ -66,7 +63,8 @@ class Row:
     space: str = ""  # the hash of what all trials of a search have in common
 
 
-COLUMNS = [one.name for one in fields(Row)]
+TYPES = get_type_hints(Row, include_extras=True)
+COLUMNS = [*TYPES]
 OLD = COLUMNS[: COLUMNS.index("course")]
 KEY = attrgetter("arm", "seed", "config", "data", "numerics")  # rows of the same run have the same
 
@@ -106,39 +104,36 @@ def read(path: Path) -> list[Row]:
         lines = list(csv.reader(io.StringIO(read_regular_file(path, MAX_BYTES).decode()), strict=True))
     except (OSError, ValueError, csv.Error) as error:
         raise ConfigError(f"{path} is no table", "restore it, for example with git") from error
-    header, rows = lines[0] if lines else OLD, []
+    header = lines[0] if lines else OLD
     is_known = header[: len(OLD)] == OLD and header == COLUMNS[: len(header)]
     require(is_known, f"{path} is no results.csv: its first line is not {','.join(OLD)}", "move it away")
-    for number, cells in enumerate(lines[1:], 2):
-        place, remedy, n = f"{path}, line {number}", "repair or remove the line", len(cells)
-        require(n == len(header), f"{place} has {n} cells, not {len(header)}", remedy)
-        found = {}
-        for name, cell in zip(header, cells, strict=True):
-            try:
-                found[name] = understood(name, cell)
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-                raise ConfigError(f"{place}: {name}={cell!s:.80} cannot be", remedy) from error
-        rows.append(Row(**found))
-    return rows
+    return [parsed(f"{path}, line {number}", header, cells) for number, cells in enumerate(lines[1:], 2)]
 
 
-def understood(name: str, cell: str) -> Any:
-    """The value of a cell; one of many errors if there can be no such value in its column."""
-    if name in TEXTS:
-        require(cell.isprintable() and re.fullmatch(TEXTS[name], cell), "is another text")
-        return cell
+def parsed(place: str, header: list[str], cells: list[str]) -> Row:
+    """The row of a line."""
+    found, remedy, n = {}, "repair or remove the line", len(cells)
+    require(n == len(header), f"{place} has {n} cells, not {len(header)}", remedy)
+    for name, cell in zip(header, cells, strict=True):
+        try:
+            found[name], is_valid = understood(name, cell)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            is_valid = False
+        require(is_valid, f"{place}: {name}={cell!s:.80} is no {name} of a run", remedy)
+    return Row(**found)
+
+
+def understood(name: str, cell: str) -> tuple[Any, bool]:
+    """The value of a cell, and whether there may be such a one; raises one of many errors if it is none."""
+    if TYPES[name] is str:
+        return cell, cell.isprintable() and re.fullmatch(PATTERNS.get(name, WORD), cell) is not None
     value = json.loads({"": "null", "nan": "NaN"}.get(cell, cell))
-    numbers = [value] if name == "value" and cell else []
-    if name == "metrics":
-        numbers = [record["value"] for record in value.values()]
-    elif name == "course":
+    if name == "value":
+        return value, is_metric_value(value) or not cell
+    numbers = [record["value"] for record in value.values()] if name == "metrics" else []
+    if name == "course":
         numbers = [number for step, number in value.items() if int(step) >= 0]
-    is_valid = name == "value" or matches(value, TYPES[name])
-    require(is_valid and all(map(is_metric_value, numbers)), "is another value")
-    return value
-
-
-TYPES = get_type_hints(Row, include_extras=True)
+    return value, matches(value, TYPES[name]) and all(map(is_metric_value, numbers))
 
 
 def collected(job: Job, metrics: Sequence[str]) -> Row | None:
@@ -153,11 +148,10 @@ def collected(job: Job, metrics: Sequence[str]) -> Row | None:
     if device == "cpu" and threads:  # on a CPU, the last bits depend on their number
         device += f", {threads} thread{'s' * (threads > 1)}"
     return Row(
-        **{name: getattr(job, name) for name in ("arm", "seed", "config", "parameters", "space")},
+        **{name: getattr(job, name) for name in ("arm", "seed", "config", "data", "parameters", "space")},
         **{name: found.get(name, 0) for name in ("steps", "images", "seconds")},
         status=status,
         reason=" ".join(str(found.get("reason") or "").split()),
-        data=job.data or (found.get("data_sha256") or "")[: identity.SIZE],
         code=found.get("code_sha256") or identity.code(),
         commit=commit[:12] + "+" * commit.endswith("+"),
         device=device,

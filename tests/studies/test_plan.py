@@ -179,7 +179,7 @@ def test_a_search_of_other_ranges_is_another_one(tmp_path: Path) -> None:
 def test_every_suite_name_can_be_a_wandb_group(name: str, tmp_path: Path) -> None:
     text = SUITE.replace(", logger=csv", "").replace("seeds: 2", "seeds: 1")
     _, job = jobs_of(suite_plan(write_suite(tmp_path / name, text.replace("  ema:", "  'null':"))))
-    wandb = compose(*job.overrides, *job.groups).logger.wandb
+    wandb = compose(*job.overrides, *job.outside).logger.wandb
     assert (wandb.group, wandb.job_type) == (name, "null")
 
 
@@ -187,18 +187,18 @@ def test_wandb_groups_the_runs_and_logger_settings_do_not_change_a_run(plan: Pla
     text = SUITE.replace(", logger=csv", "").replace("seeds: 2", "seeds: 1")
     folder = write_suite(tmp_path / "quick", text)
     job = jobs_of(suite_plan(folder))[1]
-    assert (job.outside, job.groups) == ([], ['logger.wandb.group="quick"', 'logger.wandb.job_type="ema"'])
+    assert job.outside == ['logger.wandb.group="quick"', 'logger.wandb.job_type="ema"']
     extra = ("logger.wandb.group=mine", "trainer.accelerator=cpu", "log_every=3")
     other = jobs_of(suite_plan(folder, *extra))[1]
-    assert (other.outside, other.groups) == ([*extra], ['logger.wandb.job_type="ema"'])
+    assert other.outside == [*extra, 'logger.wandb.job_type="ema"']
     assert (job.config, job.data) == (other.config, other.data)
     assert job.config == jobs_of(plan)[1].config
     run = RunDirectory(other.directory)
-    own = [*other.overrides, "seed=0", f"run_dir={run.path}", *other.outside, *other.groups]
+    own = [*other.overrides, "seed=0", f"run_dir={run.path}", *other.outside]
     assert arguments(other) == own
     run.make_folders()
     run.write_config(other.cfg)
-    assert arguments(other) == [f"resume={run.path}", *extra]
+    assert arguments(other) == [f"resume={run.path}", "logger=wandb", *other.outside]
     trusted = dataclasses.replace(other, cfg=OmegaConf.merge(other.cfg, {"trust": ["mine"]}))
     assert arguments(trusted)[1] == "trust=[mine]"
     other.cfg.steps = 5

@@ -41,7 +41,7 @@ from ganlab.config.compose import compose
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import UNSET, UnfinishedRuns
 from ganlab.filesystem import Lock
-from ganlab.studies.backend import Local, log_of
+from ganlab.studies.backend import Local
 from ganlab.studies.formatting import duration
 from ganlab.studies.plan import Job
 from ganlab.studies.pool import Pool
@@ -62,10 +62,11 @@ class Script:
 
     def start(self, job: Job, lock: Lock) -> Any:
         lock.release()
-        with log_of(job).open("w") as file:
+        with job.log.open("w") as file:
             process = subprocess.Popen([sys.executable, "-c", self.script], stdout=file, stderr=file)
-        process.wait()
-        process.exitcode = process.returncode
+        return process.wait()
+
+    def status(self, process: int) -> int:
         return process
 
 
@@ -413,13 +414,7 @@ def test_a_hopeless_run_is_pruned_and_recorded(tmp_path: Path) -> None:
 def test_workers_share_the_trials_and_take_over_abandoned_ones(tmp_path: Path) -> None:
     plan = search_plan(write_search(tmp_path / "quick"))
 
-    class Nothing:
-        processes = threads = 1
-
-        def start(self, job: Job, lock: Lock) -> Lock:
-            return lock
-
-    pools = [Pool(plan, Nothing()) for _ in range(4)]
+    pools = [Pool(plan, NO_PLACE) for _ in range(4)]
     for pool in pools:
         pool.begin()
     assert [[run.job.arm for run in pool.playing] for pool in pools] == [
@@ -447,13 +442,13 @@ def test_workers_share_the_trials_and_take_over_abandoned_ones(tmp_path: Path) -
         (["suite=SUITE", "only=[none]"], "only", "none", "is no arm of quick"),
         (["suite=SUITE", "root=here"], "root", "here", "has no effect: no run of this study reads files"),
         (["suite=nowhere"], "", UNSET, "suite=nowhere has no suite.yaml that can be read"),
-        (["suite=SUITE", "wandb=true"], "wandb", True, "has no effect where a suite is played"),
+        (["suite=SUITE", "wandb=true"], "wandb", True, "has no effect with this kind of study"),
         (["suite=SUITE", "address=auto"], "address", "auto", "has no effect without backend=ray"),
         (["suite=SUITE", "num_gpus=0.5"], "num_gpus", 0.5, "has no effect without backend=ray"),
         (["suite=SUITE", "backend=slurm"], "backend", "slurm", "must be one of local, ray"),
         (["suite=SUITE", "dry_run=true", "estimate=true"], "", UNSET, "dry_run and estimate exclude"),
-        (["sweep=SEARCH", "only=[r1]"], "only", ["r1"], "has no effect where a sweep is played"),
-        (["sweep=SEARCH", "rerun=failed"], "rerun", "failed", "has no effect where a sweep is played"),
+        (["sweep=SEARCH", "only=[r1]"], "only", ["r1"], "has no effect with this kind of study"),
+        (["sweep=SEARCH", "rerun=failed"], "rerun", "failed", "has no effect with this kind of study"),
         (["sweep=SEARCH", 'extra=["steps=5"]'], "", UNSET, "extra=.*steps=5.* changes what the runs are"),
     ],
 )  # fmt: skip

@@ -17,10 +17,9 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_com
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.studies.plan import SearchPlan
-from ganlab.studies.search import best, hopeless, number_of, study_of, suggested
+from ganlab.studies.search import best, hopeless, number_of, study_of, suggested, write_wandb_sweep
 from ganlab.studies.spec import Search
 from ganlab.studies.table import text_of
-from ganlab.studies.wandb_export import write_wandb_sweep
 
 
 @pytest.fixture(scope="module")
