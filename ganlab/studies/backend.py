@@ -104,7 +104,6 @@ def exit_with(job: Job, options: Sequence[str], folder: Path, lock: Lock) -> Non
 def play(job: Job, options: Sequence[str], folder: Path) -> int:
     """Plays `ganlab.run` in this process, which plays nothing else, and returns the exit status."""
     os.chdir(folder)
-    job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("w") as file:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
@@ -131,14 +130,11 @@ def arguments(job: Job) -> list[str]:
     """
     named = {str(node["_target_"]) for _, node in target_nodes(job.cfg)} - allowed_targets()
     packages = sorted({name.split(".")[0] for name in named} | set(job.cfg.trust))
-    run = RunDirectory(job.directory, packages)
-    if not run.config_file.is_file():
-        return [*job.overrides, f"seed={job.seed}", f"run_dir={run.path}", *job.outside]
-    reason = f"{run.path} was given another budget by hand"
-    require(run.config().steps == job.cfg.steps, reason, "remove it, and it is run again")
+    if not RunDirectory(job.directory).config_file.is_file():
+        return [*job.overrides, f"seed={job.seed}", f"run_dir={job.directory}", *job.outside]
     trust = [f"trust=[{','.join(packages)}]"] if packages else []
     loggers = ["logger=wandb", *(override for override in job.overrides if override.startswith("logger"))]
-    return [f"resume={run.path}", *trust, *loggers, *job.outside]
+    return [f"resume={job.directory}", f"steps={job.cfg.steps}", *trust, *loggers, *job.outside]
 
 
 def last_words(job: Job) -> str:

@@ -143,5 +143,4 @@ def note_end(run: Playing, status: int) -> None:
         found = "pruned", run.hopeless
     elif -status not in CRASHES and (status < 0 or status == 130 or (status == 0 and told == "stopped")):
         found = "interrupted", by
-    directory.path.mkdir(parents=True, exist_ok=True)
     directory.write_summary(status=found[0], reason=found[1])

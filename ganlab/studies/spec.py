@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ganlab.config.saved_config import parse_plain
+from ganlab.config.setting_types import describe_type, matches
 from ganlab.core.errors import ConfigError, prefixing_all_keys, renaming_keys, require
 from ganlab.core.validation import Count, NonEmpty, Whole
-from ganlab.studies.yaml_source import Source, made
+from ganlab.filesystem import read_regular_file
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of an arm, which names folders and pictures
 LIBRARIES = ("pandas", "statsmodels", "jinja2", "filelock", "optuna", "ray")  # of extras in pyproject.toml
 OWN = ("seed", "run_dir", "resume", "job")  # keys that are set for each run
 Circumstance = Literal["device", "torch"]  # in which arms may differ if the suite says so
 MAY_IGNORE = get_args(Circumstance)
+MAX_BYTES = 1 << 20  # the largest size of a file
 # Types in the file, where they are others than those of the fields.
 SEEDS = {"in_file": Annotated[int, "[1, 10000]"] | NonEmpty[Whole]}
 ARMS = {"in_file": dict[str, Any]}
@@ -43,9 +50,9 @@ class Study:
     question: str
     base: list[str]
 
-    def locate(self, text: Source) -> None:
+    def locate(self, file: Path, at: Callable[[str], str]) -> None:
         """Notes where the study was read; `at` returns the file and the line of a key, such as "arms.r1"."""
-        self.at, self.file, self.folder = text.at, text.file, text.file.parent
+        self.at, self.file, self.folder = at, file, file.parent
         self.name = self.folder.resolve().name
         self.setting = f"{self.file.stem}={self.folder}"  # names the study on the command line
         self.results = self.folder / "results.csv"  # the table with a row for each run
@@ -187,9 +194,67 @@ def read_search(folder: str | Path) -> Search:
 
 
 def read(cls: Any, file: Path) -> Any:
-    text = Source(file)
-    with renaming_keys(lambda key: f"{text.at(key)}: {key}".removesuffix(": ")):
-        study = made(cls, text.content)
+    content, at = parsed(file)
+    with renaming_keys(lambda key: f"{at(key)}: {key}".removesuffix(": ")):
+        study = made(cls, content)
         study.complete()
-    study.locate(text)
+    study.locate(file, at)
     return study
+
+
+def parsed(file: Path) -> tuple[Any, Callable[[str], str]]:
+    """The content of a file, and a function that tells the line of a key, such as "arms.r1.overrides".
+
+    Raises:
+        ConfigError: the file cannot be read or parsed, or is no mapping.
+    """
+    try:
+        text = read_regular_file(file, MAX_BYTES)
+        content = OmegaConf.to_container(parse_plain(text, may_interpolate=True))
+        lines = dict(lines_of_keys(yaml.compose(text, yaml.SafeLoader)))
+    except OSError as error:
+        missing = f"{file.stem}={file.parent} has no {file.name} that can be read"
+        raise ConfigError(missing, "give a folder with one, such as experiments/<name>") from error
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", error)
+        place = f"{file}, line {mark.line + 1}" if mark else str(file)
+        remedy = "write plain values, each key once, and quote what holds brackets or colons"
+        raise ConfigError(f"{place}: {getattr(problem, 'reason', problem)!s:.200}", remedy) from error
+    require(lines, f"{file} is no mapping", "write `key: value` lines")
+
+    def place_of(key: str) -> str:
+        while key and key not in lines:  # the nearest key around it
+            key = key.rpartition(".")[0]
+        return f"{file}, line {lines[key]}" if key else str(file)
+
+    return content, place_of
+
+
+def lines_of_keys(node: Any, prefix: str = "") -> Iterator[tuple[str, int]]:
+    for key, child in node.value if isinstance(node, yaml.MappingNode) else ():
+        yield f"{prefix}{key.value}", key.start_mark.line + 1
+        yield from lines_of_keys(child, f"{prefix}{key.value}.")
+
+
+def made(cls: Any, values: Any, key: str = "") -> Any:
+    """A dataclass from a mapping. Its fields are read as annotated, or as `in_file` of their metadata says.
+
+    Raises:
+        ConfigError: a key is unknown or missing, or a value has the wrong type, is empty or stands twice.
+    """
+    require(isinstance(values, dict), "must be a mapping", "", key, values)
+    own, hints = [one for one in fields(cls) if one.init], get_type_hints(cls, include_extras=True)
+    types = {one.name: one.metadata.get("in_file", hints[one.name]) for one in own}
+    for name, value in values.items():
+        place, parts = f"{key}.{name}".lstrip("."), value if isinstance(value, list) else [value]
+        require(name in types, "is unknown", f"choose from {', '.join(types)}", place)
+        remedy = "quote texts that hold brackets or colons" if isinstance(value, list | dict) else ""
+        require(matches(value, types[name]), f"must be {describe_type(types[name])}", remedy, place, value)
+        is_blank = not all(str(part).strip() for part in parts)
+        require(not is_blank, "is empty, or has an empty text", "write it, or leave it out", place)
+        twice = next((part for part in parts if parts.count(part) > 1), "")
+        require(twice == "", f"{twice} stands there twice", "remove one of them", place)
+    needed = {one.name for one in own if one.default is one.default_factory is MISSING}
+    lacking = ", ".join(sorted(needed - values.keys()))
+    require(not lacking, f"lacks {lacking}", "add what is missing", key)
+    return cls(**values)

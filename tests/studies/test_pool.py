@@ -166,7 +166,7 @@ def test_a_killed_study_ends_with_the_rows_of_an_undisturbed_one(
 
 
 def test_a_signal_stops_a_suite_and_the_same_command_goes_on(undisturbed: Path, tmp_path: Path) -> None:
-    folder = write_suite(tmp_path / "suite", LONG)
+    folder = write_suite(tmp_path / "suite", LONG.replace("seeds: 2", "seeds: 1"))
     command = (f"suite={folder}", f"output={folder / 'runs'}")
     process = start_ablate(*command)
     wait_until(lambda: [*folder.glob("runs/*/ema_seed0_*/checkpoints/last.ckpt")], process)
@@ -176,16 +176,17 @@ def test_a_signal_stops_a_suite_and_the_same_command_goes_on(undisturbed: Path, 
     before = rows_of(folder)
     status, out, err = finish(start_ablate(*command))
     assert status == 0, out + err
-    assert f"4 runs, {4 - len(before)} to play, 1 at a time with 1 threads each" in out
+    assert f"2 runs, {2 - len(before)} to play, 1 at a time with 1 threads each" in out
     assert "next: python -m ganlab.report suite=" in out
-    assert numbers(folder) == numbers(undisturbed / "suite")
+    assert numbers(folder).items() <= numbers(undisturbed / "suite").items()
+    assert len(numbers(folder)) == 2
     resumed = [path for path in folder.glob("runs/suite/*/") if "resume=" in summary(path)["command"]]
     assert len(resumed) == 1
     assert rows_of(folder)[: len(before)] == before
 
 
 def test_two_workers_share_the_runs(tmp_path: Path) -> None:
-    folder = write_suite(tmp_path / "quick")
+    folder = write_suite(tmp_path / "quick", SUITE.replace("seeds: 2", "seeds: 1"))
     workers = [
         start_ablate(f"suite={folder}", f"output={folder}/runs", f"worker={n}") for n in ("one", "two")
     ]
@@ -194,10 +195,10 @@ def test_two_workers_share_the_runs(tmp_path: Path) -> None:
         status, out, err = finish(worker)
         assert status == 0, out + err
         outs.append(out)
-    assert "worker one: 4 runs" in outs[0]
+    assert "worker one: 2 runs" in outs[0]
     assert all(status == "finished" for status, _ in numbers(folder).values())
-    assert len(numbers(folder)) == 4
-    assert sum(out.count(f"finished  {NAME}") for out in outs) == 4
+    assert len(numbers(folder)) == 2
+    assert sum(out.count(f"finished  {NAME}") for out in outs) == 2
 
 
 def test_runs_that_fail_or_diverge_are_recorded_and_the_suite_continues(tmp_path: Path) -> None:
