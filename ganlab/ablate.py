@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -65,12 +65,12 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
 
 def refuse_idle_settings(cfg: DictConfig) -> None:
     """Refuses settings that would have no effect."""
-    ray = {"address": None, "num_cpus": 1, "num_gpus": 0}
+    ray: dict[str, Any] = {"address": None, "num_cpus": 1, "num_gpus": 0}
+    usual = {"wandb": False, "only": [], "rerun": None} | ray
     idle = dict.fromkeys(["wandb"] if cfg.suite else ["only", "rerun"], "with this kind of study")
     idle |= dict.fromkeys(ray if cfg.backend == "local" else (), "without backend=ray")
     for name, where in idle.items():
-        is_idle = cfg[name] and cfg[name] != ray.get(name)
-        require(not is_idle, f"has no effect {where}", "leave it out", name, cfg[name])
+        require(cfg[name] == usual[name], f"has no effect {where}", "leave it out", name, cfg[name])
     chosen = [name for name in ("dry_run", "estimate", "wandb") if cfg[name]]
     require(len(chosen) < 2, f"{' and '.join(chosen)} exclude each other", "leave one of them out")
 
@@ -96,7 +96,7 @@ def play(plan: Plan, backend: Backend) -> None:
     at_a_time = f"{backend.processes} at a time with {backend.threads} threads each"
     print(f"{label}{len(plan.labels)} runs, {len(plan.open())} to play, {at_a_time}", flush=True)
     stale = sum(row.numerics != NUMERICS for row in plan.rows())
-    if stale and plan.cfg.rerun is None:
+    if stale and plan.cfg.suite and plan.cfg.rerun != "stale":
         print(f"{stale} runs are stale, their numbers have changed since: rerun=stale plays them again")
     pool = Pool(plan, backend)
     pool.play()

@@ -101,7 +101,8 @@ class Suite(Study):
     def arm(self, name: Any, key: str) -> Arm:
         is_name, remedy = isinstance(name, str) and NAME.fullmatch(name), "use letters, digits, dots, - and _"
         require(is_name, f"arm {name!r} names folders", remedy, key)
-        arm: Arm = made(Arm, self.arms[name] or {}, key)
+        values: Any = self.arms[name]
+        arm: Arm = made(Arm, {} if values is None else values, key)
         refuse_own(arm.overrides, key)
         for metric in arm.published:
             place, known = f"{key}.published.{metric}", f"choose from {', '.join(self.metrics)}"

@@ -50,6 +50,7 @@ def test_a_suite_has_the_contents_of_its_file(tmp_path: Path) -> None:
     [
         ("question: Does", "questoin: Does", "line 1: questoin: is unknown. Choose from question, base"),
         ("seeds: 2\n", "", "suite.yaml: lacks seeds"),
+        ("plain: {}", "plain: ''", "line 7: arms.plain=: must be a mapping"),
         ("overrides: [trick=r1]", "override: [trick=r1]", "line 8: arms.r1.override: is unknown"),
         ("  ema:", "  r1:", "line 9: found duplicate key r1. Write plain values, each key once"),
         ("  ema:", "  e ma:", "line 9: arms.e ma: arm 'e ma' names folders"),
