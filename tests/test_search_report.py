@@ -185,7 +185,7 @@ def test_trials_that_are_not_comparable_are_not_ranked(tmp_path: Path) -> None:
 
 
 def test_a_report_is_of_a_suite_or_of_a_search() -> None:
-    with pytest.raises(ConfigError, match="suite=a and sweep=b exclude each other. Give one, such"):
+    with pytest.raises(ConfigError, match="suite=a and sweep=b exclude each other. Give one of them"):
         report(compose("suite=a", "sweep=b", config_name="report"))
 
 

@@ -179,8 +179,9 @@ def read_study(cfg: Any) -> Suite | Search:
         ConfigError: neither or both are given, or the study cannot be read.
     """
     given = [f"{key}={cfg[key]}" for key in ("suite", "sweep") if cfg[key]]
-    said = f"{' and '.join(given)} exclude each other" if given else "suite is missing"
-    require(len(given) == 1, said, "give one, such as suite=experiments/<name> or sweep=experiments/<name>")
+    missing = "suite is missing: give the folder of one, such as suite=experiments/<name>, or a sweep"
+    require(given, missing)
+    require(len(given) == 1, f"{' and '.join(given)} exclude each other", "give one of them")
     return read_suite(cfg.suite) if cfg.suite else read_search(cfg.sweep)
 
 

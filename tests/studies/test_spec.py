@@ -96,9 +96,9 @@ def test_a_folder_without_a_suite_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_command_takes_a_suite_or_a_sweep() -> None:
-    with pytest.raises(ConfigError, match="suite=a and sweep=b exclude each other. Give one, such"):
+    with pytest.raises(ConfigError, match="suite=a and sweep=b exclude each other. Give one of them"):
         read_study(compose("suite=a", "sweep=b", config_name="report"))
-    with pytest.raises(ConfigError, match="suite is missing. Give one, such as suite="):
+    with pytest.raises(ConfigError, match="suite is missing: give the folder of one"):
         read_study(compose(config_name="report"))
 
 
