@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -12,7 +13,7 @@ from ganlab.cli import launch
 from ganlab.config.overrides import shell_command
 from ganlab.core.errors import UnfinishedRuns, require
 from ganlab.core.numerics import NUMERICS
-from ganlab.studies.spec import Search, Study, Suite, needs_studies, read_study
+from ganlab.studies.spec import Suite, needs_studies, read_study
 
 if TYPE_CHECKING:
     from ganlab.studies.backend import Backend
@@ -36,16 +37,20 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     with needs_studies():
         study = read_study(cfg)
         refuse_idle_settings(cfg)
+        from ganlab.studies import search
+        from ganlab.studies.conclusion import foresight
+        from ganlab.studies.plan import Plan, SearchPlan
+
         print(f"{study.name}: {study.question}", flush=True)
-        plan = plan_of(study, cfg)
+        if isinstance(study, Suite):
+            print(foresight(study), flush=True)
+        plan = Plan(study, cfg) if isinstance(study, Suite) else SearchPlan(study, cfg)
         if cfg.dry_run:
-            print("\n".join(plan.standings()))
+            print("\n".join(plan.told()))
             return
         plan.build()
-        if cfg.wandb:
-            from ganlab.studies.wandb_export import write_wandb_sweep
-
-            print(write_wandb_sweep(plan))
+        if isinstance(plan, SearchPlan) and cfg.wandb:
+            print(search.write_wandb_sweep(plan))
             return
         from ganlab.studies import backend, estimate
 
@@ -58,40 +63,24 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
             play(plan, backend.Ray(cfg.address, cfg.processes, threads, cfg.num_cpus, cfg.num_gpus))
 
 
-def plan_of(study: Study, cfg: DictConfig) -> Plan:
-    """The plan of a study; of a suite, also prints what its seeds can show."""
-    if isinstance(study, Search):
-        from ganlab.studies.search_plan import SearchPlan
-
-        return SearchPlan(study, cfg)
-    assert isinstance(study, Suite)
-    from ganlab.studies.conclusion import foresight
-    from ganlab.studies.plan import SuitePlan
-
-    print(foresight(study), flush=True)
-    return SuitePlan(study, cfg)
-
-
 def refuse_idle_settings(cfg: DictConfig) -> None:
     """Refuses settings that would have no effect."""
-    kind, idle = ("suite", ["wandb"]) if cfg.sweep is None else ("sweep", ["only", "rerun"])
-    for name in idle:
-        require(not cfg[name], f"has no effect where a {kind} is played", "leave it out", name, cfg[name])
+    ray: dict[str, Any] = {"address": None, "num_cpus": 1, "num_gpus": 0}
+    usual = {"wandb": False, "only": [], "rerun": None} | ray
+    idle = dict.fromkeys(["wandb"] if cfg.suite else ["only", "rerun"], "with this kind of study")
+    idle |= dict.fromkeys(ray if cfg.backend == "local" else (), "without backend=ray")
+    for name, where in idle.items():
+        require(cfg[name] == usual[name], f"has no effect {where}", "leave it out", name, cfg[name])
     chosen = [name for name in ("dry_run", "estimate", "wandb") if cfg[name]]
     require(len(chosen) < 2, f"{' and '.join(chosen)} exclude each other", "leave one of them out")
-    for name, default in (("address", None), ("num_cpus", 1), ("num_gpus", 0)):
-        is_idle = cfg.backend == "local" and cfg[name] != default
-        require(not is_idle, "has no effect without backend=ray", "leave it out", name, cfg[name])
 
 
 def shared_out(processes: int | None, threads: int | None) -> tuple[int, int]:
     """How many runs are played at a time on this machine, and with how many threads each."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     given = os.environ.get("OMP_NUM_THREADS", "")
-    if threads is None and given.isdecimal():
-        threads = max(int(given), 1)
-    if threads is None:
-        threads = min(max(cores // (processes or 1), 1), MAX_THREADS)
+    threads = threads or (int(given) if given.isdecimal() else 0)
+    threads = threads or min(max(cores // (processes or 1), 1), MAX_THREADS)
     if processes is None:
         import torch
 
@@ -101,30 +90,28 @@ def shared_out(processes: int | None, threads: int | None) -> tuple[int, int]:
 
 def play(plan: Plan, backend: Backend) -> None:
     """Plays what is left, and says how it ended."""
-    from ganlab.studies.plan import is_done
     from ganlab.studies.pool import Pool
 
-    pool = Pool(plan, backend)
     label = "" if plan.cfg.worker is None else f"worker {plan.cfg.worker}: "
     at_a_time = f"{backend.processes} at a time with {backend.threads} threads each"
-    print(f"{label}{len(plan.labels)} runs, {plan.left()} to play, {at_a_time}", flush=True)
-    stale = sum(row.numerics != NUMERICS and is_done(row, plan.cfg.rerun) for row in plan.counted())
-    if stale and plan.cfg.suite:
+    print(f"{label}{len(plan.labels)} runs, {len(plan.open())} to play, {at_a_time}", flush=True)
+    stale = sum(row.numerics != NUMERICS for row in plan.rows())
+    if stale and plan.cfg.suite and plan.cfg.rerun != "stale":
         print(f"{stale} runs are stale, their numbers have changed since: rerun=stale plays them again")
+    pool = Pool(plan, backend)
     pool.play()
-    left = plan.left()
+    left, count = len(plan.open()), Counter(row.status for row in plan.rows())
     if pool.signals:
         print(f"{left} runs are left; the same command goes on", flush=True)
         raise KeyboardInterrupt
-    lines = "\n".join(plan.results())
-    print(f"\n{lines}\n\nnext: {shell_command('report')} {plan.study.setting}", flush=True)
+    print("\n" + ", ".join(f"{n} {status}" for status, n in count.items()))
+    print(f"next: {shell_command('report')} {plan.study.setting}", flush=True)
     if pool.stopped is not None:
         raise UnfinishedRuns(f"{pool.stopped}; {left} runs are left")
-    if bad := pool.unfinished():
-        others = ", rerun=failed with the others too" if plan.failures else ""
-        remedy = f"the same command goes on with what was interrupted{others}"
-        raise UnfinishedRuns(f"of {len(plan.labels)} runs {bad}: {remedy}")
-    if not left and all(row.status != "finished" for row in plan.counted()):
+    if bad := [f"{count[kind]} {kind}" for kind in (*plan.failures, "interrupted") if count[kind]]:
+        remedy = "the same command goes on with what was interrupted; of a suite, rerun=failed with the rest"
+        raise UnfinishedRuns(f"of {len(plan.labels)} runs {', '.join(bad)}: {remedy}")
+    if not left and not count["finished"]:
         raise UnfinishedRuns(f"no run has finished: {plan.study.results} says why")
     if left:
         print(f"{left} runs are with other processes", flush=True)

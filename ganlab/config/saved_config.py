@@ -28,7 +28,7 @@ from ganlab.filesystem import cache_directory
 FORMAT = 2  # the format of run directories that this version reads and writes
 # The settings at the top of a config that are mappings. SETTING_TYPES has the type of each dotted key.
 REQUIRED_GROUPS = sorted(key for key, kind in SETTING_TYPES.items() if kind is dict and "." not in key)
-# The largest number of events of the parser (see `parse_saved_config`), and the deepest nesting of values.
+# The largest number of events of the parser (see `parse_plain`), and the deepest nesting of values.
 MAX_EVENTS, MAX_DEPTH = 50_000, 40
 PATH_TAG = "tag:yaml.org,2002:python/object/apply:pathlib."  # the one allowed tag: a setting may be a Path
 RESTORE_REMEDY = "restore it, or start a new run"
@@ -52,8 +52,13 @@ ONLY_GROUPS = {
 REMOVE = "remove it from config.yaml"  # a remedy
 
 
-def parse_saved_config(content: bytes) -> Any:
-    """Parses a config that has mappings, lists and plain values only, and refuses any other."""
+def parse_plain(content: bytes, may_interpolate: bool = False) -> Any:
+    """Parses YAML that has mappings, lists and plain values only, and refuses any other.
+
+    Raises:
+        ConfigError: the file has something else, as an alias, or is too large.
+        yaml.YAMLError, OmegaConfBaseException, ValueError: it cannot be parsed, or a key stands there twice.
+    """
     text = content.decode()
     depth = 0  # how many mappings and lists are open
     # The parser yields an event for each value, and for the start and the end of each mapping and list.
@@ -63,7 +68,8 @@ def parse_saved_config(content: bytes) -> Any:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         tag, value = getattr(event, "tag", None), getattr(event, "value", "")
-        unsafe = getattr(event, "anchor", None) or (tag and not tag.startswith(PATH_TAG)) or "${" in value
+        has_alias, has_tag = getattr(event, "anchor", None), tag and not tag.startswith(PATH_TAG)
+        unsafe = has_alias or has_tag or ("${" in value and not may_interpolate)
         if unsafe or depth > MAX_DEPTH or number > MAX_EVENTS:
             reason = "has an alias, a tag or an interpolation, or is too large or too deeply nested,"
             raise ConfigError(f"{reason} in line {event.start_mark.line + 1}", RESTORE_REMEDY)
@@ -77,7 +83,7 @@ def validated_saved_config(content: bytes, summary: Mapping[str, Any]) -> DictCo
         ConfigError: a group is missing, or this version does not read the format. The error names the version
             of ganlab that wrote the run, if the run's summary does.
     """
-    cfg = parse_saved_config(content)
+    cfg = parse_plain(content)
     if not isinstance(cfg, DictConfig):
         raise ConfigError("is not the config of a run", RESTORE_REMEDY)
     saved_format = cfg.pop("format", None)

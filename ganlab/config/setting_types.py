@@ -252,7 +252,8 @@ def describe_type(annotation: Any) -> str:
     if cls in (Union, UnionType):
         return " or ".join(dict.fromkeys(map(describe_type, arguments)))
     if cls in PHRASES or issubclass(cls, Mapping):
-        return PHRASES.get(cls, "a mapping")
+        each = f", each {describe_type(arguments[1])}" if arguments[1:] and arguments[1] is not Any else ""
+        return PHRASES.get(cls, f"a mapping{each}")
     if not issubclass(cls, Iterable):
         return f"a {cls.__name__}, given by its _target_"
     return describe_list(annotation, f" of {len(arguments)}" if cls is tuple and ... not in arguments else "")

@@ -1,8 +1,7 @@
 """The places where runs are played: processes of this machine, or tasks of a Ray cluster.
 
-A place plays `processes` runs at a time with `threads` each. Its `start` gets a function that returns the
-arguments of ganlab.run as soon as the run starts, the file for the output, and the lock on the directory of
-the run. It returns an object with `exitcode`, `terminate` and `kill` of `multiprocessing.Process`.
+A place plays `processes` runs at a time with `threads` each. Its `start` gets a run and the lock on its
+directory, and returns what `status` gets, which is the exit status of the run or None, and `end`.
 """
 
 from __future__ import annotations
@@ -10,11 +9,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import runpy
-import shutil
 import signal
 import sys
 from collections.abc import Sequence
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,7 +23,8 @@ from ganlab.config.saved_config import allowed_targets
 from ganlab.config.setting_types import target_nodes
 from ganlab.core.errors import ConfigError, require
 from ganlab.filesystem import Lock
-from ganlab.studies.composition import Job
+from ganlab.studies.plan import Job
+from ganlab.training.provenance import config_dirs
 
 RETRIES = 3  # of a task whose node was lost
 
@@ -40,11 +38,17 @@ class Local:
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(["ganlab.training.play_run"])
 
-    def start(self, run: partial[list[str]], log: Path, lock: Lock) -> Any:
+    def start(self, job: Job, lock: Lock) -> Any:
         # The lock is pickled, and so handed over to the process.
-        process = self.context.Process(target=exit_with, args=(run, log, lock))
+        process = self.context.Process(target=exit_with, args=(job, config_dirs(), Path.cwd(), lock))
         process.start()
         return process
+
+    def status(self, process: Any) -> int | None:
+        return process.exitcode
+
+    def end(self, process: Any, at_once: bool = False) -> None:
+        (process.kill if at_once else process.terminate)()
 
 
 class Ray:
@@ -72,95 +76,70 @@ class Ray:
         # One call for each process, because a run leaves its settings behind.
         self.task = self.ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, max_calls=1)(play)
 
-    def start(self, run: partial[list[str]], log: Path, lock: Lock) -> RayTask:
+    def start(self, job: Job, lock: Lock) -> Any:
         lock.release()  # the task locks the directory itself, where it runs
-        return RayTask(self.ray, self.task.remote(run, log, Path.cwd()))
+        return self.task.remote(job, config_dirs(), Path.cwd())
 
-
-Backend = Local | Ray
-
-
-class RayTask:
-    """A task of a Ray cluster, with the interface of a process."""
-
-    def __init__(self, ray: Any, reference: Any):
-        self.ray, self.reference = ray, reference
-        self.terminate = partial(ray.cancel, reference)
-        self.kill = partial(ray.cancel, reference, force=True)
-
-    @property
-    def exitcode(self) -> int | None:
-        if not self.ray.wait([self.reference], timeout=0)[0]:
-            return None
+    def status(self, task: Any) -> int | None:
         try:
-            return self.ray.get(self.reference)
+            return self.ray.get(task, timeout=0)
+        except self.ray.exceptions.GetTimeoutError:
+            return None
         except self.ray.exceptions.TaskCancelledError:
             return 130
         except self.ray.exceptions.RayError:
             return -signal.SIGKILL
 
+    def end(self, task: Any, at_once: bool = False) -> None:
+        self.ray.cancel(task, force=at_once)
 
-def exit_with(run: partial[list[str]], log: Path, lock: Lock) -> None:
-    sys.exit(play(run, log, Path.cwd()))
+
+Backend = Local | Ray
 
 
-def play(run: partial[list[str]], log: Path, folder: Path) -> int:
+def exit_with(job: Job, options: Sequence[str], folder: Path, lock: Lock) -> None:
+    sys.exit(play(job, options, folder))
+
+
+def play(job: Job, options: Sequence[str], folder: Path) -> int:
     """Plays `ganlab.run` in this process, which plays nothing else, and returns the exit status."""
     os.chdir(folder)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as file:
+    with job.log.open("w") as file:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ["HYDRA_FULL_ERROR"] = "0"  # errors in one line
     GlobalHydra.instance().clear()
     try:
-        sys.argv = ["ganlab/run.py", *run()]
+        sys.argv = ["ganlab/run.py", *options, *arguments(job)]
         runpy.run_module("ganlab.run", run_name="__main__", alter_sys=True)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except ConfigError as error:
         print(f"run: {error}", file=sys.stderr)
         return 2
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
     return 0
 
 
-def last_words(log: Path) -> str:
+def arguments(job: Job) -> list[str]:
+    """Of ganlab.run: to begin a run, or to go on with it if it was begun.
+
+    The packages that it may build from are those that the study names or trusts, never those of the run.
+    """
+    named = {str(node["_target_"]) for _, node in target_nodes(job.cfg)} - allowed_targets()
+    packages = sorted({name.split(".")[0] for name in named} | set(job.cfg.trust))
+    if not RunDirectory(job.directory).config_file.is_file():
+        return [*job.overrides, f"seed={job.seed}", f"run_dir={job.directory}", *job.outside]
+    trust = [f"trust=[{','.join(packages)}]"] if packages else []
+    loggers = ["logger=wandb", *(override for override in job.overrides if override.startswith("logger"))]
+    return [f"resume={job.directory}", f"steps={job.cfg.steps}", *trust, *loggers, *job.outside]
+
+
+def last_words(job: Job) -> str:
     """What a run said of its failure: the line of the command, or else the last one."""
-    text = log.read_text(errors="replace") if log.is_file() else ""
+    text = job.log.read_text(errors="replace") if job.log.is_file() else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     told = [line.removeprefix("run: ") for line in lines if line.startswith("run: ")]
     return (told or lines or ["it ended without a word"])[-1]
-
-
-def arguments(job: Job, config_dirs: Sequence[str]) -> list[str]:
-    """Of ganlab.run: to begin a run, or to go on with it if it was begun."""
-    directory = RunDirectory(job.directory, trusted_packages(job))
-    if not directory.config_file.is_file():
-        for path in directory.path.glob("*"):  # what a process left that was killed before there was a run
-            if path.name not in ("lock", "summary.json"):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        return [*config_dirs, *job.overrides, f"seed={job.seed}", f"run_dir={directory.path}", *job.outside]
-    reason = f"{directory.path} was given another budget by hand"
-    require(directory.config().steps == job.cfg.steps, reason, "remove it, and it is run again")
-    everything = [*job.overrides, *job.outside]
-    groups = [override for override in everything if override.startswith("logger=")] or ["logger=wandb"]
-    loggers = [override for override in everything if override.startswith("logger.")]
-    outside = [override for override in job.outside if not override.startswith("logger")]
-    return [*config_dirs, *resuming(job, directory.path), groups[-1], *loggers, *outside]
-
-
-def resuming(job: Job, path: Path) -> list[str]:
-    """The overrides that resume a run. What it may build is never read from the run."""
-    packages = trusted_packages(job)
-    return [f"resume={path}", *([f"trust=[{','.join(packages)}]"] if packages else [])]
-
-
-def trusted_packages(job: Job) -> list[str]:
-    """The packages whose classes the author of the study has named, or has trusted."""
-    named = {str(node["_target_"]) for _, node in target_nodes(job.cfg)} - allowed_targets()
-    return sorted({name.split(".")[0] for name in named} | set(job.cfg.trust))

@@ -3,141 +3,161 @@
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
-from collections import Counter
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import product
-from statistics import fmean
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from itertools import groupby, product
+from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from ganlab.config import identity
+from ganlab.config.compose import compose, user_message
+from ganlab.config.overrides import quote
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import prefixing_all_keys, require
+from ganlab.config.stages import Timetable
+from ganlab.core.errors import ConfigError, prefixing_all_keys, require
 from ganlab.core.numerics import NUMERICS
 from ganlab.filesystem import atomic_writer, config_error_if_unwritable
-from ganlab.studies.composition import OWN, Job, compose_job, composed, key
-from ganlab.studies.spec import Study, Suite
-from ganlab.studies.table import Row, read
+from ganlab.studies import search as searches
+from ganlab.studies.spec import OWN, Search, Suite, refuse_own
+from ganlab.studies.table import Row, course, read
 
-if TYPE_CHECKING:
-    from ganlab.data.base import Data
-
+FIRST = "the first trial"
 Label = tuple[str, int]  # of a run: its arm, which of a search is trial0, trial1, ..., and its seed
 
 
-class Plan(ABC):
-    """The runs of a study, the first ones first, and how they stand in its table.
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run of a study. `place` is where its overrides are written, the beginning of refusals."""
 
-    `points` are runs that are composed and built before anything is played, by their names.
+    arm: str
+    seed: int
+    overrides: list[str]  # of ganlab.run, without the seed
+    outside: list[str]  # overrides that change no result: paths, hardware, logger
+    place: str
+    cfg: DictConfig
+    config: str  # hashes
+    data: str = ""  # empty until the data are built
+    directory: Path = Path()
+    parameters: dict[str, Any] = field(default_factory=dict)
+    space: str = ""
+
+    @property
+    def log(self) -> Path:
+        """The output of the run, beside its directory."""
+        return Path(f"{self.directory}.log")
+
+
+class Plan:
+    """The runs of a suite, seed by seed over all arms: if it is cut off, each arm has as many.
+
+    `points` are the runs that are composed and built before anything is played, of any seed.
 
     Args:
-        study: the study.
-        points: their names, the keys of the study's file that they come from, and their overrides.
+        study: a suite; of the plan of a search, the search.
         cfg: the settings in conf/ablate.yaml.
 
     Raises:
         ConfigError: a point cannot be composed or is the same as another, or a setting has no effect.
     """
 
-    labels: list[Label]  # of all runs
-    wanted: tuple[str, Sequence[str]]  # the key of the study's file that names the metrics, and these names
     failures: tuple[str, ...] = ("failed", "diverged")  # the runs that leave the study unfinished
 
-    def __init__(self, study: Study, points: Mapping[str, tuple[str, list[str]]], cfg: DictConfig):
+    def __init__(self, study: Any, cfg: DictConfig):
         self.study, self.cfg = study, cfg
-        for override in cfg.extra:
-            is_own = key(override) in (*OWN, "init_from", "name")
-            require(not is_own, f"extra: {override} is set for each run", "remove it")
+        refuse_own(cfg.extra, "extra", (*OWN, "init_from", "name"))
         self.base = composed(study.at("base"), study.base)
+        self.folder = Path(cfg.output).expanduser().resolve() / study.name
         self.points, twins = dict[str, Job](), dict[str, str]()
-        for name, (place, overrides) in points.items():
-            self.points[name] = run = compose_job(study, cfg, place, name, overrides)
-            twin = twins.setdefault(run.config, name)
-            study.require(twin == name, place, f"{name} is the same run as {twin}", "remove one of them")
-        self.folder = run.folder
-        is_used = cfg.root is None or any("root" in run.cfg.data for run in self.points.values())
+        for name, key, overrides in self.all_points():
+            self.points[name] = point = self.point(name, key, overrides)
+            twin = twins.setdefault(point.config, name)
+            study.require(twin == name, key, f"{name} is the same run as {twin}", "remove one of them")
+        is_used = cfg.root is None or any("root" in point.cfg.data for point in self.points.values())
         require(is_used, "has no effect: no run of this study reads files", "leave it out", "root", cfg.root)
-        self._data: tuple[str, Data] | None = None  # one data set at a time is in memory
+        for name in cfg.only:
+            known = f"choose from {', '.join(self.points)}"
+            require(name in self.points, f"is no arm of {study.name}", known, "only", name)
+        self.points = {name: self.points[name] for name in self.points if name in (cfg.only or self.points)}
+        self.labels = self.all_labels()
 
-    @abstractmethod
-    def matches(self, label: Label, row: Row) -> bool:
-        """Whether a row is that of a run, whatever its arm and seed."""
+    def all_points(self) -> Iterator[tuple[str, str, list[str]]]:
+        """Names of points, the keys of the study's file that they come from, and their overrides."""
+        for name, arm in self.study.arms.items():
+            yield name, f"arms.{name}", self.study.base + arm.overrides
 
-    @abstractmethod
-    def job(self, label: Label, rows: Sequence[Row]) -> Job:
-        """A run to play, after `build`."""
+    def all_labels(self) -> list[Label]:
+        return [(arm, seed) for seed, arm in product(self.study.seeds, self.points)]
 
-    @abstractmethod
-    def kinds(self) -> list[tuple[Job, int]]:
-        """Runs to be timed, and the number of open runs that each stands for."""
+    def point(self, arm: str, key: str, overrides: list[str]) -> Job:
+        """A run as its overrides say, with the settings `root` and `extra`, without its directory."""
+        place, root, extra = f"{self.study.at(key)}: {arm}", self.cfg.root, list(self.cfg.extra)
+        cfg = bare = composed(place, overrides)
+        outside = [*extra] if root is None or "root" not in bare.data else [f"data.root={root}", *extra]
+        if outside:
+            cfg = composed(f"extra={extra}, {place}", [*overrides, *outside])
+        config, reason = identity.config(bare), f"extra={extra} changes what the runs are ({place})"
+        remedy = "it is for paths, hardware and loggers; what all runs share stands in base"
+        require(identity.config(cfg) == config, reason, remedy)
+        for name, text in {"group": self.study.name, "job_type": arm}.items():
+            if "wandb" in cfg.logger and cfg.logger.wandb[name] is None:
+                outside.append(f"logger.wandb.{name}={quote(text)}")
+        return Job(
+            arm=arm, seed=cfg.seed, overrides=overrides, outside=outside, place=place, cfg=cfg, config=config
+        )
 
-    def note_end(self, job: Job, row: Row) -> None:  # noqa: B027, a search does nothing
-        """Does what is to be done as soon as a run is recorded."""
+    def identity(self, arm: str) -> tuple[str, str]:
+        """The hashes of the config and the data that all rows of an arm have; empty: any."""
+        return self.points[arm].config, self.points[arm].data
+
+    def directory(self, label: Label) -> Path:
+        """The directory of a run; a run of another config, data or numerics has another one."""
+        (arm, seed), (config, data) = label, self.identity(label[0])
+        run = f"{config} {seed} {data} {NUMERICS}"
+        return self.folder / f"{arm}_seed{seed}_{identity.short(run.encode())}"
+
+    def job(self, label: Label) -> Job:
+        """A run to play; the study is built, and the directory of the run is locked."""
+        return replace(self.points[label[0]], seed=label[1], directory=self.directory(label))
 
     def hopeless(self, job: Job) -> str | None:
         """The reason for which a run that is being played is to be ended; None: it goes on."""
         return None
 
+    def standing(self) -> dict[Label, Row | None]:
+        """The row of each run that counts; None if it has none."""
+        found: dict[Label, Row | None] = dict.fromkeys(self.labels)
+        for row in sorted(read(self.study.results), key=lambda row: (row.numerics, row.finished)):
+            if (row.arm, row.seed) in found:
+                config, data = self.identity(row.arm)
+                if config in ("", row.space or row.config) and data in ("", row.data):
+                    found[row.arm, row.seed] = row
+        return found
+
     def rows(self) -> list[Row]:
-        return read(self.study.results)
-
-    def row(self, label: Label, rows: Sequence[Row]) -> Row | None:
-        """The row of a run that counts; None if it has none."""
-        mine = (row for row in rows if (row.arm, row.seed) == label and self.matches(label, row))
-        return max(mine, key=lambda row: (row.numerics, row.finished), default=None)
-
-    def counted(self) -> list[Row]:
         """The rows that count."""
-        rows = self.rows()
-        return [row for label in self.labels if (row := self.row(label, rows)) is not None]
+        return [row for row in self.standing().values() if row is not None]
 
-    def open(self, rows: Sequence[Row]) -> list[Label]:
+    def open(self) -> list[Label]:
         """The runs to play: those that were not done when the study was built, and are not since."""
-        found = {label: self.row(label, rows) for label in self.before}
-        return [label for label, row in found.items() if row == self.before[label] or not is_done(row, None)]
+        now, before = self.standing(), self.before.items()
+        return [label for label, row in before if now[label] == row or not is_done(now[label], None)]
 
-    def open_jobs(self) -> Iterator[Job]:
-        rows = self.rows()
-        return (self.job(label, rows) for label in self.open(rows))
-
-    def left(self) -> int:
-        """The number of runs to play."""
-        return len(self.open(self.rows()))
-
-    def standings(self) -> list[str]:
+    def told(self) -> list[str]:
         """How each run stands, in lines; needs no `build`, and does not import torch."""
-        rows, width, lines = self.rows(), max(len(arm) for arm, _ in self.labels), []
-        known = {(row.arm, row.seed) for row in rows}
-        for arm, seed in self.labels:
-            said = "recorded of another config or of other data; to run" if (arm, seed) in known else "to run"
-            if (row := self.row((arm, seed), rows)) is not None:
-                stale, again = ", stale" * (row.numerics != NUMERICS), not is_done(row, self.cfg.rerun)
-                said = f"{row.status}{stale}{f': {row.reason}' * bool(row.reason)}{', to run again' * again}"
-            lines.append(f"  {arm:<{width}}  seed {seed}  {said}")
+        known = {(row.arm, row.seed) for row in read(self.study.results)}
+        width, lines = max(len(arm) for arm, _ in self.labels), []
+        for label, row in self.standing().items():
+            words = ["recorded of another config or of other data" if label in known else "", "to run"]
+            if row is not None:
+                stale, again = "stale" * (row.numerics != NUMERICS), not is_done(row, self.cfg.rerun)
+                words = [row.status, stale, row.reason, "to run again" * again]
+            lines.append(f"  {label[0]:<{width}}  seed {label[1]}  {', '.join(filter(None, words))}")
         return lines
-
-    def results(self) -> list[str]:
-        """The mean of the first metric over the seeds of each arm, in lines."""
-        values: dict[str, list[float]] = {arm: [] for arm, _ in self.labels}
-        for row in self.counted():
-            values[row.arm] += [] if row.value is None else [row.value]
-        means = {arm: f"{fmean(own):.4g} (n = {len(own)})" for arm, own in values.items() if own}
-        return [f"{self.metrics[0]}: " + ", ".join(f"{arm} {mean}" for arm, mean in means.items())]
-
-    def data(self, job: Job) -> Data:
-        """The data of a run, which stay in memory until those of another run are wanted."""
-        if self._data is None or self._data[0] != job.data_settings:
-            from ganlab.config import build  # imports torch
-
-            with prefixing_all_keys(job.place):
-                self._data = job.data_settings, build.build_data(copy.deepcopy(job.cfg))
-        return self._data[1]
-
-    def with_data(self, job: Job) -> Job:
-        return replace(job, data=self.data(job).fingerprint()[: identity.SIZE])
 
     def build(self) -> None:
         """Builds each point once, and refuses those that cannot be played or are measured unlike others.
@@ -145,66 +165,125 @@ class Plan(ABC):
         Raises:
             ConfigError: a run cannot be played.
         """
-        from ganlab.training.rehearsal import rehearse  # imports torch
+        from ganlab.config.build import build_data  # imports torch
+        from ganlab.training.rehearsal import rehearse
 
-        place, metrics = self.wanted
-        found: dict[str, list[tuple[str, bool]]] = {}
-        for name, job in sorted(self.points.items(), key=lambda pair: pair[1].data_settings):
-            self.points[name], cfg = self.with_data(job), copy.deepcopy(job.cfg)
-            told = f"{self.study.at(place)}: in {name}"
-            found[name] = rehearse(cfg, job.overrides, job.place, self.data(job), metrics, told)
-        first, measured = next(iter(found.items()))
-        self.metrics, self.higher = [name for name, _ in measured], measured[0][1]
-        for name, pairs in found.items():
-            mine, theirs = (", ".join(metric for metric, _ in own) for own in (pairs, measured))
-            reason = f"{self.points[name].place} measures {mine}, but {first} {theirs}"
-            require(pairs == measured, reason, "give all runs the same evaluation")
-        rows = self.rows()
-        before = {label: self.row(label, rows) for label in self.labels}
-        self.before = {label: row for label, row in before.items() if not is_done(row, self.cfg.rerun)}
+        is_suite, measured = isinstance(self.study, Suite), dict[str, list[tuple[str, bool]]]()
+        metrics = self.study.metrics if is_suite else [self.study.metric]
+        place = self.study.at("metrics" if is_suite else "metric")
+        for _, jobs in groupby(sorted(self.points.values(), key=data_settings), data_settings):
+            data = None  # one data set at a time is in memory
+            for job in jobs:
+                with prefixing_all_keys(job.place):
+                    data = data or build_data(copy.deepcopy(job.cfg))
+                cfg, told = copy.deepcopy(job.cfg), f"{place}: in {job.arm}"
+                found = rehearse(cfg, job.overrides, job.place, data, metrics, told)
+                measured[job.arm] = found
+                first, expected = next(iter(measured.items()))
+                mine, theirs = (", ".join(name for name, _ in pairs) for pairs in (found, expected))
+                reason = f"{job.place} measures {mine}, but {first} {theirs}"
+                require(found == expected, reason, "give all runs the same evaluation")
+                self.points[job.arm] = replace(job, data=data.fingerprint()[: identity.SIZE])
+        self.metrics, self.higher = [name for name, _ in expected], expected[0][1]
+        before = self.standing().items()
+        self.before = {label: row for label, row in before if not is_done(row, self.cfg.rerun)}
 
-
-class SuitePlan(Plan):
-    """The runs of a suite, seed by seed over all arms: if it is cut off, each arm has as many.
-
-    `cfg.only` are the arms that are wanted, and `cfg.rerun` the recorded runs that are repeated.
-    """
-
-    def __init__(self, suite: Suite, cfg: DictConfig):
-        known = f"choose from {', '.join(suite.arms)}"
-        for name in cfg.only:
-            require(name in suite.arms, f"is no arm of {suite.name}", known, "only", name)
-        points = {name: (f"arms.{name}", suite.base + arm.overrides) for name, arm in suite.arms.items()}
-        for place, override in ((place, one) for place, overrides in points.values() for one in overrides):
-            reason = f"{override} is set for each run (the seeds stand in `seeds`)"
-            suite.require(key(override) not in OWN, place, reason, "remove it")
-        super().__init__(suite, points, cfg)
-        self.suite, self.wanted = suite, ("metrics", suite.metrics)
-        self.points = {name: run for name, run in self.points.items() if not cfg.only or name in cfg.only}
-        self.labels = [(name, seed) for seed, name in product(suite.seeds, self.points)]
-
-    def matches(self, label: Label, row: Row) -> bool:
-        point = self.points[label[0]]
-        return row.config == point.config and point.data in ("", row.data)
-
-    def job(self, label: Label, rows: Sequence[Row] = ()) -> Job:
-        return replace(self.points[label[0]], seed=label[1])
-
-    def kinds(self) -> list[tuple[Job, int]]:
-        count = Counter(arm for arm, _ in self.open(self.rows()))
-        return [(self.points[arm], n) for arm, n in count.items()]
-
-    def note_end(self, job: Job, row: Row) -> None:
-        """Copies the last picture of the first seed that can finish to the folder of the suite."""
-        bad = {row.seed for row in self.counted() if row.arm == job.arm and row.status != "finished"}
-        first = next((seed for seed in self.suite.seeds if seed not in bad), None)
+    def keep_picture(self, job: Job) -> None:
+        """Copies the last picture of the first seed that has finished to the folder of the suite."""
+        finished = [row.seed for row in self.rows() if row.arm == job.arm and row.status == "finished"]
         pictures = sorted(RunDirectory(job.directory).samples.glob("*.png"))
-        if row.status == "finished" and job.seed == first and pictures:
-            place = self.suite.folder / "samples" / f"{job.arm}.png"
+        if pictures and finished[:1] == [job.seed] and isinstance(self.study, Suite):
+            place = self.study.folder / "samples" / f"{job.arm}.png"
             with config_error_if_unwritable(place):
                 place.parent.mkdir(exist_ok=True)
                 with atomic_writer(place) as file:
                     file.write(pictures[-1].read_bytes())
+
+
+class SearchPlan(Plan):
+    """The trials of a search: each end of a range and each choice is a point, beside the first of the others.
+
+    Workers share the trials: what a trial tries stands in its directory as soon as it is drawn. A trial that
+    fails or diverges is a result: the search learns from it.
+    """
+
+    failures = ()
+    space = ""  # the hash of what all trials have in common; empty until they are built
+
+    def __init__(self, search: Search, cfg: DictConfig):
+        super().__init__(search, cfg)
+        self.judged: dict[Path, int] = {}  # when the metrics changed that were judged
+        if search.prune is not None:
+            run, after = self.points[FIRST].cfg, search.prune["after"]
+            every, total = run.evaluate_every, Timetable(run).total
+            reason = f"prune has no effect: with evaluate_every={every} nothing is measured between step"
+            is_used = max(every, -(-after // every) * every) < total
+            remedy = "put a smaller evaluate_every into base"
+            search.require(is_used, "prune", f"{reason} {after} and the last, {total}", remedy)
+
+    def all_points(self) -> Iterator[tuple[str, str, list[str]]]:
+        ends = {name: searches.ends(one) for name, one in self.study.parameters.items()}
+        first = {name: values[0] for name, values in ends.items()}
+        yield FIRST, "parameters", self.study.overrides(first)
+        for name, value in ((name, value) for name, values in ends.items() for value in values[1:]):
+            yield f"{name}={value}", f"parameters.{name}", self.study.overrides({**first, name: value})
+
+    def all_labels(self) -> list[Label]:
+        return [(f"trial{number}", self.base.seed) for number in range(self.study.trials)]
+
+    def build(self) -> None:
+        super().build()
+        ranges = {name: repr(one) for name, one in self.study.parameters.items()}
+        common = [identity.config(self.base), self.base.seed, self.points[FIRST].data, self.metrics, ranges]
+        self.space = identity.short(json.dumps(common).encode())
+        other = "is of another base, metric, data or parameters than sweep.yaml has now"
+        for row in read(self.study.results):
+            is_same = row.space == self.space or not is_done(row, None)
+            which = f"{self.study.results}: trial {searches.number_of(row)}"
+            require(is_same, f"{which} {other}", searches.MOVE_AWAY)
+
+    def identity(self, arm: str) -> tuple[str, str]:
+        return self.space, ""
+
+    def trial(self, arm: str, parameters: Mapping[str, Any]) -> Job:
+        """The run of a trial, without its directory."""
+        job = self.point(arm, "parameters", self.study.overrides(parameters))
+        same = [one for one in self.points.values() if data_settings(one) == data_settings(job)]
+        data = (same or [self.points[FIRST]])[0].data
+        return replace(job, data=data, parameters=dict(parameters), space=self.space)
+
+    def job(self, label: Label) -> Job:
+        """The run of a trial, as any worker has drawn it, or as it is drawn now."""
+        directory, rows = self.directory(label), read(self.study.results)
+        tried = RunDirectory(directory).summary().get("parameters")
+        if tried is None:
+            tried = searches.suggested(self.study, rows, self.labels.index(label), self.higher)
+        return replace(self.trial(label[0], tried), directory=directory)
+
+    def hopeless(self, job: Job) -> str | None:
+        file = RunDirectory(job.directory).metrics
+        changed = file.stat().st_mtime_ns if self.study.prune and file.is_file() else 0
+        if changed == self.judged.get(job.directory, 0):
+            return None
+        self.judged[job.directory] = changed
+        last, all_of_it = Timetable(job.cfg).total, course(job.directory, self.metrics[0])
+        found = {step: value for step, value in all_of_it.items() if int(step) < last}
+        return searches.hopeless(self.study, read(self.study.results), found, self.higher)
+
+
+def data_settings(job: Job) -> str:
+    """The same for runs of the same data."""
+    return json.dumps(OmegaConf.to_container(job.cfg.data, resolve=True), sort_keys=True, default=str)
+
+
+def composed(place: str, overrides: Sequence[str]) -> DictConfig:
+    """The config of overrides; refusals begin with their place."""
+    try:
+        cfg = compose(*overrides)
+        OmegaConf.to_container(cfg, resolve=True)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(f"{place} does not compose: {user_message(error)}") from error
+    return cfg
 
 
 def is_done(row: Row | None, rerun: str | None) -> bool:

@@ -1,11 +1,14 @@
 """What a search tries next, and which of its runs are hopeless, as optuna decides."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
+import yaml
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
 from hydra.errors import HydraException
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -16,41 +19,45 @@ from optuna.trial import TrialState, create_trial
 from ganlab.config.overrides import PARSER
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.validation import is_integer
+from ganlab.filesystem import config_error_if_unwritable
 from ganlab.studies.spec import Search
 from ganlab.studies.table import Row
 
+if TYPE_CHECKING:
+    from ganlab.studies.plan import SearchPlan
+
 Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 MOVE_AWAY = "give what was changed a folder of its own, or move results.csv away"
+RANGES = "write interval(low, high), tag(log, interval(low, high)), range(...) or choice(...)"
 
 
 def distribution(text: str) -> Distribution:
     """The values of a parameter, from Hydra's grammar of sweeps.
 
     Raises:
-        ValueError: the text is no range and no choice, or an empty one.
+        ConfigError: the text is no range and no choice, or an empty one.
     """
     try:
         override = PARSER.parse_override(f"key={text}")
     except HydraException as error:
-        raise ValueError(f"{text!s:.80} cannot be parsed") from error
-    sweep = override.value()
+        raise ConfigError(f"{text!s:.80} cannot be parsed", RANGES) from error
+    sweep: Any = override.value()
     if isinstance(sweep, ChoiceSweep):
         # The texts as they stand behind the equals sign of an override.
         texts = [override._get_value_element_as_str(value) for value in sweep.list]
-        if len(set(texts)) < max(len(texts), 2):
-            raise ValueError("a choice needs two values or more, each once")
+        require(len(set(texts)) == max(len(texts), 2), "a choice needs two values or more, each once", RANGES)
         return CategoricalDistribution(texts)
-    if not isinstance(sweep, IntervalSweep | RangeSweep) or getattr(sweep, "shuffle", False):
-        raise ValueError(f"{text!s:.80} is no range and no choice")
+    is_range = isinstance(sweep, IntervalSweep | RangeSweep) and not getattr(sweep, "shuffle", False)
+    require(is_range, f"{text!s:.80} is no range and no choice", RANGES)
     low: Any = sweep.start
-    step, log = getattr(sweep, "step", None), "log" in sweep.tags
     high: Any = sweep.end if isinstance(sweep, IntervalSweep) else sweep.stop
+    step, log = getattr(sweep, "step", None), "log" in sweep.tags
     if isinstance(sweep, RangeSweep) and step and step > 0:  # `stop` is exclusive, as in Python
         high = low + (math.ceil((high - low) / step - 1e-9) - 1) * step
-    if not all(map(math.isfinite, (low, high))) or not low < high or (step is not None and step <= 0):
-        raise ValueError(f"{text} has no values: its end must be above its beginning")
-    if log and (low <= 0 or step):
-        raise ValueError(f"{text}: a logarithmic range begins above 0, and has no step")
+    is_filled = all(map(math.isfinite, (low, high))) and low < high and (step is None or step > 0)
+    require(is_filled, f"{text} has no values: its end must be above its beginning", RANGES)
+    is_ratio = not log or (low > 0 and not step)
+    require(is_ratio, f"{text}: a logarithmic range begins above 0, and has no step", RANGES)
     if "int" in sweep.tags or all(map(is_integer, (low, high, step or 1))):
         return IntDistribution(int(low), int(high), log=log, step=int(step or 1))
     return FloatDistribution(low, high, log=log, step=step)
@@ -59,14 +66,6 @@ def distribution(text: str) -> Distribution:
 def ends(one: Distribution) -> list[Any]:
     """The values that are composed and built before anything runs: the ends of a range, or all choices."""
     return list(one.choices) if isinstance(one, CategoricalDistribution) else [one.low, one.high]
-
-
-def middle(one: Distribution) -> Any:
-    """A usual value of a parameter."""
-    if isinstance(one, CategoricalDistribution):
-        return one.choices[0]
-    centre = math.sqrt(one.low * one.high) if one.log else (one.low + one.high) / 2
-    return one.low + round((centre - one.low) / one.step) * one.step if one.step else centre
 
 
 def suggested(search: Search, rows: Iterable[Row], number: int, higher: bool) -> dict[str, Any]:
@@ -79,10 +78,10 @@ def suggested(search: Search, rows: Iterable[Row], number: int, higher: bool) ->
 
 def hopeless(search: Search, rows: Iterable[Row], course: Mapping[str, float], higher: bool) -> str | None:
     """The reason why a running trial is to be ended after its last evaluation; None if it is not."""
-    if search.after is None or not course:
+    if search.prune is None or not course:
         return None
     study = study_of(search, rows, higher)
-    study.pruner = MedianPruner(n_warmup_steps=search.after)
+    study.pruner = MedianPruner(n_warmup_steps=search.prune["after"])
     trial = study.ask()
     for step, value in course.items():
         trial.report(value, int(step))
@@ -97,13 +96,12 @@ def study_of(search: Search, rows: Iterable[Row], higher: bool) -> optuna.Study:
     study = optuna.create_study(study_name=search.name, direction="maximize" if higher else "minimize")
     for row in sorted(rows, key=number_of):
         if row.status != "interrupted":
-            course = {int(step): value for step, value in row.course.items()}
             # A trial that diverged is learned from, as pruned ones are.
             ended = TrialState.PRUNED if judged(row) is None else TrialState.COMPLETE
-            state = TrialState.FAIL if row.status == "failed" else ended
             study.add_trial(create_trial(
-                state=state, value=judged(row), params=row.parameters,
-                distributions=dict(search.parameters), intermediate_values=course,
+                state=TrialState.FAIL if row.status == "failed" else ended,
+                value=judged(row), params=row.parameters, distributions=dict(search.parameters),
+                intermediate_values={int(step): value for step, value in row.course.items()},
             ))  # fmt: skip
     return study
 
@@ -111,8 +109,8 @@ def study_of(search: Search, rows: Iterable[Row], higher: bool) -> optuna.Study:
 def number_of(row: Row) -> int:
     """The number of the trial of a row."""
     digits = row.arm.removeprefix("trial")
-    if not digits.isdecimal():
-        raise ConfigError(f"results.csv has the arm {row.arm}, which is no trial of a search", MOVE_AWAY)
+    is_trial = digits.isdecimal()
+    require(is_trial, f"results.csv has the arm {row.arm}, which is no trial of a search", MOVE_AWAY)
     return int(digits)
 
 
@@ -128,9 +126,32 @@ def best(rows: Iterable[Row], higher: bool) -> list[Row]:
     return sorted(valued, key=lambda row: row.value or 0.0, reverse=higher)
 
 
-def refuse_others(search: Search, space: str, rows: Iterable[Row]) -> None:
-    """Refuses trials of another search, or of what this one was: they do not compare."""
-    for row in rows:
-        which = f"{search.results}: trial {number_of(row)}"
-        other = "is of another base, metric, data or parameters than sweep.yaml has now"
-        require(row.space == space, f"{which} {other}", MOVE_AWAY)
+def write_wandb_sweep(plan: SearchPlan) -> str:
+    """Writes wandb.yaml, by which agents of W&B play a search, and returns what to do with it."""
+    search, place = plan.study, plan.study.folder / "wandb.yaml"
+    root = [] if plan.cfg.root is None else [f"data.root={plan.cfg.root}"]
+    overrides = [*search.base, *root, *plan.cfg.extra]
+    content = {
+        "name": search.name,
+        "description": search.question,
+        "program": "ganlab.run",
+        "command": ["${env}", "${interpreter}", "-m", "${program}", *overrides, "${args_no_hyphens}"],
+        "method": "bayes",
+        "metric": {"name": plan.metrics[0], "goal": "maximize" if plan.higher else "minimize"},
+        "run_cap": search.trials,
+        "parameters": {name: as_wandb(one) for name, one in search.parameters.items()},
+    }
+    with config_error_if_unwritable(place):
+        place.write_text(yaml.safe_dump(content, sort_keys=False, width=100))
+    pruned = "; prune is left out: W&B has another rule, early_terminate" if search.prune else ""
+    return f"`wandb sweep {place}` registers it, and the `wandb agent` that it names plays it{pruned}"
+
+
+def as_wandb(one: Distribution) -> dict[str, Any]:
+    """A range or a choice in the words of W&B."""
+    if isinstance(one, CategoricalDistribution):
+        return {"values": list(one.choices)}
+    if one.step and not one.log:  # W&B would round to multiples of a step, whatever the low end is
+        count = round((one.high - one.low) / one.step)
+        return {"values": [one.low + i * one.step for i in range(count + 1)]}
+    return {"distribution": "log_uniform_values" if one.log else "uniform", "min": one.low, "max": one.high}

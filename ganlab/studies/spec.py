@@ -3,61 +3,63 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
-from ganlab.core.errors import ConfigError, require
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ganlab.config.saved_config import parse_plain
+from ganlab.config.setting_types import describe_type, matches
+from ganlab.core.errors import ConfigError, prefixing_all_keys, renaming_keys, require
 from ganlab.core.validation import Count, NonEmpty, Whole
-from ganlab.metrics.protocols import is_metric_value
-from ganlab.studies.yaml_source import Source
+from ganlab.filesystem import read_regular_file
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of an arm, which names folders and pictures
 LIBRARIES = ("pandas", "statsmodels", "jinja2", "filelock", "optuna", "ray")  # of extras in pyproject.toml
+OWN = ("seed", "run_dir", "resume", "job")  # keys that are set for each run
 Circumstance = Literal["device", "torch"]  # in which arms may differ if the suite says so
 MAY_IGNORE = get_args(Circumstance)
-MAX_SEEDS = 10_000
-
-# Fields are read as they are annotated, unless their metadata have another type; None: they are not read.
-NOT_READ: dict[str, Any] = {"in_file": None}
-SEEDS = {"in_file": Annotated[int, f"[1, {MAX_SEEDS}]"] | NonEmpty[Whole]}
-ARMS = {"in_file": dict[str, dict[str, Any] | None]}
-PRUNE = {"in_file": dict[str, Any] | None}
-Published = Mapping[str, tuple[float, float | None]]  # by metric: a value, and its +- if there is one
+MAX_BYTES = 1 << 20  # the largest size of a file
+# Types in the file, where they are others than those of the fields.
+SEEDS = {"in_file": Annotated[int, "[1, 10000]"] | NonEmpty[Whole]}
+ARMS = {"in_file": dict[str, Any]}
+PUBLISHED = {"in_file": dict[str, float | tuple[float, float]]}
 
 
 @dataclass(kw_only=True)
 class Arm:
-    """One configuration of a suite: what it changes in the base, and what was published of it."""
+    """One configuration of a suite: what it changes in the base, and what was published of it.
 
-    name: str = field(metadata=NOT_READ)
+    `published` has a value, and its +- if there is one, by metric.
+    """
+
+    name: str = field(init=False)
     overrides: list[str] = field(default_factory=list)
-    published: Published = field(default_factory=dict, metadata={"in_file": dict[str, Any]})
+    published: Mapping[str, tuple[float, float | None]] = field(default_factory=dict, metadata=PUBLISHED)
 
 
 @dataclass(kw_only=True)
 class Study:
     """A question, and the overrides that all of its runs share. Its fields are the keys of its file."""
 
-    text: Source = field(metadata=NOT_READ, compare=False, repr=False)
     question: str
     base: list[str]
 
-    def __post_init__(self) -> None:
-        self.file, self.folder = self.text.file, self.text.file.parent
+    def locate(self, file: Path, at: Callable[[str], str]) -> None:
+        """Notes where the study was read; `at` returns the file and the line of a key, such as "arms.r1"."""
+        self.at, self.file, self.folder = at, file, file.parent
         self.name = self.folder.resolve().name
         self.setting = f"{self.file.stem}={self.folder}"  # names the study on the command line
         self.results = self.folder / "results.csv"  # the table with a row for each run
 
-    def at(self, key: str) -> str:
-        """The place of a key, such as "arms.r1", at the beginning of a refusal."""
-        return self.text.at(key)
-
     def require(self, condition: object, key: str, reason: str, remedy: str) -> None:
         """Raises `ConfigError`, which names the line of a key, unless the condition holds."""
-        require(condition, f"{self.at(key)}: {reason}", remedy)
+        require(condition, reason, remedy, self.at(key))
 
 
 @dataclass(kw_only=True)
@@ -84,35 +86,77 @@ class Suite(Study):
         """The number of planned comparisons, by which p-values are corrected from the first run on."""
         return len(self.arms) - 1
 
+    def complete(self) -> None:
+        """Completes what was read, or raises a `ConfigError` with the key of what contradicts the rest."""
+        require(self.arms, "is empty", "give at least one, such as `plain: {}`", "arms")
+        self.seeds = list(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+        refuse_own(self.base, "base")
+        self.arms = {name: self.arm(name, f"arms.{name}") for name in self.arms}
+        self.reference = self.reference or next(iter(self.arms))
+        for key, names in {"reference": [self.reference], "order": self.order}.items():
+            for name in names:
+                require(name in self.arms, f"{name} is no arm", f"choose from {', '.join(self.arms)}", key)
+        require(len(self.order) != 1, "has one arm", "give two, best first, or remove it", "order")
 
-@dataclass(kw_only=True)
-class Prune:
-    """From which step on a search ends hopeless runs."""
-
-    after: Whole
+    def arm(self, name: Any, key: str) -> Arm:
+        is_name, remedy = isinstance(name, str) and NAME.fullmatch(name), "use letters, digits, dots, - and _"
+        require(is_name, f"arm {name!r} names folders", remedy, key)
+        values: Any = self.arms[name]
+        arm: Arm = made(Arm, {} if values is None else values, key)
+        refuse_own(arm.overrides, key)
+        for metric in arm.published:
+            place, known = f"{key}.published.{metric}", f"choose from {', '.join(self.metrics)}"
+            require(metric in self.metrics, "is not in metrics", known, place)
+            require(self.source, "has no source", "say in `source` where it stands", place)
+        pairs: Any = arm.published.items()
+        arm.published = {one: tuple(x) if isinstance(x, list) else (x, None) for one, x in pairs}
+        arm.name = name
+        return arm
 
 
 @dataclass(kw_only=True)
 class Search(Study):
     """A study that searches the values of parameters for which a metric is best.
 
-    `seed` is that of the sampler. `parameters` are distributions of optuna, and texts in the file.
+    `seed` is that of the sampler. `parameters` are distributions of optuna, and texts in the file. From the
+    step `prune["after"]` on, hopeless runs are ended.
     """
 
     metric: str
     trials: Count
     seed: Whole
     parameters: dict[str, Any]
-    prune: Prune | None = field(default=None, metadata=PRUNE)
-
-    @property
-    def after(self) -> int | None:
-        """The step from which on hopeless runs are ended; None: none is."""
-        return None if self.prune is None else self.prune.after
+    prune: dict[str, Whole] | None = None
 
     def overrides(self, chosen: Mapping[str, Any]) -> list[str]:
         """The overrides of ganlab.run for values of the parameters."""
         return [*self.base, *(f"{name}={chosen[name]}" for name in self.parameters)]
+
+    def complete(self) -> None:
+        """Completes what was read, or raises a `ConfigError` with the key of what contradicts the rest."""
+        from ganlab.studies.search import distribution  # imports optuna
+
+        require(self.parameters, "is empty", "name one, with its range", "parameters")
+        is_after = self.prune is None or [*self.prune] == ["after"]
+        require(is_after, "has other keys than after", "write prune: {after: <step>}", "prune", self.prune)
+        refuse_own([one for one in self.base if name_of(one) != "seed"], "base")
+        base = {name_of(override): override for override in self.base}
+        for name, words in self.parameters.items():
+            key = f"parameters.{name}"
+            refuse_own([name], key)
+            require(name not in base, f"stands in base too, as {base.get(name)}", "remove one of them", key)
+            with prefixing_all_keys(key):
+                self.parameters[name] = distribution(str(words))
+
+
+def refuse_own(overrides: Iterable[str], key: str, own: Iterable[str] = OWN) -> None:
+    for override in overrides:
+        require(name_of(override) not in own, f"{override} is set for each run", "remove it", key)
+
+
+def name_of(override: str) -> str:
+    """The key of an override."""
+    return override.lstrip("+~").partition("=")[0]
 
 
 @contextmanager
@@ -134,62 +178,85 @@ def read_study(cfg: Any) -> Suite | Search:
     Raises:
         ConfigError: neither or both are given, or the study cannot be read.
     """
+    given = [f"{key}={cfg[key]}" for key in ("suite", "sweep") if cfg[key]]
     missing = "suite is missing: give the folder of one, such as suite=experiments/<name>, or a sweep"
-    require(cfg.suite or cfg.sweep, missing)
-    both = f"suite={cfg.suite} and sweep={cfg.sweep} exclude each other"
-    require(not (cfg.suite and cfg.sweep), both, "give one of them")
+    require(given, missing)
+    require(len(given) == 1, f"{' and '.join(given)} exclude each other", "give one of them")
     return read_suite(cfg.suite) if cfg.suite else read_search(cfg.sweep)
 
 
 def read_suite(folder: str | Path) -> Suite:
     """The suite of a folder. Raises `ConfigError`, which names the line, if it cannot be understood."""
-    text = Source(Path(folder) / "suite.yaml", "suite")
-    suite = Suite(text=text, **text.read(Suite, text.content))
-    if isinstance(suite.seeds, int):
-        suite.seeds = list(range(suite.seeds))
-    suite.arms = {name: read_arm(suite, name, arm or {}) for name, arm in suite.arms.items()}
-    suite.require(suite.arms, "arms", "arms is empty", "give at least one, such as `plain: {}`")
-    suite.reference = suite.reference or next(iter(suite.arms))
-    for key, names in {"reference": [suite.reference], "order": suite.order}.items():
-        for name in names:
-            known = f"choose from {', '.join(suite.arms)}"
-            suite.require(name in suite.arms, key, f"{key}: {name} is no arm", known)
-    suite.require(len(suite.order) != 1, "order", "order has one arm", "give two, best first, or remove it")
-    return suite
-
-
-def read_arm(suite: Suite, name: str, values: Any) -> Arm:
-    key, remedy = f"arms.{name}", "write it with letters, digits, dots, - and _ only"
-    is_name = isinstance(name, str) and NAME.fullmatch(name)
-    suite.require(is_name, key, f"arm {name!r} names folders", remedy)
-    arm = Arm(name=name, **suite.text.read(Arm, values, f"{key}."))
-    published, known = {}, f"choose from {', '.join(suite.metrics)}"
-    for metric, value in values.get("published", {}).items():
-        suite.require(metric in suite.metrics, key, f"{key}.published: {metric} is not in metrics", known)
-        pair = value if isinstance(value, list) else [value]
-        is_number = len(pair) in (1, 2) and all(is_metric_value(part) and part == part for part in pair)
-        wrong = f"{key}.published.{metric}={value!s:.80} is no number"
-        suite.require(is_number, f"{key}.published", wrong, "write a number, or [number, +-]")
-        published[metric] = (float(pair[0]), float(pair[1]) if len(pair) == 2 else None)
-    unsaid = f"{key} has published values without a source"
-    suite.require(suite.source or not published, key, unsaid, "say in `source` where they stand")
-    arm.published = published
-    return arm
+    return read(Suite, Path(folder) / "suite.yaml")
 
 
 def read_search(folder: str | Path) -> Search:
     """The search of a folder. Raises `ConfigError`, which names the line, if it cannot be understood."""
-    text = Source(Path(folder) / "sweep.yaml", "sweep")
-    search = Search(text=text, **text.read(Search, text.content))
-    if (prune := text.content.get("prune")) is not None:
-        search.prune = Prune(**text.read(Prune, prune, "prune."))
-    search.require(search.parameters, "parameters", "parameters is empty", "name one, with its range")
-    from ganlab.studies.search import distribution  # imports optuna
+    return read(Search, Path(folder) / "sweep.yaml")
 
-    for name, words in search.parameters.items():
-        try:
-            search.parameters[name] = distribution(str(words))
-        except ValueError as error:
-            remedy = "write interval(low, high), tag(log, interval(low, high)), range(...) or choice(...)"
-            raise ConfigError(f"{search.at(f'parameters.{name}')}: {name}: {error}", remedy) from error
-    return search
+
+def read(cls: Any, file: Path) -> Any:
+    content, at = parsed(file)
+    with renaming_keys(lambda key: f"{at(key)}: {key}".removesuffix(": ")):
+        study = made(cls, content)
+        study.complete()
+    study.locate(file, at)
+    return study
+
+
+def parsed(file: Path) -> tuple[Any, Callable[[str], str]]:
+    """The content of a file, and a function that tells the line of a key, such as "arms.r1.overrides".
+
+    Raises:
+        ConfigError: the file cannot be read or parsed, or is no mapping.
+    """
+    try:
+        text = read_regular_file(file, MAX_BYTES)
+        content = OmegaConf.to_container(parse_plain(text, may_interpolate=True))
+        lines = dict(lines_of_keys(yaml.compose(text, yaml.SafeLoader)))
+    except OSError as error:
+        missing = f"{file.stem}={file.parent} has no {file.name} that can be read"
+        raise ConfigError(missing, "give a folder with one, such as experiments/<name>") from error
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", error)
+        place = f"{file}, line {mark.line + 1}" if mark else str(file)
+        remedy = "write plain values, each key once, and quote what holds brackets or colons"
+        raise ConfigError(f"{place}: {getattr(problem, 'reason', problem)!s:.200}", remedy) from error
+    require(lines, f"{file} is no mapping", "write `key: value` lines")
+
+    def place_of(key: str) -> str:
+        while key and key not in lines:  # the nearest key around it
+            key = key.rpartition(".")[0]
+        return f"{file}, line {lines[key]}" if key else str(file)
+
+    return content, place_of
+
+
+def lines_of_keys(node: Any, prefix: str = "") -> Iterator[tuple[str, int]]:
+    for key, child in node.value if isinstance(node, yaml.MappingNode) else ():
+        yield f"{prefix}{key.value}", key.start_mark.line + 1
+        yield from lines_of_keys(child, f"{prefix}{key.value}.")
+
+
+def made(cls: Any, values: Any, key: str = "") -> Any:
+    """A dataclass from a mapping. Its fields are read as annotated, or as `in_file` of their metadata says.
+
+    Raises:
+        ConfigError: a key is unknown or missing, or a value has the wrong type, is empty or stands twice.
+    """
+    require(isinstance(values, dict), "must be a mapping", "", key, values)
+    own, hints = [one for one in fields(cls) if one.init], get_type_hints(cls, include_extras=True)
+    types = {one.name: one.metadata.get("in_file", hints[one.name]) for one in own}
+    for name, value in values.items():
+        place, parts = f"{key}.{name}".lstrip("."), value if isinstance(value, list) else [value]
+        require(name in types, "is unknown", f"choose from {', '.join(types)}", place)
+        remedy = "quote texts that hold brackets or colons" if isinstance(value, list | dict) else ""
+        require(matches(value, types[name]), f"must be {describe_type(types[name])}", remedy, place, value)
+        is_blank = not all(str(part).strip() for part in parts)
+        require(not is_blank, "is empty, or has an empty text", "write it, or leave it out", place)
+        twice = next((part for part in parts if parts.count(part) > 1), "")
+        require(twice == "", f"{twice} stands there twice", "remove one of them", place)
+    needed = {one.name for one in own if one.default is one.default_factory is MISSING}
+    lacking = ", ".join(sorted(needed - values.keys()))
+    require(not lacking, f"lacks {lacking}", "add what is missing", key)
+    return cls(**values)

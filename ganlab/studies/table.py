@@ -8,31 +8,31 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from ganlab.config import identity
 from ganlab.config.run_directory import RunDirectory
+from ganlab.config.setting_types import matches
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.numerics import NUMERICS
+from ganlab.core.validation import NotNegative
 from ganlab.filesystem import config_error_if_unwritable, csv_line, read_regular_file, write_atomically
 from ganlab.metrics.protocols import MetricRecords, is_metric_value
 from ganlab.studies.spec import NAME
 
 if TYPE_CHECKING:
-    from ganlab.studies.composition import Job
+    from ganlab.studies.plan import Job
 
 STATUSES = ("finished", "failed", "diverged", "pruned", "interrupted")
-MAX_BYTES, MAX_NUMBER = 1 << 28, 1 << 62
-PATTERNS = dict.fromkeys(("config", "data", "code", "space"), "[0-9a-f]{0,12}") | {
-    "arm": NAME.pattern,
-    "status": "|".join(STATUSES),
-    "commit": r"[0-9a-f]{0,40}\+?",
-}
+MAX_BYTES = 1 << 28
+WORD = r"[\w.:+-]*"  # what a cell with a text may be, except these:
+PATTERNS = {"arm": NAME.pattern, "status": "|".join(STATUSES), "reason": ".*", "device": ".*"}
 FORMULA = ("=", "+", "-", "@")  # at the beginning of a cell, spreadsheets would run the rest
+Number = Annotated[int, "[0, 1e18]"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,28 +43,28 @@ class Row:
     """
 
     arm: str
-    seed: int
+    seed: Number
     status: str
     reason: str  # why the run did not finish; empty if it did
     config: str  # hashes, 12 hex digits each
     data: str
     code: str  # of all files of the package: provenance, which is compared with nothing
     commit: str  # 12 hex digits, and a plus if the checkout was changed; empty outside of one
-    steps: int
-    images: int  # real images seen
-    seconds: float  # of training
+    steps: Number
+    images: Number  # real images seen
+    seconds: NotNegative  # of training
     device: str  # cpu and its threads, or the name of a GPU
     finished: str  # when it ended, UTC, ISO 8601 to the second
     value: float | None  # of the first metric of the study, after the last step
     metrics: MetricRecords  # by full name, as summary.json has them
-    numerics: int  # ganlab.core.numerics.NUMERICS of the code
-    course: dict[str, float] = field(default_factory=dict)  # the first metric by the step of its evaluation
+    numerics: Number  # ganlab.core.numerics.NUMERICS of the code
+    course: dict[str, Any] = field(default_factory=dict)  # the first metric by the step of its evaluation
     parameters: dict[str, Any] = field(default_factory=dict)  # of a trial of a search, by name
     space: str = ""  # the hash of what all trials of a search have in common
 
 
-COLUMNS = [one.name for one in fields(Row)]
-KINDS = {one.name: str(one.type) for one in fields(Row)}
+TYPES = get_type_hints(Row, include_extras=True)
+COLUMNS = [*TYPES]
 OLD = COLUMNS[: COLUMNS.index("course")]
 KEY = attrgetter("arm", "seed", "config", "data", "numerics")  # rows of the same run have the same
 
@@ -119,27 +119,21 @@ def parsed(place: str, header: list[str], cells: list[str]) -> Row:
             found[name], is_valid = understood(name, cell)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             is_valid = False
-        require(is_valid, f"{place}: {name}={cell!s:.80} is no {KINDS[name]}", remedy)
+        require(is_valid, f"{place}: {name}={cell!s:.80} is no {name} of a run", remedy)
     return Row(**found)
 
 
 def understood(name: str, cell: str) -> tuple[Any, bool]:
     """The value of a cell, and whether there may be such a one; raises one of many errors if it is none."""
-    kind: str = KINDS[name]
-    found: Any
-    if kind == "str":
-        return cell, cell.isprintable() and re.fullmatch(PATTERNS.get(name, ".*"), cell) is not None
-    if kind == "int":
-        found = int(cell)
-        return found, 0 <= found < MAX_NUMBER
-    if kind.startswith("float"):
-        found = float(cell) if cell or kind == "float" else None
-        return found, found is None or is_metric_value(found) and (name == "value" or found >= 0)
-    found = json.loads(cell)
-    parts = found.values() if isinstance(found, dict) else ()
-    numbers = [one["value"] for one in parts] if name == "metrics" else parts if name == "course" else ()
-    has_steps = name != "course" or all(map(str.isdecimal, found))
-    return found, isinstance(found, dict) and has_steps and all(map(is_metric_value, numbers))
+    if TYPES[name] is str:
+        return cell, cell.isprintable() and re.fullmatch(PATTERNS.get(name, WORD), cell) is not None
+    value = json.loads({"": "null", "nan": "NaN"}.get(cell, cell))
+    if name == "value":
+        return value, is_metric_value(value) or not cell
+    numbers = [record["value"] for record in value.values()] if name == "metrics" else []
+    if name == "course":
+        numbers = [number for step, number in value.items() if int(step) >= 0]
+    return value, matches(value, TYPES[name]) and all(map(is_metric_value, numbers))
 
 
 def collected(job: Job, metrics: Sequence[str]) -> Row | None:
@@ -165,14 +159,14 @@ def collected(job: Job, metrics: Sequence[str]) -> Row | None:
         value=records[metrics[0]]["value"] if metrics[0] in records else None,
         metrics={name: records[name] for name in metrics if name in records},
         numerics=found.get("numerics", NUMERICS),
-        course=course(job, metrics[0]),
+        course=course(job.directory, metrics[0]),
     )
 
 
-def course(job: Job, metric: str) -> dict[str, float]:
+def course(directory: Path, metric: str) -> dict[str, float]:
     """A metric of a run by the step of each evaluation so far; a half-written row is left out."""
     try:
-        text = RunDirectory(job.directory).metrics.read_text()
+        text = RunDirectory(directory).metrics.read_text()
     except (OSError, ValueError):
         return {}
     rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))

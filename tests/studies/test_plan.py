@@ -32,17 +32,15 @@ from ganlab.config.saved_config import allowed_targets
 from ganlab.core.errors import ConfigError
 from ganlab.core.numerics import NUMERICS
 from ganlab.data.vision import Stacks
-from ganlab.studies import composition
 from ganlab.studies import plan as plans
 from ganlab.studies.backend import arguments
-from ganlab.studies.plan import SuitePlan, is_done
-from ganlab.studies.search_plan import SearchPlan
+from ganlab.studies.plan import Plan, SearchPlan, is_done
 from ganlab.studies.spec import read_search, read_suite
 from ganlab.studies.table import Row, read, text_of
 
 
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> SuitePlan:
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return suite_plan(write_suite(tmp_path_factory.mktemp("suites") / "quick"))
 
 
@@ -52,7 +50,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> SuitePlan:
 def test_shipped_suites_can_be_run_and_shipped_results_belong_to_the_present_arms(path: Path) -> None:
     """If a change of conf/ gives an arm another config, its rows must be given the new hash or be rerun."""
     suite = read_suite(path.parent)
-    arms = SuitePlan(suite, settings(Path("outputs"))).points
+    arms = Plan(suite, settings(Path("outputs"))).points
     for arm in arms.values():
         check_config(arm.cfg, arm.overrides)
     recorded = {(row.arm, row.seed): row.config for row in read(suite.results)}
@@ -64,11 +62,11 @@ def test_shipped_suites_can_be_run_and_shipped_results_belong_to_the_present_arm
 )
 def test_shipped_searches_can_be_run_and_shipped_results_belong_to_them(path: Path) -> None:
     found = search_plan(path.parent)
-    for row in found.rows():
-        assert (row.space, row.config) == (found.space, found.trial(0, row.parameters).config)
+    for row in read(found.study.results):
+        assert (row.space, row.config) == (found.space, found.trial(row.arm, row.parameters).config)
 
 
-def test_every_arm_runs_with_one_seed_before_the_next_seed(plan: SuitePlan) -> None:
+def test_every_arm_runs_with_one_seed_before_the_next_seed(plan: Plan) -> None:
     jobs = jobs_of(plan)
     assert [(job.arm, job.seed) for job in jobs] == [("plain", 0), ("ema", 0), ("plain", 1), ("ema", 1)]
     assert len({job.directory for job in jobs}) == 4
@@ -84,10 +82,10 @@ def test_rows_of_other_numerics_are_stale_and_rows_of_another_config_do_not_coun
 
     def stands(*rows: Row) -> str:
         found.study.results.write_text(text_of([row_of(other_arm), *rows]))
-        return found.standings()[0].removeprefix("  plain  seed 0  ")
+        return found.told()[0].removeprefix("  plain  seed 0  ")
 
     def done(rerun: str | None) -> bool:
-        return is_done(found.row(("plain", 0), found.rows()), rerun)
+        return is_done(found.standing()["plain", 0], rerun)
 
     assert (stands(), done(None)) == ("to run", False)
     assert stands(row_of(job, numerics=0)) == "finished, stale"
@@ -95,19 +93,18 @@ def test_rows_of_other_numerics_are_stale_and_rows_of_another_config_do_not_coun
     assert (stands(row_of(job, numerics=0), row_of(job, code="f" * 12)), done("stale")) == ("finished", True)
     for change in ("config", "data"):
         said = stands(row_of(job, **{change: "f" * 12}))
-        assert (said, done(None)) == ("recorded of another config or of other data; to run", False)
-    assert stands(row_of(job, status="diverged", reason="at once")) == "diverged: at once"
+        assert (said, done(None)) == ("recorded of another config or of other data, to run", False)
+    assert stands(row_of(job, status="diverged", reason="at once")) == "diverged, at once"
     assert [done(rerun) for rerun in (None, "failed")] == [True, False]
     interrupted = stands(row_of(job, status="interrupted", reason="killed by SIGKILL"))
-    assert (interrupted, done(None)) == ("interrupted: killed by SIGKILL, to run again", False)
+    assert (interrupted, done(None)) == ("interrupted, killed by SIGKILL, to run again", False)
 
 
-def test_other_numerics_use_other_directories(plan: SuitePlan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_numerics_use_other_directories(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     job = jobs_of(plan)[0]
-    before, row = job.directory, row_of(job)
-    for module in (composition, plans):
-        monkeypatch.setattr(module, "NUMERICS", NUMERICS + 1)
-    assert job.directory != before
+    row = row_of(job)
+    monkeypatch.setattr(plans, "NUMERICS", NUMERICS + 1)
+    assert plan.directory(("plain", 0)) != job.directory
     assert (is_done(row, None), is_done(row, "stale")) == (True, False)
 
 
@@ -121,7 +118,7 @@ def test_other_numerics_use_other_directories(plan: SuitePlan, monkeypatch: pyte
         ("[trick=ema]", "['data.batch_size=0']", (), "line 7: ema does not compose: .*batch_size=0"),
         ("metrics: [fid]", "metrics: [fid, kid]", (), "^[^ ]*suite.yaml, line 4: in plain kid: is not"),
         ("[trick=ema]", "['name=other']", (), "line 7: ema is the same run as plain"),
-        ("trick=ema", "seed=3", (), "line 7: seed=3 is set for each run .the seeds stand in `seeds`"),
+        ("trick=ema", "seed=3", (), "line 7: arms.ema: seed=3 is set for each run. Remove it"),
         ("trick=ema", "evaluation.n=70", (), "line 7: ema measures .*_70, but plain .*_60. Give all runs"),
         ("", "", ("steps=5",), r"extra=\['steps=5'\] changes what the runs are .*line 6: plain"),
         ("", "", ("run_dir=here",), "extra: run_dir=here is set for each run"),
@@ -142,9 +139,9 @@ def test_a_suite_that_cannot_be_run_is_refused_before_anything_runs(
     [
         ("trick.r1.gamma", "trick.r1.gama", "line 6: the first trial does not compose: .*gama"),
         ("trick.r1.gamma", "trick.ema.decay", "line 6: the first trial does not compose: .*ema"),
-        ("trick.r1.gamma", "seed", "line 8: seed is luck, and no parameter"),
-        ("trick.r1.gamma", "run_dir", "line 8: run_dir is set for each run. Remove it"),
-        ("trick.r1.gamma", "steps", "line 8: steps stands in base too, as steps=30"),
+        ("trick.r1.gamma", "seed", "line 8: parameters.seed: seed is set for each run"),
+        ("trick.r1.gamma", "run_dir", "line 8: parameters.run_dir: run_dir is set for each run. Remove it"),
+        ("trick.r1.gamma", "steps", "line 8: parameters.steps: stands in base too, as steps=30"),
         (
             "objective: choice(non_saturating, least_squares)",
             "log_every: choice(3, 4)",
@@ -155,7 +152,7 @@ def test_a_suite_that_cannot_be_run_is_refused_before_anything_runs(
         ("metric: fid", "metric: kid", "line 3: in the first trial kid: is not measured. Choose one of fid"),
         ("evaluate_every=10", "evaluate_every=30", "line 11: prune has no effect: with evaluate_every=30"),
         ("after: 10", "after: 21", "line 11: prune has no effect: .* between step 21 and the last, 30"),
-        ("seed=3", "job=3", "line 2: job=3 is set for each run"),
+        ("seed=3", "job=3", "line 2: base: job=3 is set for each run"),
     ],
 )
 def test_a_search_that_cannot_be_run_is_refused_before_anything_runs(
@@ -186,9 +183,7 @@ def test_every_suite_name_can_be_a_wandb_group(name: str, tmp_path: Path) -> Non
     assert (wandb.group, wandb.job_type) == (name, "null")
 
 
-def test_wandb_groups_the_runs_and_logger_settings_do_not_change_a_run(
-    plan: SuitePlan, tmp_path: Path
-) -> None:
+def test_wandb_groups_the_runs_and_logger_settings_do_not_change_a_run(plan: Plan, tmp_path: Path) -> None:
     text = SUITE.replace(", logger=csv", "").replace("seeds: 2", "seeds: 1")
     folder = write_suite(tmp_path / "quick", text)
     job = jobs_of(suite_plan(folder))[1]
@@ -200,22 +195,12 @@ def test_wandb_groups_the_runs_and_logger_settings_do_not_change_a_run(
     assert job.config == jobs_of(plan)[1].config
     run = RunDirectory(other.directory)
     own = [*other.overrides, "seed=0", f"run_dir={run.path}", *other.outside]
-    assert arguments(other, ["--config-dir=x"]) == ["--config-dir=x", *own]
+    assert arguments(other) == own
     run.make_folders()
     run.write_config(other.cfg)
-    assert arguments(other, []) == [
-        f"resume={run.path}",
-        "logger=wandb",
-        "logger.wandb.group=mine",
-        'logger.wandb.job_type="ema"',
-        "trainer.accelerator=cpu",
-        "log_every=3",
-    ]
+    assert arguments(other) == [f"resume={run.path}", "steps=4", "logger=wandb", *other.outside]
     trusted = dataclasses.replace(other, cfg=OmegaConf.merge(other.cfg, {"trust": ["mine"]}))
-    assert arguments(trusted, [])[1] == "trust=[mine]"
-    other.cfg.steps = 5
-    with pytest.raises(ConfigError, match="was given another budget by hand. Remove it"):
-        arguments(other, [])
+    assert arguments(trusted)[2] == "trust=[mine]"
 
 
 def test_the_identity_of_a_config_ignores_settings_that_change_no_result() -> None:

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -43,9 +43,11 @@ from ganlab.core.errors import UNSET, UnfinishedRuns
 from ganlab.filesystem import Lock
 from ganlab.studies.backend import Local
 from ganlab.studies.formatting import duration
-from ganlab.studies.pool import Playing, Pool
+from ganlab.studies.plan import Job
+from ganlab.studies.pool import Pool
 from ganlab.studies.table import merge, text_of
 
+NO_PLACE: Any = SimpleNamespace(processes=1, start=lambda job, lock: lock)  # where nothing is played
 SAYS = "import os; print('out of reach', flush=True);"
 LONG = SUITE.replace("steps=4", "steps=60, checkpoint_every=5")
 
@@ -58,12 +60,13 @@ class Script:
     def __init__(self, script: str):
         self.script = script
 
-    def start(self, run: partial[list[str]], log: Path, lock: Lock) -> Any:
+    def start(self, job: Job, lock: Lock) -> Any:
         lock.release()
-        with log.open("w") as file:
+        with job.log.open("w") as file:
             process = subprocess.Popen([sys.executable, "-c", self.script], stdout=file, stderr=file)
-        process.wait()
-        process.exitcode = process.returncode
+        return process.wait()
+
+    def status(self, process: int) -> int:
         return process
 
 
@@ -163,7 +166,7 @@ def test_a_killed_study_ends_with_the_rows_of_an_undisturbed_one(
 
 
 def test_a_signal_stops_a_suite_and_the_same_command_goes_on(undisturbed: Path, tmp_path: Path) -> None:
-    folder = write_suite(tmp_path / "suite", LONG)
+    folder = write_suite(tmp_path / "suite", LONG.replace("seeds: 2", "seeds: 1"))
     command = (f"suite={folder}", f"output={folder / 'runs'}")
     process = start_ablate(*command)
     wait_until(lambda: [*folder.glob("runs/*/ema_seed0_*/checkpoints/last.ckpt")], process)
@@ -173,16 +176,17 @@ def test_a_signal_stops_a_suite_and_the_same_command_goes_on(undisturbed: Path, 
     before = rows_of(folder)
     status, out, err = finish(start_ablate(*command))
     assert status == 0, out + err
-    assert f"4 runs, {4 - len(before)} to play, 1 at a time with 1 threads each" in out
+    assert f"2 runs, {2 - len(before)} to play, 1 at a time with 1 threads each" in out
     assert "next: python -m ganlab.report suite=" in out
-    assert numbers(folder) == numbers(undisturbed / "suite")
+    assert numbers(folder).items() <= numbers(undisturbed / "suite").items()
+    assert len(numbers(folder)) == 2
     resumed = [path for path in folder.glob("runs/suite/*/") if "resume=" in summary(path)["command"]]
     assert len(resumed) == 1
     assert rows_of(folder)[: len(before)] == before
 
 
 def test_two_workers_share_the_runs(tmp_path: Path) -> None:
-    folder = write_suite(tmp_path / "quick")
+    folder = write_suite(tmp_path / "quick", SUITE.replace("seeds: 2", "seeds: 1"))
     workers = [
         start_ablate(f"suite={folder}", f"output={folder}/runs", f"worker={n}") for n in ("one", "two")
     ]
@@ -191,10 +195,10 @@ def test_two_workers_share_the_runs(tmp_path: Path) -> None:
         status, out, err = finish(worker)
         assert status == 0, out + err
         outs.append(out)
-    assert "worker one: 4 runs" in outs[0]
+    assert "worker one: 2 runs" in outs[0]
     assert all(status == "finished" for status, _ in numbers(folder).values())
-    assert len(numbers(folder)) == 4
-    assert sum(out.count(f"finished  {NAME}") for out in outs) == 4
+    assert len(numbers(folder)) == 2
+    assert sum(out.count(f"finished  {NAME}") for out in outs) == 2
 
 
 def test_runs_that_fail_or_diverge_are_recorded_and_the_suite_continues(tmp_path: Path) -> None:
@@ -216,8 +220,8 @@ def test_runs_that_fail_or_diverge_are_recorded_and_the_suite_continues(tmp_path
     text = (folder / "suite.yaml").read_text()
     text = text.replace("trick=mine", "+trick.mine._target_=support.breaking_trick.Breaking")
     (folder / "suite.yaml").write_text(text)
-    assert Pool(suite_plan(folder), Local(1, 1)).plan.left() == 0
-    assert Pool(suite_plan(folder, rerun="failed"), Local(1, 1)).plan.left() == 2
+    assert suite_plan(folder).open() == []
+    assert len(suite_plan(folder, rerun="failed").open()) == 2
 
 
 @pytest.mark.parametrize(
@@ -238,13 +242,12 @@ def test_a_run_that_cannot_speak_for_itself_has_a_row_with_its_reason(
     )
     pool = Pool(plan, Script(script))
     pool.play()
-    (row,) = rows_of(plan.suite.folder)
+    (row,) = rows_of(plan.study.folder)
     assert (row.status, row.reason, row.steps, row.value) == (status, reason, 0, None)
-    assert pool.plan.left() == (1 if status == "interrupted" else 0)
-    assert pool.unfinished() == f"1 {status}"
+    assert len(plan.open()) == (1 if status == "interrupted" else 0)
     again = Pool(plan, Local(1, 1))  # what was interrupted can be played, although a summary lies there
     again.play()
-    (row,) = rows_of(plan.suite.folder)
+    (row,) = rows_of(plan.study.folder)
     assert row.status == ("finished" if status == "interrupted" else status)
 
 
@@ -255,10 +258,10 @@ def test_a_run_that_another_process_plays_is_left_to_it(tmp_path: Path) -> None:
         job.directory.mkdir(parents=True)
         locks.append(Lock(job.directory / "lock"))
     pool = Pool(plan, Script("print('run: x is in use by process 3'); raise SystemExit(2)"))
-    assert pool.begin_one()
+    pool.begin()
     assert [run.job for run in pool.playing] == [jobs_of(plan)[3]]
     pool.settle(pool.playing.pop(), 2)
-    assert (rows_of(plan.suite.folder), pool.plan.left()) == ([], 4)
+    assert (rows_of(plan.study.folder), len(plan.open()), pool.tried) == ([], 4, set())
 
 
 def test_a_finished_run_is_recorded_without_another_run(tmp_path: Path) -> None:
@@ -277,10 +280,10 @@ def test_a_finished_run_is_recorded_without_another_run(tmp_path: Path) -> None:
         "threads": 2,
     }
     run.write_summary(status="finished", metrics=record, **facts)
-    pool = Pool(plan, Script("raise SystemExit('a run was started')"))
-    assert pool.begin_one()
-    assert not pool.playing
-    (found,) = rows_of(plan.suite.folder)
+    pool = Pool(plan, NO_PLACE)
+    pool.begin()
+    assert [run.job.arm for run in pool.playing] == ["ema"]
+    (found,) = rows_of(plan.study.folder)
     assert (found.status, found.value, found.seconds, found.commit) == ("finished", 2.5, 1.5, "a" * 12 + "+")
     assert (found.metrics, found.device) == ({NAME: {"value": 2.5}}, "cpu, 2 threads")
 
@@ -291,13 +294,13 @@ def test_a_run_that_diverged_after_its_pool_was_killed_is_not_played_again(tmp_p
     run.make_folders()
     run.write_config(jobs_of(plan)[0].cfg)
     run.write_summary(status="diverged", reason="diverged at step 3: nan")
-    pool = Pool(plan, Script("raise SystemExit('a run was started')"))
-    assert pool.begin_one()
-    assert not pool.playing
+    pool = Pool(plan, NO_PLACE)
+    pool.begin()
+    assert [run.job.arm for run in pool.playing] == ["ema"]
     (found,) = rows_of(plan.study.folder)
     assert (found.status, found.reason) == ("diverged", "diverged at step 3: nan")
     again = Pool(plan_of(tmp_path, rerun="failed"), Script("raise SystemExit('it was started')"))
-    assert again.begin_one()
+    again.begin()
     assert [playing.job.arm for playing in again.playing] == ["plain"]
 
 
@@ -321,21 +324,21 @@ def test_a_change_of_the_code_starts_no_run(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(identity, "code", lambda: "f" * 12)
     pool.play()
     assert "has changed since this began: call again" in str(pool.stopped)
-    assert (pool.plan.left(), rows_of(plan.suite.folder)) == (4, [])
+    assert (len(plan.open()), rows_of(plan.study.folder)) == (4, [])
 
 
-def test_the_sample_grid_is_of_the_first_seed_that_can_finish(tmp_path: Path) -> None:
+def test_the_sample_grid_is_of_the_first_seed_that_has_finished(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     plain = [job for job in jobs_of(plan) if job.arm == "plain"]
     for job in plain:
         RunDirectory(job.directory).make_folders()
         (job.directory / "samples" / "4.png").write_text(f"of seed {job.seed}")
-    pool, shown = Pool(plan, Script("")), plan.suite.folder / "samples" / "plain.png"
-    pool.record(plain[1], row_of(plain[1]))
-    assert not shown.exists()
+    pool, shown = Pool(plan, Script("")), plan.study.folder / "samples" / "plain.png"
     pool.record(plain[0], row_of(plain[0], status="diverged"))
-    pool.record(plain[1], row_of(plain[1]))
-    assert shown.read_text() == "of seed 1"
+    assert not shown.exists()
+    for seed, expected in ((1, 1), (0, 0), (1, 0)):
+        pool.record(plain[seed], row_of(plain[seed]))
+        assert shown.read_text() == f"of seed {expected}"
 
 
 def test_stale_rows_are_reported_even_if_nothing_is_run(
@@ -343,8 +346,8 @@ def test_stale_rows_are_reported_even_if_nothing_is_run(
 ) -> None:
     plan = plan_of(tmp_path)
     rows = [row_of(job, numerics=0) for job in jobs_of(plan)]
-    plan.suite.results.write_text(text_of(rows))
-    ablate(compose(f"suite={plan.suite.folder}", f"output={tmp_path}/runs", config_name="ablate"))
+    plan.study.results.write_text(text_of(rows))
+    ablate(compose(f"suite={plan.study.folder}", f"output={tmp_path}/runs", config_name="ablate"))
     out = capsys.readouterr().out
     assert "4 runs, 0 to play" in out
     assert "4 runs are stale, their numbers have changed since: rerun=stale plays them again" in out
@@ -356,16 +359,16 @@ def test_a_dry_run_prints_the_status_of_each_run_and_writes_nothing(
     plan = plan_of(tmp_path)
     jobs = jobs_of(plan)
     rows = [row_of(jobs[0]), row_of(jobs[1], numerics=0), row_of(jobs[3], status="diverged", reason="so")]
-    plan.suite.results.write_text(text_of(rows))
+    plan.study.results.write_text(text_of(rows))
     before = sorted(tmp_path.rglob("*"))
     ablate(
-        compose(f"suite={plan.suite.folder}", f"output={tmp_path}/runs", "dry_run=true", config_name="ablate")
+        compose(f"suite={plan.study.folder}", f"output={tmp_path}/runs", "dry_run=true", config_name="ablate")
     )
     assert sorted(tmp_path.rglob("*")) == before
     out = capsys.readouterr().out
     for line in ("plain  seed 0  finished\n", "ema    seed 0  finished, stale\n", "plain  seed 1  to run\n"):
         assert line in out
-    assert "ema    seed 1  diverged: so\n" in out
+    assert "ema    seed 1  diverged, so\n" in out
 
 
 def test_a_dry_run_starts_within_three_seconds_of_a_processor(tmp_path: Path) -> None:
@@ -400,36 +403,34 @@ def test_a_hopeless_run_is_pruned_and_recorded(tmp_path: Path) -> None:
     plan = search_plan(write_search(tmp_path / "quick", text))
     course = {str(step): 0.1 for step in range(10, 4000, 10)}
     rows = [trial_row(trial, 0.1, course=course, space=plan.space) for trial in range(5)]
-    plan.search.results.write_text(text_of(rows))
+    plan.study.results.write_text(text_of(rows))
     pool = Pool(plan, Local(1, 1))
     pool.play()
-    *_, found = rows_of(plan.search.folder)
+    *_, found = rows_of(plan.study.folder)
     assert (found.arm, found.status, found.value) == ("trial5", "pruned", None)
     assert 10 <= found.steps < 4000
     assert "is worse than the median" in found.reason
-    assert "\n".join(plan.results()).startswith(f"5 finished, 1 pruned\nbest: trial0, {NAME} 0.1: optimizer")
 
 
 def test_workers_share_the_trials_and_take_over_abandoned_ones(tmp_path: Path) -> None:
     plan = search_plan(write_search(tmp_path / "quick"))
-    started: list[Playing] = []
 
-    class Nothing:
-        processes = threads = 1
-
-        def start(self, run: partial[list[str]], log: Path, lock: Lock) -> Lock:
-            return lock
-
-    pools = [Pool(plan, Nothing()) for _ in range(4)]
-    assert [pool.begin_one() for pool in pools] == [True, True, True, False]
-    started = [pool.playing[0] for pool in pools[:3]]
-    assert [run.job.arm for run in started] == ["trial0", "trial1", "trial2"]
-    started[1].process.release()  # as the system does when the run and its worker are killed
-    assert not pools[1].begin_one()  # a worker does not restart its own interrupted trial
-    assert pools[3].begin_one()
-    assert pools[3].playing[0].job.overrides == started[1].job.overrides
-    assert set(started[0].job.parameters) == set(CHOSEN)
-    assert not pools[3].begin_one()
+    pools = [Pool(plan, NO_PLACE) for _ in range(4)]
+    for pool in pools:
+        pool.begin()
+    assert [[run.job.arm for run in pool.playing] for pool in pools] == [
+        ["trial0"],
+        ["trial1"],
+        ["trial2"],
+        [],
+    ]
+    first, abandoned = pools[0].playing[0], pools[1].playing.pop()
+    abandoned.lock.release()  # as the system does when the run and its worker are killed
+    pools[1].begin()
+    assert not pools[1].playing  # a worker does not restart its own interrupted trial
+    pools[3].begin()
+    assert pools[3].playing[0].job.overrides == abandoned.job.overrides
+    assert set(first.job.parameters) == set(CHOSEN)
 
 
 @pytest.mark.parametrize(
@@ -442,13 +443,13 @@ def test_workers_share_the_trials_and_take_over_abandoned_ones(tmp_path: Path) -
         (["suite=SUITE", "only=[none]"], "only", "none", "is no arm of quick"),
         (["suite=SUITE", "root=here"], "root", "here", "has no effect: no run of this study reads files"),
         (["suite=nowhere"], "", UNSET, "suite=nowhere has no suite.yaml that can be read"),
-        (["suite=SUITE", "wandb=true"], "wandb", True, "has no effect where a suite is played"),
+        (["suite=SUITE", "wandb=true"], "wandb", True, "has no effect with this kind of study"),
         (["suite=SUITE", "address=auto"], "address", "auto", "has no effect without backend=ray"),
         (["suite=SUITE", "num_gpus=0.5"], "num_gpus", 0.5, "has no effect without backend=ray"),
         (["suite=SUITE", "backend=slurm"], "backend", "slurm", "must be one of local, ray"),
         (["suite=SUITE", "dry_run=true", "estimate=true"], "", UNSET, "dry_run and estimate exclude"),
-        (["sweep=SEARCH", "only=[r1]"], "only", ["r1"], "has no effect where a sweep is played"),
-        (["sweep=SEARCH", "rerun=failed"], "rerun", "failed", "has no effect where a sweep is played"),
+        (["sweep=SEARCH", "only=[r1]"], "only", ["r1"], "has no effect with this kind of study"),
+        (["sweep=SEARCH", "rerun=failed"], "rerun", "failed", "has no effect with this kind of study"),
         (["sweep=SEARCH", 'extra=["steps=5"]'], "", UNSET, "extra=.*steps=5.* changes what the runs are"),
     ],
 )  # fmt: skip

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,9 +16,10 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_com
 
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.studies.search import best, hopeless, number_of, refuse_others, study_of, suggested
-from ganlab.studies.search_plan import SearchPlan
-from ganlab.studies.wandb_export import write_wandb_sweep
+from ganlab.studies.plan import SearchPlan
+from ganlab.studies.search import best, hopeless, number_of, study_of, suggested, write_wandb_sweep
+from ganlab.studies.spec import Search
+from ganlab.studies.table import text_of
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +29,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> SearchPlan:
 
 def test_what_a_trial_tries_depends_on_its_number_and_on_the_trials_that_have_ended(plan: SearchPlan) -> None:
     search, ended = (
-        plan.search,
+        plan.study,
         [trial_row(n, float(n), parameters=CHOSEN | {"trick.r1.gamma": (n + 1) / 2}) for n in range(12)],
     )
     first = [suggested(search, [], number, False) for number in range(3)]
@@ -37,14 +40,20 @@ def test_what_a_trial_tries_depends_on_its_number_and_on_the_trials_that_have_en
     assert first[0]["data.batch_size"] in (16, 32, 48, 64)
     after = suggested(search, ended, 12, False)
     assert after == suggested(search, ended[::-1], 12, False) != suggested(search, [], 12, False)
-    assert suggested(dataclasses.replace(search, seed=1), [], 0, False) != first[0]
+    assert suggested(changed(search, seed=1), [], 0, False) != first[0]
+
+
+def changed(search: Search, **values: Any) -> Search:
+    found = copy.copy(search)
+    vars(found).update(values)
+    return found
 
 
 def test_tpe_tries_values_near_the_best(plan: SearchPlan) -> None:
     """The value is the distance of gamma to 7; random numbers would lie 2.7 away in the mean."""
     rows = []
     for number in range(40):
-        tried = suggested(plan.search, rows, number, False)
+        tried = suggested(plan.study, rows, number, False)
         rows.append(trial_row(number, abs(tried["trick.r1.gamma"] - 7), parameters=tried))
     assert sum(row.value for row in rows[20:]) / 20 < 1.5
 
@@ -58,7 +67,7 @@ def test_the_states_of_trials_are_those_of_their_rows(plan: SearchPlan) -> None:
         trial_row(3, None, status="diverged"),
         trial_row(5, None, status="interrupted"),
     ]
-    study = study_of(plan.search, rows, False)
+    study = study_of(plan.study, rows, False)
     states = [trial.state for trial in study.trials]
     assert states == [TrialState.COMPLETE, TrialState.FAIL, *[TrialState.PRUNED] * 3]
     assert (study.best_params, study.trials[0].intermediate_values) == (CHOSEN, {20: 9.0, 40: 8.0})
@@ -71,20 +80,24 @@ def test_a_value_worse_than_the_median_is_hopeless_in_both_directions(plan: Sear
     rows = [trial_row(n, 1.0, course={"5": 1.0, "20": 9.0 + n}) for n in range(5)]
     for higher, verdicts in ((False, [False, True]), (True, [True, False])):
         for value, verdict in zip((8.0, 12.0), verdicts, strict=True):
-            assert hopeless(plan.search, rows, {"5": value}, higher) is None  # too early
-            found = hopeless(plan.search, rows, {"5": value, "20": value}, higher)
+            assert hopeless(plan.study, rows, {"5": value}, higher) is None  # too early
+            found = hopeless(plan.study, rows, {"5": value, "20": value}, higher)
             assert found == (f"{value:.4g} after 20 steps is worse than the median" if verdict else None)
-    assert hopeless(dataclasses.replace(plan.search, prune=None), rows, {"20": 12.0}, False) is None
+    assert hopeless(changed(plan.study, prune=None), rows, {"20": 12.0}, False) is None
 
 
-def test_trials_of_another_search_are_refused(plan: SearchPlan) -> None:
-    refuse_others(plan.search, plan.space, [trial_row(0, 1.0, space=plan.space)])
+def test_trials_of_another_search_are_refused(plan: SearchPlan, tmp_path: Path) -> None:
+    folder = write_search(tmp_path / "quick")
+    own, interrupted = trial_row(0, 1.0, space=plan.space), trial_row(2, None, status="interrupted")
+    (folder / "results.csv").write_text(text_of([own, interrupted]))
+    assert len(search_plan(folder).open()) == 2
+    (folder / "results.csv").write_text(text_of([own, trial_row(1, 1.0)]))
     with pytest.raises(ConfigError, match="trial 1 is of another base, metric, data or parameters"):
-        refuse_others(plan.search, plan.space, [trial_row(1, 1.0)])
+        search_plan(folder)
 
 
 def test_a_trial_is_the_run_of_its_parameters(plan: SearchPlan) -> None:
-    job = plan.trial(4, CHOSEN)
+    job = plan.trial("trial4", CHOSEN)
     assert (job.arm, job.seed, job.parameters, job.space) == ("trial4", 3, CHOSEN, plan.space)
     cfg = compose(*job.overrides)
     assert {name: OmegaConf.select(cfg, name) for name in list(CHOSEN)[:3]} == {
@@ -96,7 +109,7 @@ def test_a_trial_is_the_run_of_its_parameters(plan: SearchPlan) -> None:
 def test_the_command_of_a_wandb_sweep_composes(plan: SearchPlan) -> None:
     """The command is expanded as by `wandb agent`."""
     assert "prune is left out" in write_wandb_sweep(plan)
-    found = yaml.safe_load((plan.search.folder / "wandb.yaml").read_text())
+    found = yaml.safe_load((plan.study.folder / "wandb.yaml").read_text())
     assert found["metric"] == {"name": NAME, "goal": "minimize"}
     assert (found["method"], found["run_cap"]) == ("bayes", 3)
     assert found["parameters"] == {

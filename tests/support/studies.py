@@ -15,9 +15,7 @@ from support.warm_process import WarmProcess
 
 from ganlab.config.compose import compose
 from ganlab.core.numerics import NUMERICS
-from ganlab.studies.composition import Job
-from ganlab.studies.plan import SuitePlan
-from ganlab.studies.search_plan import SearchPlan
+from ganlab.studies.plan import Job, Plan, SearchPlan
 from ganlab.studies.spec import read_search, read_suite
 from ganlab.studies.table import Row, read
 
@@ -84,21 +82,21 @@ def write_search(folder: Path, text: str = SEARCH) -> Path:
     return folder
 
 
-def settings(output: Path, extra: Sequence[str] = (), rerun: str | None = None) -> DictConfig:
+def settings(output: Path, extra: Sequence[str] = (), **options: Any) -> DictConfig:
     """The settings of the command that make plans."""
     cfg = compose(f"output={output}", config_name="ablate")
-    cfg.extra, cfg.rerun = list(extra), rerun
+    cfg.merge_with({"extra": [*extra]} | options)
     return cfg
 
 
-def jobs_of(plan: SuitePlan) -> list[Job]:
+def jobs_of(plan: Plan) -> list[Job]:
     """All runs of a suite."""
     return [plan.job(label) for label in plan.labels]
 
 
-def suite_plan(folder: Path, *extra: str, rerun: str | None = None) -> SuitePlan:
+def suite_plan(folder: Path, *extra: str, **options: Any) -> Plan:
     """The built plan of a suite."""
-    plan = SuitePlan(read_suite(folder), settings(folder / "runs", extra, rerun))
+    plan = Plan(read_suite(folder), settings(folder / "runs", extra, **options))
     plan.build()
     return plan
 
