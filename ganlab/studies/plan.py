@@ -248,9 +248,7 @@ class SearchPlan(Plan):
     def trial(self, arm: str, parameters: Mapping[str, Any]) -> Job:
         """The run of a trial, without its directory."""
         job = self.point(arm, "parameters", self.study.overrides(parameters))
-        same = [one for one in self.points.values() if data_settings(one) == data_settings(job)]
-        data = (same or [self.points[FIRST]])[0].data
-        return replace(job, data=data, parameters=dict(parameters), space=self.space)
+        return replace(job, parameters=dict(parameters), space=self.space)
 
     def job(self, label: Label) -> Job:
         """The run of a trial, as any worker has drawn it, or as it is drawn now."""

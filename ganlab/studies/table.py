@@ -148,10 +148,11 @@ def collected(job: Job, metrics: Sequence[str]) -> Row | None:
     if device == "cpu" and threads:  # on a CPU, the last bits depend on their number
         device += f", {threads} thread{'s' * (threads > 1)}"
     return Row(
-        **{name: getattr(job, name) for name in ("arm", "seed", "config", "data", "parameters", "space")},
+        **{name: getattr(job, name) for name in ("arm", "seed", "config", "parameters", "space")},
         **{name: found.get(name, 0) for name in ("steps", "images", "seconds")},
         status=status,
         reason=" ".join(str(found.get("reason") or "").split()),
+        data=(found.get("data_sha256") or job.data)[: identity.SIZE],
         code=found.get("code_sha256") or identity.code(),
         commit=commit[:12] + "+" * commit.endswith("+"),
         device=device,

@@ -15,11 +15,12 @@ from support.studies import CHOSEN, NAME, SEARCH, search_plan, trial_row, write_
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from ganlab.config.compose import compose
+from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
 from ganlab.studies.plan import SearchPlan
 from ganlab.studies.search import best, hopeless, number_of, study_of, suggested, write_wandb_sweep
 from ganlab.studies.spec import Search
-from ganlab.studies.table import text_of
+from ganlab.studies.table import collected, text_of
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def test_trials_of_another_search_are_refused(plan: SearchPlan, tmp_path: Path) 
         search_plan(folder)
 
 
-def test_a_trial_is_the_run_of_its_parameters(plan: SearchPlan) -> None:
+def test_a_trial_is_the_run_of_its_parameters(plan: SearchPlan, tmp_path: Path) -> None:
     job = plan.trial("trial4", CHOSEN)
     assert (job.arm, job.seed, job.parameters, job.space) == ("trial4", 3, CHOSEN, plan.space)
     cfg = compose(*job.overrides)
@@ -104,6 +105,10 @@ def test_a_trial_is_the_run_of_its_parameters(plan: SearchPlan) -> None:
         name: value for name, value in CHOSEN.items() if name != "objective"
     }
     assert cfg.objective._target_.endswith("LeastSquares")
+    # A parameter may change the data: the run knows them.
+    RunDirectory(tmp_path).write_summary(status="pruned", data_sha256="5e" * 32)
+    row = collected(dataclasses.replace(job, directory=tmp_path), plan.metrics)
+    assert (row.data, row.parameters, row.config) == ("5e" * 6, CHOSEN, job.config)
 
 
 def test_the_command_of_a_wandb_sweep_composes(plan: SearchPlan) -> None:
