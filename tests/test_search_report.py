@@ -110,7 +110,7 @@ def test_the_report_has_the_best_trials_and_their_commands(tmp_path: Path) -> No
     expected = sorted(valued, key=lambda trial: valued[trial].value or 0)[:5]
     assert best_trials(text) == expected == [3, 7, 5, 2, 8]
     assert f"After 10 of 12 runs: In `{NAME}`, the best of 10 trials is `trial3`, with 17.25: `opt" in text
-    assert "- 10 trials: 1 diverged, 1 failed, 7 finished, 1 pruned." in text
+    assert "- Runs: 1 diverged, 1 failed, 7 finished, 1 pruned." in text
     assert "- Failed: `trial1` seed 3 (`no memory`)." in text
     assert "- Diverged: `trial9` seed 3 (`diverged at step 7: the loss is nan`)." in text
     assert "| (real data) | 7.1 |" in text

@@ -16,21 +16,21 @@ from omegaconf.errors import OmegaConfBaseException
 from ganlab.config import identity
 from ganlab.config.compose import compose
 from ganlab.core.errors import require
-from ganlab.metrics.protocols import MetricRecord, bounds, require_same_protocol
+from ganlab.metrics.protocols import MetricRecord, bounds, is_metric_value, require_same_protocol
 from ganlab.studies.spec import Arm, Suite
 from ganlab.studies.statistics import ALPHA, holm, smallest_effect, summaries
 from ganlab.studies.table import Row
 
 # Arms may be sampled in different ways, which may be the question; torch is a circumstance.
 FREE = ("sampler", "classes", "torch")
+NOT_SHOWN = "no difference shown"
 COLUMNS = [one.name for one in fields(Row)]
 
 
 def frame(rows: Iterable[Row]) -> pd.DataFrame:
     """A data frame with a line for each run and metric; a run without metrics has one line.
 
-    The columns are those of results.csv, `metric` (the full name), and what its record has, such as `floor`;
-    `value` is that of the metric.
+    Its columns are those of results.csv, `metric` (the full name), and the keys of its record, as `value`.
     """
     lines = [
         {**record, **vars(row), "metric": name, "value": record.get("value")}
@@ -42,18 +42,18 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of a study: its full name, and the records of finished runs.
+    """A metric of a study in finished runs.
 
-    `better` is "lower", "higher", or empty if it is unknown. `values` has a column for each arm and a line
-    for each seed. `arms` has a line for each arm: the columns of `summaries` up to `high`, the `published`
-    value, and whether it is `inside` the interval of the mean.
+    A line of `arms` has the columns of `summaries` up to `high`, of its `values`; the `published` value; and
+    whether it is `inside` the interval of the mean.
     """
 
-    name: str
-    better: str
+    name: str  # the full one
+    better: str  # lower or higher; empty if it is unknown
     bounds: tuple[float, float]
     records: Sequence[tuple[str, MetricRecord]]  # with the arms of the runs
-    values: pd.DataFrame
+    floors: pd.Series  # the values of real data in records
+    values: pd.DataFrame  # by seed and arm
     arms: pd.DataFrame
 
 
@@ -61,26 +61,20 @@ class Metric:
 class Analysis:
     """The analysis of a suite, of which the first metric answers the question.
 
-    `rows` are those that count, one for each arm and seed; `missing` are the runs without one. `interrupted`
-    are rows of runs that may continue. The number `changed` is that of rows of another config than their arm
-    has now, and `ignored` that of rows without an arm or seed of the suite, or that a later row replaces.
-
-    `values` are those of the first metric, by seed and arm, without runs in other circumstances than the
-    reference's; `differences` are those to the reference, of arms that have any. `arms` has a line for each
-    arm: the first metric's `arms`; `summaries` of the differences, with the prefix `difference_`; the
-    corrected `p`, the smallest effect at Holm's `first_step` and the `verdict`; how many runs `finished`,
-    `failed`, `diverged`, or were `lost` in either way; the mean `seconds`; and how many runs are `unlike` the
-    reference's in their circumstances.
+    A line of `arms` has those of the first metric; `summaries` of the differences, with the prefix
+    `difference_`; the corrected `p`, the `verdict`, and the smallest effect at Holm's `first_step`; how many
+    runs `finished`, `failed`, `diverged`, or were `lost` in either way; the mean `seconds`; and how many runs
+    were `unlike` the reference's in their circumstances.
     """
 
-    rows: list[Row]
-    missing: list[tuple[str, int]]
-    interrupted: list[Row]
-    changed: int
-    ignored: int
+    rows: list[Row]  # those that count, one for each arm and seed
+    missing: list[tuple[str, int]]  # the arms and seeds without one
+    interrupted: list[Row]  # of missing runs
+    changed: int  # the number of rows of another config than their arm has now
+    ignored: int  # that of rows without an arm or seed of the suite, or that others replace
     metrics: list[Metric]
-    values: pd.DataFrame
-    differences: pd.DataFrame
+    values: pd.DataFrame  # of the first metric, by seed and arm, without the unlike runs
+    differences: pd.DataFrame  # to the reference, by seed and compared arm
     arms: pd.DataFrame
 
 
@@ -110,8 +104,7 @@ def analyse(suite: Suite, rows: Sequence[Row]) -> Analysis:
     values = metrics[0].values.mask(is_unlike)
     differences = values.sub(values[suite.reference], axis=0).drop(columns=suite.reference)
     differences = differences.dropna(axis=1, how="all")
-    arms = metrics[0].arms.join(comparison(suite, metrics[0], differences)).join(outcomes(suite, counted))
-    arms["unlike"] = is_unlike.sum()
+    arms = compared(suite, metrics[0], differences, counted).assign(unlike=is_unlike.sum())
     changed = len(rows) - len(current)
     return Analysis(counted, missing, interrupted, changed, ignored, metrics, values, differences, arms)
 
@@ -125,13 +118,11 @@ def config_hashes(suite: Suite) -> dict[str, str]:
     return found
 
 
-def measured(
-    metric: str, rows: Sequence[Row], arms: Mapping[str, Arm], may_differ: Collection[str]
-) -> Metric:
+def measured(metric: str, rows: Sequence[Row], arms: Mapping[str, Arm], free: Collection[str]) -> Metric:
     """A metric in rows, one for each arm and seed; a study may give only the beginning of its name.
 
     Raises:
-        ConfigError: several metrics begin so, or protocols differ in other keys than some that may.
+        ConfigError: several metrics begin so, or protocols differ in keys that are not `free`.
     """
     by_run = {f"{row.arm} (seed {row.seed})": row for row in rows}
     begins = re.compile(rf"{re.escape(metric)}([/_].*)?")
@@ -141,45 +132,36 @@ def measured(
     name = next(iter(names), metric)
     done = {run: row for run, row in by_run.items() if row.status == "finished" and name in row.metrics}
     if done:
-        require_same_protocol(name, {run: row.metrics[name] for run, row in done.items()}, may_differ)
+        require_same_protocol(name, {run: row.metrics[name] for run, row in done.items()}, free)
     records = [(row.arm, row.metrics[name]) for row in done.values()]
     record = records[0][1] if records else {}
+    floors = pd.Series([one["floor"] for _, one in records if is_metric_value(one.get("floor"))], dtype=float)
     data = frame(done.values()).query("metric == @name").pivot(index="seed", columns="arm", values="value")
     values, limits = data.reindex(columns=[*arms]).astype(float), bounds(name, record)
     values = values.where(np.isfinite(values))
     found: Any = summaries(values, limits).drop(columns=["p", "effect"]).assign(published="", inside="")
-    for arm, (value, spread) in (
-        (arm, arms[arm].published[metric]) for arm in arms if metric in arms[arm].published
-    ):
+    published = {arm: one.published[metric] for arm, one in arms.items() if metric in one.published}
+    for arm, (value, spread) in published.items():
         low, high, n = found.loc[arm, ["low", "high", "n"]].astype(float)
         inside = "inside" if low <= value <= high else "outside" if low <= high else "no interval"
         text = f"{value:g}" + ("" if spread is None else f" ± {spread:g}")
         found.loc[arm, ["published", "inside"]] = [text, inside if n else ""]
-    return Metric(name, record.get("better", ""), limits, records, values, found)
+    return Metric(name, record.get("better", ""), limits, records, floors, values, found)
 
 
-def comparison(suite: Suite, metric: Metric, differences: pd.DataFrame) -> pd.DataFrame:
-    """The columns of `Analysis.arms` that compare an arm with the reference."""
+def compared(suite: Suite, metric: Metric, differences: pd.DataFrame, rows: Sequence[Row]) -> pd.DataFrame:
+    """The lines of `Analysis.arms` but for `unlike`."""
     low, high = metric.bounds
     found = summaries(differences, (low - high, high - low)).add_prefix("difference_")
     p, alpha = holm(found.difference_p, suite.comparisons), ALPHA / max(suite.comparisons, 1)
-    kinds = {
-        "not tested": p.isna(), "no difference shown": p >= ALPHA,
-        "different": pd.Series(not metric.better, p.index),
-        "better": (found.difference_mean > 0) == (metric.better == "higher"),
-    }  # fmt: skip
-    verdict = np.select([*kinds.values()], [*kinds], "worse")
+    side = np.where(found.difference_mean > 0, "higher", "lower")
     spreads = zip(found.difference_sd, found.difference_n, strict=True)
     first_step = [smallest_effect(sd, n, alpha) if sd > 0 else np.nan for sd, n in spreads]
-    return found.assign(p=p, verdict=verdict, first_step=first_step)
-
-
-def outcomes(suite: Suite, rows: Sequence[Row]) -> pd.DataFrame:
-    """How the runs of each arm ended, and the mean seconds of training of finished ones."""
+    found = found.assign(p=p, verdict=np.where(p < ALPHA, side, NOT_SHOWN), first_step=first_step)
     runs, kinds = frame(rows).drop_duplicates(["arm", "seed"]), ["finished", "failed", "diverged"]
-    found = pd.crosstab(runs.arm, runs.status).reindex(index=[*suite.arms], columns=kinds, fill_value=0)
+    ends = pd.crosstab(runs.arm, runs.status).reindex(index=[*suite.arms], columns=kinds, fill_value=0)
     seconds = runs[runs.status == "finished"].groupby("arm").seconds.mean()
-    return found.assign(lost=found.failed + found.diverged, seconds=seconds)
+    return metric.arms.join(found).join(ends.assign(lost=ends.failed + ends.diverged, seconds=seconds))
 
 
 def circumstances(row: Row, ignored: Collection[str] = ()) -> str:

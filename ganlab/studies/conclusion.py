@@ -26,10 +26,9 @@ def order(suite: Suite, analysis: Analysis) -> dict[str, Any]:
     tests = summaries(pd.DataFrame({pair: values[pair[0]] - values[pair[1]] for pair in pairs}))
     is_shown = holm(tests.p, comb(len(suite.order), 2)) < ALPHA
     kept, shown = (tests["mean"] > 0)[is_shown].sum(), is_shown.sum()
-    agree = sum(means[one] > means[other] for one, other in pairs)
     return {
         "verdict": "No" if kept < shown else "Yes" if kept == len(pairs) else "Undecided",
-        "agree": agree, "pairs": len(pairs), "kept": kept, "shown": shown,
+        "pairs": len(pairs), "kept": kept, "shown": shown,
         "tau": np.nan_to_num(kendalltau(range(len(arms), 0, -1), means).statistic),
         "best": means.sort_values(ascending=False, kind="stable").index,
     }  # fmt: skip
@@ -38,12 +37,9 @@ def order(suite: Suite, analysis: Analysis) -> dict[str, Any]:
 def foresight(suite: Suite) -> str:
     """How large a difference the seeds can show; the unit is the spread over them, which is not known yet."""
     arms, seeds = suite.comparisons, len(suite.seeds)
-    if not arms:
-        return "one arm: there is nothing to compare it with"
-    if seeds == 1:
-        return "one seed shows no difference: there is no spread to judge it by; give more `seeds`"
+    if not arms or seeds == 1:
+        return "no difference can be shown: there is nothing to compare, or one seed, which has no spread"
     alone, strictest = (smallest_effect(1.0, seeds, alpha) for alpha in (ALPHA, ALPHA / arms))
-    effect = f"a difference of {alone:.1f} standard deviations of the paired differences"
-    said = f"{seeds} seeds show, with 80 % power at 5 %, {effect}"
+    effect = f"a difference of {alone:.1f} standard deviations of the paired differences in one test alone"
     step = f"of {strictest:.1f} at the first step of Holm's correction for {arms}"
-    return said if arms == 1 else f"{said} in one test alone, {step}"
+    return f"{seeds} seeds show, with 80 % power at 5 %, {effect}, {step}"

@@ -31,18 +31,22 @@ def counted(n: float, what: str) -> str:
 def number_format(spreads: pd.Series) -> str:
     """The format of numbers: with two digits of their usual spread, or four of the number without one."""
     spread = spreads[spreads > 0].median()
-    return ",.4g" if isnan(spread) else f",.{min(max(1 - floor(log10(spread)), 0), 6)}f"
+    return "z,.4g" if isnan(spread) else f"z,.{min(max(1 - floor(log10(spread)), 0), 6)}f"
 
 
 def number(value: float, spec: str) -> str:
-    """A number; without its sign if it is rounded to zero; empty without one."""
-    text = "" if isnan(value) else f"{value:{spec}}"
-    return text if text.strip("+-0.,") else text.lstrip("+-")
+    """A number; empty for NaN."""
+    return "" if isnan(value) else f"{value:{spec}}"
 
 
 def centre(mean: float, low: float, high: float, spec: str) -> str:
     """A mean, with its interval if it has one; empty without a mean."""
     return number(mean, spec) + ("" if isnan(low) else f" [{number(low, spec)}, {number(high, spec)}]")
+
+
+def span(values: pd.Series, spec: str) -> str:
+    """The smallest and the largest of some numbers; empty without any."""
+    return " to ".join(dict.fromkeys(number(end, spec) for end in (values.min(), values.max())))
 
 
 def short(value: object) -> str:

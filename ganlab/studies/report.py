@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader
 from markdown_it import MarkdownIt
 
 from ganlab.core.errors import require
@@ -20,10 +20,7 @@ from ganlab.studies.statistics import ALPHA, ENOUGH
 from ganlab.studies.table import Row
 from ganlab.visualize.images import render, save_png
 
-TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined,
-)  # fmt: skip
+TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True)
 TEMPLATES.filters |= {"code": formatting.code, "short": formatting.short}
 TEMPLATES.globals |= vars(formatting) | {"alpha": ALPHA, "enough": ENOUGH, "numerics": NUMERICS}
 PICTURES = ("forest", "curves", "grids", "slice", "importance", "history")
@@ -64,12 +61,9 @@ def known(study: Suite | Search) -> dict[str, Any]:
     """What the templates need, and the answer. Raises the errors of `write` that concern results.csv."""
     rows = table.read(study.results)
     facts = suite_facts(study, rows) if isinstance(study, Suite) else search_facts(study, rows)
-    facts |= {
-        "study": study,
-        "stale": sum(row.numerics != NUMERICS for row in facts["rows"]),
-        "finished": [(row.arm, {key: getattr(row, key) for key in RUN})
-                     for row in facts["rows"] if row.status == "finished"],
-    }  # fmt: skip
+    finished = [row for row in facts["rows"] if row.status == "finished"]
+    runs = [(row.arm, {key: getattr(row, key) for key in RUN}) for row in finished]
+    facts |= {"study": study, "runs": runs, "stale": sum(row.numerics != NUMERICS for row in facts["rows"])}
     answer = TEMPLATES.get_template("answer.md.j2").render(facts)
     return facts | {"answer": " ".join(answer.split())}
 
@@ -103,13 +97,13 @@ def search_facts(search: Search, found: Sequence[Row]) -> dict[str, Any]:
     for row in rows:
         reason = f"{search.results}: {row.arm} has other parameters than {search.at('parameters')}"
         require(row.parameters.keys() == search.parameters.keys(), reason, MOVE_AWAY)
-    metric = measured(search.metric, rows, {row.arm: Arm(name=row.arm) for row in rows}, may_differ=())
+    metric = measured(search.metric, rows, {row.arm: Arm(name=row.arm) for row in rows}, free=())
     higher, seeds = metric.better == "higher", {row.seed for row in rows}
     ranked, others = best(rows, higher), [seed for seed in range(1, 5) if seed not in seeds][:3]
     plays = [(row.arm, search.overrides(row.parameters), [row.seed], [row]) for row in ranked[:TOP]]
     plays += [(f"{name} with other seeds", overrides, others, []) for name, overrides, *_ in plays[:1]]
     return {
         "is_suite": False, "planned": search.trials, "rows": rows, "metrics": [metric], "ranked": ranked,
-        "top": ranked[:TOP], "plays": plays, "interrupted": [], "changed": 0, "ignored": 0,
+        "top": ranked[:TOP], "plays": plays,
         "figures": partial(plots.of_search, study_of(search, rows, higher), metric.name),
     }  # fmt: skip

@@ -29,7 +29,6 @@ def summaries(table: pd.DataFrame, bounds: tuple[float, float] = (-inf, inf)) ->
 
 
 def summary(values: pd.Series, bounds: tuple[float, float]) -> dict[str, float]:
-    """The statistics of values, which have no NaN: a row of `summaries`."""
     n, mean, sd = len(values), values.mean(), values.std()
     # Equal numbers that were computed by different sums differ in the last bits.
     if sd <= 1e-12 * values.abs().max():
@@ -66,7 +65,6 @@ def smallest_effect(spread: float, n: int, alpha: float = ALPHA) -> float:
     critical = stats.t.ppf(1 - alpha / 2, n - 1)
 
     def excess(shift: float) -> float:
-        """The power minus `POWER`, if the mean is `shift` standard errors from 0."""
         return float(stats.nct.sf(critical, n - 1, shift)) - POWER  # the other tail has less than 1e-6
 
     return float(brentq(excess, 0, 2 * critical + 2) * spread / sqrt(n))
