@@ -145,7 +145,7 @@ SMALLEST = 2.128 * np.std(np.subtract(NOISY, PLAIN), ddof=1)  # with four pairs
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"plain": [], "wide": []}, "No answer yet: nothing has been run."),
+        ({"plain": [], "wide": []}, "After 0 of 8 runs: No answer yet: no run has finished with a number."),
         (
             {"plain": PLAIN, "wide": LESS, "noisy": NOISY},
             f"In `{NAME}` (lower is better), against `plain`: lower: `wide` (-5.0, p = 4.4e-05); no "
@@ -171,8 +171,8 @@ SMALLEST = 2.128 * np.std(np.subtract(NOISY, PLAIN), ddof=1)  # with four pairs
         (
             {"plain": PLAIN, "wide": LESS, "gone": [None] * 4, "mixed": [20.1, 22.2, None, None]},
             f"In `{NAME}` (lower is better), against `plain`: lower: `wide` (-5.0, p = 6.7e-05); no "
-            "difference shown for 1 arm. `gone` failed or diverged in 4 of 4 runs. `mixed` failed or diverged in 2 "
-            "of 4 runs.",
+            "difference shown for 1 arm. `gone` failed or diverged in 4 of 4 runs. `mixed` failed or "
+            "diverged in 2 of 4 runs.",
         ),
     ],
 )
@@ -345,7 +345,7 @@ def test_arms_on_another_device_have_no_place_in_an_order(tmp_path: Path) -> Non
 
 
 def test_texts_from_the_table_are_shown_as_text(tmp_path: Path) -> None:
-    record = {"extractor": ODD, "n_fake": "x", "floor": "y", ODD: ODD}
+    record = {"extractor": ODD, "better": ODD, "torch": ODD, "n_fake": "x", "floor": "y", ODD: ODD}
     rows = [
         result_row("wide", seed, value, device=ODD, provenance=record) for seed, value in enumerate(LESS[:3])
     ]

@@ -148,7 +148,7 @@ def test_pictures_that_need_more_trials_are_left_out(values: dict[int, float], t
     (folder / "results.csv").write_text(text_of(trial_row(trial, values.get(trial)) for trial in range(5)))
     facts = known(read_search(folder))
     assert set(facts["figures"]()) == ({"slice", "history"} if values else set())
-    assert values or "No answer: no trial has finished with a number." in facts["answer"]
+    assert values or "No answer yet: no run has finished with a number." in facts["answer"]
 
 
 def test_a_report_needs_no_torch(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_report_needs_no_torch(tmp_path: Path) -> None:
             assert picture.width >= 600
     (folder / "results.csv").unlink()
     _, answer = write(read_search(folder))
-    assert answer == "No answer yet: nothing has been run."
+    assert answer == "After 0 of 12 runs: No answer yet: no run has finished with a number."
     assert not (folder / "slice.png").exists()
 
 

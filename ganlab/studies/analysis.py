@@ -23,7 +23,6 @@ from ganlab.studies.table import Row
 
 # Arms may be sampled in different ways, which may be the question; torch is a circumstance.
 FREE = ("sampler", "classes", "torch")
-NOT_SHOWN = "no difference shown"
 COLUMNS = [one.name for one in fields(Row)]
 
 
@@ -79,12 +78,9 @@ class Analysis:
 
 
 def analyse(suite: Suite, rows: Sequence[Row]) -> Analysis:
-    """The analysis of the rows of a suite.
+    """The analysis of the rows of a suite. Raises `ConfigError` if protocols of one metric differ.
 
     Of several rows of an arm and seed, the one of the latest numerics counts; of these, the latest.
-
-    Raises:
-        ConfigError: values of one metric were measured with different protocols.
     """
     configs, runs = config_hashes(suite), list(product(suite.arms, suite.seeds))
     current = [row for row in rows if row.config == configs.get(row.arm, row.config)]
@@ -121,8 +117,7 @@ def config_hashes(suite: Suite) -> dict[str, str]:
 def measured(metric: str, rows: Sequence[Row], arms: Mapping[str, Arm], free: Collection[str]) -> Metric:
     """A metric in rows, one for each arm and seed; a study may give only the beginning of its name.
 
-    Raises:
-        ConfigError: several metrics begin so, or protocols differ in keys that are not `free`.
+    Raises `ConfigError` if several metrics begin so, or if protocols differ in keys that are not `free`.
     """
     by_run = {f"{row.arm} (seed {row.seed})": row for row in rows}
     begins = re.compile(rf"{re.escape(metric)}([/_].*)?")
@@ -146,7 +141,8 @@ def measured(metric: str, rows: Sequence[Row], arms: Mapping[str, Arm], free: Co
         inside = "inside" if low <= value <= high else "outside" if low <= high else "no interval"
         text = f"{value:g}" + ("" if spread is None else f" ± {spread:g}")
         found.loc[arm, ["published", "inside"]] = [text, inside if n else ""]
-    return Metric(name, record.get("better", ""), limits, records, floors, values, found)
+    better = next((way for way in ("lower", "higher") if way == record.get("better")), "")
+    return Metric(name, better, limits, records, floors, values, found)
 
 
 def compared(suite: Suite, metric: Metric, differences: pd.DataFrame, rows: Sequence[Row]) -> pd.DataFrame:
@@ -157,7 +153,7 @@ def compared(suite: Suite, metric: Metric, differences: pd.DataFrame, rows: Sequ
     side = np.where(found.difference_mean > 0, "higher", "lower")
     spreads = zip(found.difference_sd, found.difference_n, strict=True)
     first_step = [smallest_effect(sd, n, alpha) if sd > 0 else np.nan for sd, n in spreads]
-    found = found.assign(p=p, verdict=np.where(p < ALPHA, side, NOT_SHOWN), first_step=first_step)
+    found = found.assign(p=p, verdict=np.where(p < ALPHA, side, "no difference shown"), first_step=first_step)
     runs, kinds = frame(rows).drop_duplicates(["arm", "seed"]), ["finished", "failed", "diverged"]
     ends = pd.crosstab(runs.arm, runs.status).reindex(index=[*suite.arms], columns=kinds, fill_value=0)
     seconds = runs[runs.status == "finished"].groupby("arm").seconds.mean()

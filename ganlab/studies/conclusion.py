@@ -14,10 +14,7 @@ from ganlab.studies.statistics import ALPHA, holm, smallest_effect, summaries
 
 
 def order(suite: Suite, analysis: Analysis) -> dict[str, Any]:
-    """How many pairs of arms have the published order, and how many of those whose difference is shown.
-
-    Empty if fewer than two arms can be compared.
-    """
+    """How the order of the arms compares with the published one; empty if no two arms can be compared."""
     arms = [arm for arm in suite.order if analysis.values[arm].count()]
     if len(arms) < 2:
         return {}

@@ -4,7 +4,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from math import floor, isnan, log10
+from math import floor, inf, isnan, log10
 
 import pandas as pd
 
@@ -30,7 +30,7 @@ def counted(n: float, what: str) -> str:
 
 def number_format(spreads: pd.Series) -> str:
     """The format of numbers: with two digits of their usual spread, or four of the number without one."""
-    spread = spreads[spreads > 0].median()
+    spread = spreads[(spreads > 0) & (spreads < inf)].median()
     return "z,.4g" if isnan(spread) else f"z,.{min(max(1 - floor(log10(spread)), 0), 6)}f"
 
 

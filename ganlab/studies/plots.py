@@ -16,13 +16,13 @@ from PIL import Image
 
 from ganlab.core.errors import ConfigError
 from ganlab.filesystem import read_regular_file
-from ganlab.studies.analysis import NOT_SHOWN, Analysis
+from ganlab.studies.analysis import Analysis
 from ganlab.studies.spec import Suite
 from ganlab.studies.statistics import summaries
 from ganlab.theory.style import BLACK, BLUE, SKY, VERMILION, tidy
 from ganlab.visualize.images import new_figure
 
-COLOURS = {"lower": BLUE, "higher": VERMILION, NOT_SHOWN: BLACK}
+COLOURS = {"lower": BLUE, "higher": VERMILION, "no difference shown": BLACK}
 COLUMNS, SIDE = 4, 2.6  # of panels, and the inches of one
 MAX_BYTES, MAX_PIXELS = 1 << 27, 1 << 25  # of a sample grid
 
@@ -70,11 +70,7 @@ def panelled(names: Collection[str], side: float, share: bool = False) -> Figure
 
 
 def curves(suite: Suite, analysis: Analysis) -> Figure | None:
-    """Learning curves of the first metric, with a panel for each arm; None if no row has any.
-
-    Thin lines are seeds, the thick one is their mean, with its 95 % interval at each step as a band. The mean
-    of the reference is dashed in the other panels.
-    """
+    """Learning curves of the first metric: seeds, their mean, and its interval; None if no row has any."""
     points = [
         [row.arm, row.seed, int(step), value] for row in analysis.rows for step, value in row.course.items()
     ]

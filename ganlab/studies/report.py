@@ -3,7 +3,6 @@
 import re
 from base64 import b64encode
 from collections.abc import Collection, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +31,8 @@ MARK = "<!-- Written by python -m ganlab.report from {} and results.csv: changes
 def write(study: Suite | Search) -> tuple[Path, str]:
     """Writes the report into the folder of a study, and returns the README.md and the answer.
 
-    Raises:
-        ConfigError: values have different protocols, a file cannot be read or written, or there is a
-            README.md that is no report.
+    Raises `ConfigError` if values have different protocols, if a file cannot be read or written, or if there
+    is a README.md that is no report.
     """
     facts, page, mark = known(study), study.folder / "README.md", MARK.format(study.file.name)
     remedy = f"rename it; what it says may go into {study.file.name}"
@@ -85,7 +83,7 @@ def suite_facts(suite: Suite, found: Sequence[Row]) -> dict[str, Any]:
         "circumstances": [(row.arm, circumstances(row)) for row in rows if row.status == "finished"],
         "plays": [(name, suite.base + arm.overrides, suite.seeds, [row for row in rows if row.arm == name])
                   for name, arm in suite.arms.items()],
-        "figures": partial(plots.of_suite, suite, analysis),
+        "figures": lambda: plots.of_suite(suite, analysis),
     }  # fmt: skip
 
 
@@ -105,5 +103,5 @@ def search_facts(search: Search, found: Sequence[Row]) -> dict[str, Any]:
     return {
         "is_suite": False, "planned": search.trials, "rows": rows, "metrics": [metric], "ranked": ranked,
         "top": ranked[:TOP], "plays": plays,
-        "figures": partial(plots.of_search, study_of(search, rows, higher), metric.name),
+        "figures": lambda: plots.of_search(study_of(search, rows, higher), metric.name),
     }  # fmt: skip
