@@ -205,6 +205,7 @@ def test_p_is_corrected_for_all_planned_arms_even_if_runs_are_missing(tmp_path: 
         ([LESS, PLAIN, MORE], "Yes: .* order is 1.00; of 3 of 3 pairs .*: 3 are in .* and 0 are not"),
         ([MORE, PLAIN, LESS], "No: .* order is -1.00; .*: 0 are .* and 3 are not.*: `worst`, `middle`"),
         ([LESS, NOISY, PLAIN], "Undecided: .* order is 1.00; of 1 of 3 pairs .*: 1 are in"),
+        ([PLAIN, NEAR, []], "Undecided: .*; of 0 of 1 pairs"),  # p = 0.03, of three planned tests
         ([PLAIN, [], []], "Undecided: there are no two arms to compare"),
     ],
 )
@@ -388,6 +389,8 @@ def test_intervals_end_at_the_bounds_of_the_metric(tmp_path: Path) -> None:
     assert table_row(text, "wide")["`modes` [95 %]"].endswith(", 8.0]")
     assert table_row(text, "wide")["less `plain` [95 %]"].endswith(", +8.0]")
     assert "`bounds=0 to 8`" in text
+    text = page(tmp_path, {"plain": [], "wide": []}, *rows, suite=f"{suite}reference: wide\n")
+    assert "[-8.0, " in table_row(text, "plain")["less `wide` [95 %]"]
 
 
 def figures_of(folder: Path) -> dict[str, Figure]:
