@@ -10,17 +10,10 @@ from ganlab.studies.spec import needs_studies, read_study
 
 
 def report(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
-    """Writes README.md, page.html and pictures into the folder of a suite or a search.
+    """Writes README.md, page.html and pictures into the folder of a suite or a search; returns README.md.
 
-    Args:
-        cfg: the settings in conf/report.yaml.
-        overrides: the overrides of the command line, which `launch` passes to every command; not used here.
-
-    Returns:
-        The README.md.
-
-    Raises:
-        ConfigError: there is no such study, its numbers cannot be compared, or the folder cannot be written.
+    The settings are those in conf/report.yaml; the overrides, which `launch` passes, are not used. Raises
+    `ConfigError` if there is no such study, if its numbers do not compare, or if the folder is not writable.
     """
     with needs_studies():
         study = read_study(cfg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
@@ -19,7 +20,9 @@ from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.core.numerics import NUMERICS
 from ganlab.report import report
-from ganlab.studies import plots, spec
+from ganlab.studies import spec
+from ganlab.studies.report import known, markdown, write
+from ganlab.studies.spec import read_search
 from ganlab.studies.table import Row, read, text_of
 
 SWEEP = """\
@@ -90,30 +93,30 @@ def write_results(root: Path, changed: Mapping[int, dict[str, Any]] | None = Non
     return folder
 
 
-def report_text(folder: Path) -> str:
-    return report(compose(f"sweep={folder}", config_name="report")).read_text()
+def page(folder: Path) -> str:
+    return markdown(known(read_search(folder)))
 
 
 def best_trials(text: str) -> list[int]:
     lines = next(block for block in text.split("\n\n") if block.startswith("| trial")).splitlines()
-    return [int(line.split("|")[1]) for line in lines[2:] if line.split("|")[1].strip().isdigit()]
+    return [int(found[1]) for line in lines if (found := re.match(r"\| `trial(\d+)`", line))]
 
 
 def test_the_report_has_the_best_trials_and_their_commands(tmp_path: Path) -> None:
     broke = {"status": "failed", "reason": "no memory", "metrics": {}}
     lost = {"status": "diverged", "reason": "diverged at step 7: the loss is nan", "metrics": {}}
-    text = report_text(folder := write_results(tmp_path, {1: broke, 9: lost}))
+    text = page(folder := write_results(tmp_path, {1: broke, 9: lost}))
     valued = {int(row.arm[5:]): row for row in read(folder / "results.csv") if row.status == "finished"}
     expected = sorted(valued, key=lambda trial: valued[trial].value or 0)[:5]
     assert best_trials(text) == expected == [3, 7, 5, 2, 8]
-    assert f"After 10 of 12 trials: in `{NAME}` the best of 10 trials is trial 3, with 17.25: `opt" in text
-    assert "- 10 trials: 7 finished, 1 failed, 1 diverged and 1 pruned." in text
-    assert "- Failed: trial 1 (no memory)." in text
-    assert "- Diverged: trial 9." in text
-    assert "| (real data) | 7.10 |" in text
+    assert f"After 10 of 12 runs: In `{NAME}`, the best of 10 trials is `trial3`, with 17.25: `opt" in text
+    assert "- Runs: 1 diverged, 1 failed, 7 finished, 1 pruned." in text
+    assert "- Failed: `trial1` seed 3 (`no memory`)." in text
+    assert "- Diverged: `trial9` seed 3 (`diverged at step 7: the loss is nan`)." in text
+    assert "| (real data) | 7.1 |" in text
     assert "The best of 7 numbers flatters its parameters" in text
     lines = [shlex.split(line) for line in text.splitlines() if line.startswith("python -m ganlab.run")]
-    again, first = lines[:2]
+    first, again = lines[0], lines[-1]
     assert again[3] == "-m"
     assert again[-1] == "seed=1,2,4"  # seed 3 has chosen the parameters
     assert first[-1] == "seed=3"
@@ -122,27 +125,18 @@ def test_the_report_has_the_best_trials_and_their_commands(tmp_path: Path) -> No
     for name in ("optimizer.generator.lr", "trick.r1.gamma", "data.batch_size"):
         assert OmegaConf.select(cfg, name) == chosen[name]
     assert cfg.objective == compose(f"objective={chosen['objective']}").objective
-    assert "python -m ganlab.ablate sweep=experiments/quick" in text
+    assert "python -m ganlab.ablate sweep=" in text
 
 
 def test_the_largest_value_is_best_if_higher_is_better(tmp_path: Path) -> None:
-    assert best_trials(report_text(write_results(tmp_path, better="higher"))) == [9, 6, 0, 8, 2]
+    assert best_trials(page(write_results(tmp_path, better="higher"))) == [9, 6, 0, 8, 2]
 
 
-def test_the_pictures_are_optunas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    figures: list[Any] = []
-    render = plots.render
-    monkeypatch.setattr(plots, "render", lambda figure: figures.append(figure) or render(figure))
-    (tmp_path / "experiments" / "quick").parent.mkdir()
+def test_the_pictures_are_optunas(tmp_path: Path) -> None:
     folder = write_results(tmp_path)
-    (folder / "panels.png").write_bytes(b"an earlier report's")
-    text = report_text(folder)
-    assert not (folder / "panels.png").exists()
-    for name in ("slice.png", "importance.png", "history.png"):
-        assert f"({name})" in text
-        with Image.open(folder / name) as picture:
-            assert picture.width >= 600
-    panels = figures[0].axes[:4]
+    figures = known(read_search(folder))["figures"]()
+    assert set(figures) == {"slice", "importance", "history"}
+    panels = figures["slice"].axes[:4]
     assert {panel.get_xlabel() for panel in panels} == set(CHOSEN)
     values = {row.value for row in read(folder / "results.csv") if row.value is not None}
     assert {float(y) for _, y in panels[0].collections[0].get_offsets()} == values
@@ -151,13 +145,10 @@ def test_the_pictures_are_optunas(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("values", [{}, {3: 1.0}, {3: 1.0, 4: 1.0}])
 def test_pictures_that_need_more_trials_are_left_out(values: dict[int, float], tmp_path: Path) -> None:
     folder = write_results(tmp_path)
-    rows = [trial_row(trial, values.get(trial)) for trial in range(5)]
-    (folder / "results.csv").write_text(text_of(rows))
-    text = report_text(folder)
-    assert ("slice.png" in text) == bool(values)
-    assert "importance.png" not in text
-    if not values:
-        assert "No answer: none of 5 trials has finished with a number." in text
+    (folder / "results.csv").write_text(text_of(trial_row(trial, values.get(trial)) for trial in range(5)))
+    facts = known(read_search(folder))
+    assert set(facts["figures"]()) == ({"slice", "history"} if values else set())
+    assert values or "No answer yet: no run has finished with a number." in facts["answer"]
 
 
 def test_a_report_needs_no_torch(tmp_path: Path) -> None:
@@ -167,21 +158,27 @@ def test_a_report_needs_no_torch(tmp_path: Path) -> None:
         f"write(read_search({str(folder)!r})); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], env=environment(), check=False).returncode == 0
+    text = (folder / "README.md").read_text()
+    for name in ("slice.png", "importance.png", "history.png"):
+        assert f"({name})" in text
+        with Image.open(folder / name) as picture:
+            assert picture.width >= 600
     (folder / "results.csv").unlink()
-    assert "No answer yet: nothing has been run." in report_text(folder)
+    _, answer = write(read_search(folder))
+    assert answer == "After 0 of 12 runs: No answer yet: no run has finished with a number."
     assert not (folder / "slice.png").exists()
 
 
 def test_trials_with_parameters_outside_the_search_are_refused(tmp_path: Path) -> None:
     folder = write_results(tmp_path, {2: {"parameters": {"steps": 4}}})
     with refuses(reason="trial2 has other parameters than .*sweep.yaml, line 6", remedy="give"):
-        report_text(folder)
+        page(folder)
 
 
 def test_trials_that_are_not_comparable_are_not_ranked(tmp_path: Path) -> None:
     folder = write_results(tmp_path, {2: {"metrics": {NAME: {"value": 1.0, "n_fake": 7}}}})
     with refuses(NAME, reason="are not comparable: n_fake is 60 and 7", remedy="the same protocol"):
-        report_text(folder)
+        page(folder)
 
 
 def test_a_report_is_of_a_suite_or_of_a_search() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
-from math import sqrt
+from math import inf, nan, sqrt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,80 +18,79 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from support.small_games import ROOT
 
-from ganlab.studies.statistics import Sample, holm, smallest_effect
+from ganlab.studies.statistics import holm, smallest_effect, summaries
 
 ONE = [11.2, 9.7, 10.4, 12.9, 10.1]
 OTHER = [12.5, 10.9, 10.3, 15.0, 11.8]
 
 
-def sample(values: Iterable[float], *bounds: float) -> Sample:
-    return Sample(dict(enumerate(values)), *([bounds] if bounds else []))
+def summary(values: Iterable[float], *bounds: float) -> Any:
+    return summaries(pd.DataFrame({"a": [*values]}), *([bounds] if bounds else [])).loc["a"]
+
+
+def interval(values: Iterable[float], *bounds: float) -> list[float]:
+    return list(summary(values, *bounds)[["low", "high"]])
 
 
 def test_means_deviations_and_intervals_equal_those_of_scipy() -> None:
-    found, expected = sample(ONE), stats.t.interval(0.95, 4, loc=np.mean(ONE), scale=stats.sem(ONE))
-    assert (found.mean, found.sd) == pytest.approx((np.mean(ONE), np.std(ONE, ddof=1)))
-    assert found.interval == pytest.approx((*expected, False))
+    found, expected = summary([*ONE, nan]), stats.t.interval(0.95, 4, loc=np.mean(ONE), scale=stats.sem(ONE))
+    assert list(found[["n", "mean", "sd"]]) == pytest.approx([5, np.mean(ONE), np.std(ONE, ddof=1)])
+    assert list(found[["low", "high"]]) == pytest.approx(expected)
 
 
-def test_a_comparison_pairs_its_seeds() -> None:
-    found = Sample({5: 9.0, **dict(enumerate(ONE))}).minus(sample([*OTHER, 0.0][:5]))
-    expected = stats.ttest_rel(ONE, OTHER)
-    assert found.p == pytest.approx(expected.pvalue)
-    assert found.mean == pytest.approx(np.mean(ONE) - np.mean(OTHER))
-    assert found.values == pytest.approx([-1.3, -1.2, 0.1, -2.1, -1.7])
-    assert found.interval == pytest.approx((*expected.confidence_interval(0.95), False))
-    assert found.smallest_effect() == pytest.approx(
-        smallest_effect(np.std(np.subtract(ONE, OTHER), ddof=1), 5)
-    )
+def test_differences_are_tested_as_pairs() -> None:
+    differences = np.subtract(ONE, OTHER)
+    found, expected = summary(differences), stats.ttest_rel(ONE, OTHER)
+    assert found["p"] == pytest.approx(expected.pvalue)
+    assert list(found[["low", "high"]]) == pytest.approx(list(expected.confidence_interval(0.95)))
+    assert found["effect"] == pytest.approx(smallest_effect(np.std(differences, ddof=1), 5))
 
 
 @pytest.mark.parametrize("n", [9, 10, 11])
 def test_from_ten_values_on_the_interval_is_a_bootstrap_interval(n: int) -> None:
     values = list(np.random.default_rng(0).exponential(size=n))
-    found = sample(values).interval
-    assert found is not None
+    low, high = interval(values)
     if n < 10:
         expected = stats.t.interval(0.95, n - 1, loc=np.mean(values), scale=stats.sem(values))
-        assert (found.low, found.high) == pytest.approx(expected)
+        assert (low, high) == pytest.approx(expected)
         return
     rng = np.random.default_rng(0)
     expected = stats.bootstrap((values,), np.mean, method="BCa", rng=rng).confidence_interval
-    assert (found.low, found.high) == (expected.low, expected.high)
-    assert found.high - np.mean(values) > np.mean(values) - found.low  # the sample is skewed
+    assert (low, high) == (expected.low, expected.high)
+    assert high - np.mean(values) > np.mean(values) - low  # the sample is skewed
 
 
-def test_intervals_end_at_the_bounds_of_values_and_of_differences() -> None:
-    modes, others = sample([8, 8, 7], 0, 8), sample([0, 1, 0], 0, 8)
-    assert modes.interval == pytest.approx((stats.t.interval(0.95, 2, 23 / 3, 1 / 3)[0], 8, True))
-    assert others.interval == pytest.approx((0, stats.t.interval(0.95, 2, 1 / 3, 1 / 3)[1], True))
-    assert sample([8, 5, 8], 0, 8).minus(sample([0, 0, 0], 0, 8)).interval[1:] == (8, True)
-    fid = sample([1.0, 9.0, 2.0], 0, float("inf"))
-    assert fid.interval.low == 0
-    assert not fid.minus(sample([2.0, 3.0, 4.0], 0, float("inf"))).interval.is_cut
-    assert sample([2.0, 3.0], 5, 6).interval == (2.5, 6, True)  # values that cannot be
+def test_intervals_end_at_the_bounds() -> None:
+    assert interval([8, 8, 7], 0, 8) == pytest.approx([stats.t.interval(0.95, 2, 23 / 3, 1 / 3)[0], 8])
+    assert interval([0, 1, 0], 0, 8) == pytest.approx([0, stats.t.interval(0.95, 2, 1 / 3, 1 / 3)[1]])
+    assert interval([1.0, 9.0, 2.0], 0, inf)[0] == 0
+    assert interval([2.0, 3.0], 5, 6) == [2.5, 6]  # values that cannot be
 
 
 def test_values_without_spread_cause_no_division_by_zero() -> None:
-    assert sample([]).minus(sample([])).values == []
-    single = sample([3.0]).minus(sample([1.0]))
-    assert (single.mean, single.interval, single.p, single.smallest_effect()) == (2.0, None, None, None)
-    # The differences are equal up to rounding, and the sign test of three seeds has at least p = 1/4.
-    equal = sample([0.3, 0.4, 0.5]).minus(sample([0.1, 0.2, 0.3]))
-    assert (equal.interval, equal.p, equal.smallest_effect()) == (None, 0.25, None)
-    assert sample([0.0, 0.0, 0.0]).p == 1
-    assert sample([2.0] * 12).interval is None
-    assert (sample([1.0]).sd, sample([2.0, 2.0]).sd) == (None, 0)
+    columns = ["n", "mean", "sd", "low", "high", "p", "effect"]
+    for values, expected in [
+        ([], [0, *[nan] * 6]),
+        ([2.0], [1, 2, *[nan] * 5]),
+        # The differences are equal up to rounding, and the sign test of three seeds has at least p = 1/4.
+        (np.subtract([0.3, 0.4, 0.5], [0.1, 0.2, 0.3]), [3, 0.2, 0, nan, nan, 0.25, nan]),
+        ([0.0] * 3, [3, 0, 0, nan, nan, 1, nan]),
+        ([2.0] * 12, [12, 2, 0, nan, nan, 2**-11, nan]),
+    ]:
+        assert list(summary(values)[columns]) == pytest.approx(expected, nan_ok=True)
 
 
 def test_holms_correction_equals_a_computation_by_hand() -> None:
     # Sorted: 0.005 x 4, 0.011 x 3 = 0.033, 0.02 x 2 = 0.040, 0.03 x 1, which may not fall below 0.040.
-    found = holm(dict(enumerate([0.02, 0.005, 0.03, 0.011])), 4)
-    assert [*found.values()] == pytest.approx([0.04, 0.02, 0.04, 0.033])
-    assert holm({"a": 0.6, "b": None, "c": 0.4}, 2) == pytest.approx({"a": 0.8, "c": 0.8})
-    assert holm({"a": 0.01, "b": None}, 5) == pytest.approx({"a": 0.05})
-    assert holm({"a": 0.7, "b": 0.9, "c": 0.8}, 3) == {"a": 1, "b": 1, "c": 1}
-    assert holm({"a": None}, 3) == holm({}, 0) == {}
+    def corrected(*p: float, planned: int) -> list[float]:
+        return list(holm(pd.Series(p, dtype=float), planned))
+
+    assert corrected(0.02, 0.005, 0.03, 0.011, planned=4) == pytest.approx([0.04, 0.02, 0.04, 0.033])
+    assert corrected(0.6, nan, 0.4, planned=2) == pytest.approx([0.8, nan, 0.8], nan_ok=True)
+    assert corrected(0.01, nan, planned=5) == pytest.approx([0.05, nan], nan_ok=True)
+    assert corrected(0.7, 0.9, 0.8, planned=3) == [1, 1, 1]
+    assert corrected(nan, planned=3) == pytest.approx([nan], nan_ok=True)
+    assert corrected(planned=0) == []
 
 
 @pytest.mark.parametrize(("n", "alpha"), [(2, 0.05), (3, 0.05), (3, 0.05 / 7), (5, 0.05), (20, 0.01)])
@@ -113,8 +114,8 @@ def test_simulated_experiments_detect_the_smallest_effect_with_power_80_percent(
 
 def test_with_three_seeds_the_interval_has_its_nominal_coverage() -> None:
     rng = np.random.default_rng(0)
-    found = [sample(rng.normal(5, 2, 3)).interval for _ in range(2000)]
-    covered = np.mean([one.low <= 5 <= one.high for one in found])
+    found = summaries(pd.DataFrame(rng.normal(5, 2, (3, 2000))))
+    covered = np.mean((found["low"] <= 5) & (found["high"] >= 5))
     assert covered == pytest.approx(0.95, abs=0.015)  # three standard errors
 
 
@@ -154,12 +155,15 @@ def test_the_numbers_of_a_committed_page_follow_from_its_table(path: Path) -> No
     )
     table = table.drop_duplicates(["arm", "seed"], keep="last").set_index(["seed", "arm"])
     text = (path.parent / "README.md").read_text()
-    tables = [
-        [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()]
-        for block in text.split("\n\n") if block.startswith("| arm")
-    ]  # fmt: skip
-    printed = {(row[0].strip("`"), name): cell for head, _, *rows in tables for row in rows
-               for name, cell in zip(head, row, strict=True)}  # fmt: skip
+    printed = {}
+    for section in re.split(
+        "^## ", text, flags=re.MULTILINE
+    ):  # those of further metrics begin with their names
+        for block in (block for block in section.split("\n\n") if block.startswith("| arm")):
+            head, _, *rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in block.splitlines()]
+            names = [name.replace("mean", section.partition("\n")[0]) for name in head]
+            printed |= {(row[0].strip("`"), name): cell for row in rows
+                        for name, cell in zip(names, row, strict=False)}  # fmt: skip
     arms, reference = list(suite["arms"]), suite.get("reference") or next(iter(suite["arms"]))
     p_values, checked = {}, 0
     for i, metric in enumerate(suite["metrics"]):
@@ -183,5 +187,5 @@ def test_the_numbers_of_a_committed_page_follow_from_its_table(path: Path) -> No
             assert printed[arm, "smallest effect"] == f"{power:.{len(cell.split()[0].partition('.')[2])}f}"
     planned = [*p_values.values(), *[1.0] * (len(arms) - 1 - len(p_values))]
     for arm, p in zip(p_values, multipletests(planned, method="holm")[1] if planned else [], strict=False):
-        assert printed[arm, "p (Holm)"] == ("< 0.001" if p < 0.001 else f"{p:.{3 if p < 0.1 else 2}f}")
+        assert printed[arm, "p (Holm)"] == f"{p:.2g}"
     assert checked or suite["seeds"] == 1

@@ -1,62 +1,61 @@
-"""Numbers, lists, tables and texts of a report, in Markdown."""
+"""Numbers, tables and commands of a report, in Markdown. Texts from files are shown as code, as they are."""
 
-import math
 import re
+import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from statistics import median
+from collections.abc import Iterable, Mapping, Sequence
+from math import floor, inf, isnan, log10
+
+import pandas as pd
 
 from ganlab.core.errors import escape_unprintable
-from ganlab.studies.statistics import Sample
+from ganlab.metrics.protocols import EXTRAS_KEY
+from ganlab.studies.table import Row
 
-# The characters that have a meaning in Markdown, so that a text from a file would not be shown as it is.
-MARKUP = re.compile(r"[\\`*~<>&$]|\](?=[(\[:])|(?<!\w)_|_(?!\w)|^#")
-
-
-def escape(text: object) -> str:
-    """A text from a file as Markdown that shows it, whatever markup it has."""
-    return MARKUP.sub(r"\\\g<0>", escape_unprintable(str(text)))
+MEASURED = ("value", "step", "floor", EXTRAS_KEY)  # what `provenance` leaves out of the record of a metric
 
 
-def code(name: str) -> str:
-    """A name as code."""
-    return f"`{escape_unprintable(name).replace('`', chr(39))}`"
+def code(text: object) -> str:
+    """A text as code, whatever markup it has."""
+    return f"`{escape_unprintable(str(text)).replace('`', chr(39))}`"
 
 
-def decimals(samples: Iterable[Sample]) -> int:
-    """The number of decimals: two digits of the usual spread, or four digits of the values without one."""
-    samples = list(samples)
-    spreads = [sample.sd for sample in samples if sample.sd]
-    sizes = [median(spreads)] if spreads else [abs(x) for sample in samples for x in sample.values if x]
-    return min(max((1 if spreads else 3) - math.floor(math.log10(max(sizes))), 0), 6) if sizes else 0
+def named(names: Iterable[str]) -> str:
+    return ", ".join(map(code, names))
 
 
-def number(value: float | None, places: int, sign: bool = False) -> str:
-    """A number; without its sign if it is rounded to zero; empty without one."""
-    text = "" if value is None else f"{value:{'+' if sign else ''},.{places}f}"
-    return text.replace("-", "").replace("+", "") if not text.strip("+-0.,") else text
+def counted(n: float, what: str) -> str:
+    return f"{n:,.0f} {what}{'s' * (n != 1)}"
 
 
-def centre(sample: Sample, places: int, sign: bool = False) -> str:
-    """The mean of a sample, with its interval if it has one; empty without values."""
-    if not sample.values:
-        return ""
-    low, high, _ = sample.interval or (None, None, False)
-    ends = f" [{number(low, places, sign)}, {number(high, places, sign)}]" if sample.interval else ""
-    return number(sample.mean, places, sign) + ends
+def number_format(spreads: pd.Series) -> str:
+    """The format of numbers: with two digits of their usual spread, or four of the number without one."""
+    spread = spreads[(spreads > 0) & (spreads < inf)].median()
+    return "z,.4g" if isnan(spread) else f"z,.{min(max(1 - floor(log10(spread)), 0), 6)}f"
 
 
-def chance(p: float | None) -> str:
-    """A p-value."""
-    return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+def number(value: float, spec: str) -> str:
+    """A number; empty for NaN."""
+    return "" if isnan(value) else f"{value:{spec}}"
 
 
-def published_value(pair: tuple[float, float | None]) -> str:
-    """A published number, with its +- if there is one."""
-    return f"{pair[0]:g}" + ("" if pair[1] is None else f" ± {pair[1]:g}")
+def centre(mean: float, low: float, high: float, spec: str) -> str:
+    """A mean, with its interval if it has one; empty without a mean."""
+    return number(mean, spec) + ("" if isnan(low) else f" [{number(low, spec)}, {number(high, spec)}]")
+
+
+def span(values: pd.Series, spec: str) -> str:
+    """The smallest and the largest of some numbers; empty without any."""
+    return " to ".join(dict.fromkeys(number(end, spec) for end in (values.min(), values.max())))
+
+
+def short(value: object) -> str:
+    """A value, with four digits of a fraction."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def duration(seconds: float) -> str:
+    """Seconds as a text such as "3 min 10 s"."""
     if seconds < 60:
         return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -64,35 +63,30 @@ def duration(seconds: float) -> str:
     return f"{hours} h {over:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
-def listed(parts: Sequence[str]) -> str:
-    """One, two and three."""
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-
-
-def named(arms: Iterable[str]) -> str:
-    return listed([*map(code, arms)])
-
-
-def counted(n: int, what: str) -> str:
-    return f"{n:,} {what}{'s' * (n != 1)}"
-
-
-def shared(found: Iterable[tuple[str, str]]) -> str:
+def shared(found: Iterable[tuple[str, object]]) -> str:
     """What most runs have, and which runs have something else, from pairs of an arm and what its run has."""
-    counts: dict[str, Counter[str]] = {}
+    arms: dict[object, Counter[str]] = {}
     for arm, value in found:
-        counts.setdefault(value, Counter())[arm] += 1
-    usual = max(counts, key=lambda value: counts[value].total(), default="")
-    parts = [
-        f"{escape(value)} in " + listed([f"{counted(n, 'run')} of {code(arm)}" for arm, n in arms.items()])
-        for value, arms in counts.items()
-        if value != usual
-    ]
-    return ", ".join([*parts, f"otherwise {escape(usual)}" if parts else escape(usual)])
+        arms.setdefault(value, Counter())[arm] += 1
+    *others, usual = sorted(arms, key=lambda value: arms[value].total())
+    runs = {one: [f"{counted(n, 'run')} of {code(arm)}" for arm, n in arms[one].items()] for one in others}
+    parts = [f"{code(one)} in {' and '.join(where)}" for one, where in runs.items()]
+    return ", ".join([*parts, f"otherwise {code(usual)}" if parts else code(usual)])
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; columns that are empty in every row are left out."""
-    lines = [[cell.replace("|", "\\|") for cell in row] for row in (head, ["---"] * len(head), *rows)]
-    kept = [i for i in range(len(head)) if i == 0 or any(row[i] for row in lines[2:])]
-    return "\n".join(f"| {' | '.join(row[i] for i in kept)} |" for row in lines)
+def provenance(runs: Sequence[tuple[str, Mapping[str, object]]]) -> str:
+    """What most runs have, key by key, from pairs of an arm and what is known of its run."""
+    keys = dict.fromkeys(key for _, facts in runs for key in facts if key not in MEASURED)
+    found = {key: [(arm, f"{key}={facts[key]}") for arm, facts in runs if key in facts] for key in keys}
+    return "; ".join(map(shared, found.values()))
+
+
+def command(name: str, overrides: Sequence[str], seeds: Sequence[int], rows: Sequence[Row] = ()) -> str:
+    """The command that repeats the runs of rows, with their commits, and their threads, which change bits."""
+    commits = " and ".join(dict.fromkeys(row.commit for row in rows if row.commit))
+    threads = {count for row in rows for count in re.findall(r"(\d+) threads?$", row.device)}
+    words = [f"OMP_NUM_THREADS={count}" for count in threads if len(threads) == 1]
+    words += ["python", "-m", "ganlab.run", *["-m"] * (len(seeds) > 1)]
+    words += [*(one for one in overrides if not one.startswith("seed=")), f"seed={','.join(map(str, seeds))}"]
+    title = f"# {name}{', played at commit ' if commits else ''}{commits}"
+    return f"{title}\n{escape_unprintable(shlex.join(words))}"
