@@ -95,7 +95,7 @@ def search_facts(search: Search, found: Sequence[Row]) -> dict[str, Any]:
     for row in rows:
         reason = f"{search.results}: {row.arm} has other parameters than {search.at('parameters')}"
         require(row.parameters.keys() == search.parameters.keys(), reason, MOVE_AWAY)
-    metric = measured(search.metric, rows, {row.arm: Arm(name=row.arm) for row in rows}, free=())
+    metric = measured(search.metric, rows, {row.arm: Arm() for row in rows}, free=())
     higher, seeds = metric.better == "higher", {row.seed for row in rows}
     ranked, others = best(rows, higher), [seed for seed in range(1, 5) if seed not in seeds][:3]
     plays = [(row.arm, search.overrides(row.parameters), [row.seed], [row]) for row in ranked[:TOP]]
