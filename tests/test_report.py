@@ -148,12 +148,11 @@ SMALLEST = 2.128 * np.std(np.subtract(NOISY, PLAIN), ddof=1)  # with four pairs
         ({"plain": [], "wide": []}, "After 0 of 8 runs: No answer yet: no run has finished with a number."),
         (
             {"plain": PLAIN, "wide": LESS, "noisy": NOISY},
-            f"In `{NAME}` (lower is better), against `plain`: lower: `wide` (-5.0, p = 4.4e-05); no "
-            "difference shown for 1 arm.",
+            f"In `{NAME}`, better than `plain`: `wide` (-5.0, p = 4.4e-05); no difference shown for 1 arm.",
         ),
         (
             {"plain": PLAIN, "wide": LESS, "wider": [x - 3 for x in LESS], "narrow": MORE},
-            f"In `{NAME}` (lower is better), against `plain`: higher: `narrow` (+3.0, p = 1.7e-05); lower: "
+            f"In `{NAME}`, worse than `plain`: `narrow` (+3.0, p = 1.7e-05); better than `plain`: "
             "`wide` (-5.0, p = 2.2e-05), `wider` (-8.0, p = 1.6e-05).",
         ),
         (
@@ -170,7 +169,7 @@ SMALLEST = 2.128 * np.std(np.subtract(NOISY, PLAIN), ddof=1)  # with four pairs
         ),
         (
             {"plain": PLAIN, "wide": LESS, "gone": [None] * 4, "mixed": [20.1, 22.2, None, None]},
-            f"In `{NAME}` (lower is better), against `plain`: lower: `wide` (-5.0, p = 6.7e-05); no "
+            f"In `{NAME}`, better than `plain`: `wide` (-5.0, p = 6.7e-05); no "
             "difference shown for 1 arm. `gone` failed or diverged in 4 of 4 runs. `mixed` failed or "
             "diverged in 2 of 4 runs.",
         ),
@@ -182,7 +181,7 @@ def test_the_answer(values: Mapping[str, Sequence[float]], expected: str, tmp_pa
 
 def test_holms_correction_can_make_a_difference_undecided(tmp_path: Path) -> None:
     assert 0.025 < 1.2 * stats.ttest_rel(NEAR, PLAIN).pvalue < 0.05
-    assert "higher: `near` (" in answer(tmp_path / "one", {"plain": PLAIN, "near": NEAR})
+    assert "worse than `plain`: `near` (" in answer(tmp_path / "one", {"plain": PLAIN, "near": NEAR})
     arms = {"near": NEAR, "noisy": NOISY, "odd": NOISY[::-1]}
     found = answer(tmp_path / "three", {"plain": PLAIN, **arms})
     spreads = [np.std(np.subtract(values, PLAIN), ddof=1) for values in arms.values()]
@@ -466,7 +465,7 @@ def test_the_command_writes_the_page_without_torch(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code, f"suite={folder}"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "against `plain`: lower: `wide`" in done.stdout
+    assert "better than `plain`: `wide`" in done.stdout
     assert {path.name for path in folder.glob("*.png")} == {"forest.png"}
     html = (folder / "page.html").read_text()
     assert re.findall(r'src="(.{22})', html) == ["data:image/png;base64,"]
