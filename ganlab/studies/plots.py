@@ -88,11 +88,16 @@ def curves(suite: Suite, analysis: Analysis) -> Figure | None:
         axes.plot(found["mean"], ".-", color=BLUE, linewidth=1.8)
         if arm != suite.reference and suite.reference in courses:
             axes.plot(courses[suite.reference].mean(), "--", color=BLACK, linewidth=1)
-    if 0 < 20 * data["value"].min() < data["value"].max():
-        axes.set_yscale("log")  # of all, as panels share it
+    make_logarithmic_if_wide(figure, data["value"])
     figure.supxlabel("step", fontsize=10)
     figure.supylabel(metric.name, fontsize=10, parse_math=False)
     return figure
+
+
+def make_logarithmic_if_wide(figure: Figure, values: Collection[float]) -> None:
+    """Makes the vertical axis, which all panels share, logarithmic if its values are of many magnitudes."""
+    if 0 < 10 * min(values) < max(values):
+        figure.axes[0].set_yscale("log")
 
 
 def grids(suite: Suite, analysis: Analysis) -> Figure | None:
@@ -137,6 +142,8 @@ def of_search(study: Any, name: str) -> dict[str, Figure]:
         for kind, make in makers.items() if values else ():
             make(study, target_name=name.replace("$", r"\$"))
             figure = figures[kind] = pyplot.gcf()
+            if kind != "importance":
+                make_logarithmic_if_wide(figure, values)
             for axes in figure.axes:
                 axes.xaxis.set_minor_formatter(NullFormatter())  # those of logarithmic axes overlap
             figure.set_size_inches(max(3.4 * (len(figure.axes) - 1), 7), 4.2)
