@@ -87,7 +87,9 @@ def row(kind: str, name: str, seed: int) -> dict[str, Any]:
         found = play(shlex.split(HEALTHY[name]), seed, HEALTHY_STEPS)
         return {"findings": " ".join(f"{one['name']}@{one['begins']}" for one in found)}
     settings = shlex.split(FAULTS[name][1])
-    found = play(settings, seed, FAULT_STEPS)
+    found = play(
+        [*settings, f"callback.health.stop=[{name}]"], seed, FAULT_STEPS
+    )  # what comes later is not needed
     own = [one for one in found if one["name"] == name]
     remedies = list(dict.fromkeys(one["remedy"] for one in own if one["remedy"]))
     remedy = " ".join(remedies)

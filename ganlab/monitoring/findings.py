@@ -10,6 +10,8 @@ from ganlab.monitoring.rules import RULES, Rule
 
 MAX_WINDOW = max(rule.window for rule in RULES)
 PLUMBING = 1  # findings up to this priority explain all of higher ones
+Found = dict[str, Any]
+Numbers = Mapping[str, float]
 
 
 class Findings:
@@ -22,12 +24,10 @@ class Findings:
 
     def __init__(self) -> None:
         self.windows: dict[str, list[list[float]]] = {}  # the last steps and values of each number
-        self.found: list[dict[str, Any]] = []
+        self.found: list[Found] = []
 
-    def update(
-        self, part: str, step: int, first_step: int, numbers: Mapping[str, float]
-    ) -> Iterator[tuple[Rule, str, dict[str, Any]]]:
-        """Enters the numbers of a step; yields each finding that begins or ends, with its rule and player.
+    def update(self, part: str, step: int, first_step: int, numbers: Numbers) -> Iterator[tuple[Rule, Found]]:
+        """Enters the numbers of a step; yields each finding that begins or ends, with its rule.
 
         Args:
             first_step: the steps of the stages before the game, after which the steps of rules are counted.
@@ -38,52 +38,46 @@ class Findings:
             del window[:-MAX_WINDOW]
         players = [name.partition("/")[2] for name in numbers if name.startswith("change/")]
         for rule in RULES:
-            is_general = not any("{player}" in name for name in rule.signature)
-            for player in [""] if is_general else players:
+            for player in players if "{player}" in str(rule.signature) else [""]:
                 if (changed := self._changed(rule, part, step, player)) is not None:
-                    yield rule, player, changed
+                    yield rule, changed
 
-    def _changed(self, rule: Rule, part: str, step: int, player: str) -> dict[str, Any] | None:
+    def _changed(self, rule: Rule, part: str, step: int, player: str) -> Found | None:
         """The finding of a rule, if it begins or ends at this step."""
         signature = {key.replace("{player}", player): limits for key, limits in rule.signature.items()}
-        values = {}
-        for name in signature:
-            counted = [value for at, value in self.windows.get(path(part, name), []) if at > rule.after]
+        values, name = dict[str, float](), path(part, rule.name)
+        for key in signature:
+            counted = [value for at, value in self.windows.get(path(part, key), []) if at > rule.after]
             if len(counted) < rule.window:
                 return None
-            values[name] = median(counted[-rule.window :])
-        name, found = path(part, rule.name), self.find(path(part, rule.name), player)
-        if found is None:
-            highest = min((one["priority"] for one in self.open()), default=rule.priority)
-            if not highest <= min(PLUMBING, rule.priority - 1) and all(
-                beyond(values[key], *limits) for key, limits in signature.items()
-            ):
-                evidence = filled(rule.evidence, player, values)
-                found = {"name": name, "begins": step, "ends": None, "evidence": evidence}
-                found |= {"cause": rule.cause.replace("{player}", player), "remedy": None}
-                self.found.append(found | {"player": player, "priority": rule.priority})
-                return self.found[-1]
-        elif any(beyond(values[key], end, begin) for key, (begin, end) in signature.items()):
-            found["ends"] = step
-            return found
-        return None
+            values[key] = median(counted[-rule.window :])
+        for found in self.open():
+            if (found["name"], found["player"]) == (name, player):
+                has_ended = any(beyond(values[key], end, begin) for key, (begin, end) in signature.items())
+                found["ends"] = step if has_ended else None
+                return found if has_ended else None
+        is_hidden = any(found["priority"] <= min(PLUMBING, rule.priority - 1) for found in self.open())
+        if is_hidden or not all(beyond(values[key], *limits) for key, limits in signature.items()):
+            return None
+        text = rule.evidence.replace("{player}", player)  # with numbers such as {growth/generator:.1f}
+        evidence = re.sub(r"\{([\w/]+):(.*?)\}", lambda place: format(values[place[1]], place[2]), text)
+        return self._add(name, step, evidence, rule.cause.replace("{player}", player), player, rule.priority)
 
-    def open(self) -> list[dict[str, Any]]:
+    def _add(self, name: str, step: int, evidence: str, cause: str, player: str, priority: int) -> Found:
+        found: Found = {"name": name, "begins": step, "ends": None, "evidence": evidence, "cause": cause}
+        self.found.append(found | {"remedy": None, "player": player, "priority": priority})
+        return self.found[-1]
+
+    def open(self) -> list[Found]:
         """The findings that last, the most urgent first."""
         return sorted((one for one in self.found if one["ends"] is None), key=lambda one: one["priority"])
 
-    def find(self, name: str, player: str) -> dict[str, Any] | None:
-        """The finding of a name that lasts, if there is one."""
-        return next((one for one in self.open() if (one["name"], one["player"]) == (name, player)), None)
+    def diverged(self, step: int, message: str) -> None:
+        """Adds the finding of a run that has ended as diverged, unless that was a finding already."""
+        if not any(one["name"].endswith("diverging") or one["name"] in message for one in self.open()):
+            self._add("diverging", step, message, "a rate that is too high, or an unbounded loss", "", 0)
 
-    def diverged(self, step: int, evidence: str) -> None:
-        """Adds the finding of a run that has ended as diverged, unless it was found before."""
-        if not any(one["name"].endswith("diverging") for one in self.open()):
-            cause = "a learning rate that is too high, or a loss without a bound"
-            found = {"name": "diverging", "begins": step, "ends": None, "evidence": evidence, "cause": cause}
-            self.found.append(found | {"remedy": None, "player": "", "priority": 0})
-
-    def summary(self) -> list[dict[str, Any]]:
+    def summary(self) -> list[Found]:
         """The findings as summary.json has them."""
         return [{key: one[key] for key in one if key not in ("player", "priority")} for one in self.found]
 
@@ -93,16 +87,9 @@ def beyond(value: float, threshold: float, other: float) -> bool:
     return value > threshold if threshold > other else value < threshold
 
 
-def filled(text: str, player: str, values: Mapping[str, float]) -> str:
-    """A text with its numbers, such as "{growth/{player}:.1f}"."""
-    text = text.replace("{player}", player)
-    return re.sub(r"\{([\w/]+):([^}]*)\}", lambda found: format(values[found[1]], found[2]), text)
-
-
 def described(found: Mapping[str, Any]) -> str:
     """A finding in one line: since when it lasts, its evidence, and a remedy if one fits; or its end."""
-    since = f"since step {found['begins']:,}"
+    since = f"{found['name']} since step {found['begins']:,}"
     if found["ends"] is not None:
-        return f"{found['name']} {since} ended at step {found['ends']:,}"
-    remedy = f"; try {found['remedy']}" if found["remedy"] else ""
-    return f"{found['name']} {since}: {found['evidence']}{remedy}"
+        return f"{since} ended at step {found['ends']:,}"
+    return f"{since}: {found['evidence']}" + (f"; try {found['remedy']}" if found["remedy"] else "")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def ranking(high: Tensor, low: Tensor) -> Tensor:
@@ -15,10 +15,9 @@ def ranking(high: Tensor, low: Tensor) -> Tensor:
     return (1 + (high[:, None] - low).sign()).mean() / 2
 
 
-def mean_distance(distances: Tensor) -> Tensor:
-    """The mean distance of two different samples, from the distances [N, N] of all samples."""
-    n = len(distances)
-    return distances.sum() / (n * (n - 1))
+def mean_distance(x: Tensor) -> Tensor:
+    """The mean Euclidean distance of two different rows of x [N, D]."""
+    return torch.cdist(x, x).sum() / (len(x) * (len(x) - 1))
 
 
 def energy_distance(cross: Tensor, within_x: Tensor, within_y: Tensor) -> Tensor:
@@ -26,23 +25,14 @@ def energy_distance(cross: Tensor, within_x: Tensor, within_y: Tensor) -> Tensor
     return 2 * cross / (within_x + within_y) - 1
 
 
-def relative_change(new: Sequence[Tensor], old: Sequence[Tensor]) -> Tensor:
-    """|new - old| / |old| over all tensors of two lists, in the Euclidean norm; 0 if there are none."""
-    return norm(torch._foreach_sub(list(new), list(old))) / norm(old).clamp_min(1e-12)
-
-
 def norm(tensors: Sequence[Tensor]) -> Tensor:
     """The Euclidean norm over all elements of some tensors, a scalar; 0 if there are none."""
-    return (
-        torch.stack([*torch._foreach_norm(list(tensors)), torch.zeros(())]).norm()
-        if tensors
-        else torch.zeros(())
-    )
+    return nn.utils.get_total_norm([*tensors])
 
 
-def class_shares(labels: Tensor, num_classes: int) -> Tensor:
-    """The share of each class among labels [N] int64, [num_classes]."""
-    return torch.bincount(labels, minlength=num_classes) / len(labels)
+def relative_change(new: Sequence[Tensor], old: Sequence[Tensor]) -> Tensor:
+    """|new - old| / |old| over all elements of two lists of tensors."""
+    return norm(torch._foreach_sub([*new], [*old])) / norm(old).clamp_min(1e-12)
 
 
 def saturation(x: Tensor, low: float, high: float) -> Tensor:

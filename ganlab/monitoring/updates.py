@@ -1,80 +1,44 @@
-"""How the players' weights change in one step, and by whose optimiser."""
+"""How the players' weights change in one step, and whose weights their optimisers hold."""
 
-from __future__ import annotations
-
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganlab.core.players import path
 from ganlab.monitoring.measures import norm, relative_change
 
-if TYPE_CHECKING:
-    from ganlab.training.module import Phase
+GROWTH_STEPS = 1000  # weights may grow by their first norm once in this number of steps
+Numbers = dict[str, Tensor]
+Weights = dict[str, list[Tensor]]  # of each player, by its name; in a composite of games by "part/player"
 
 
-class UpdateWatch:
-    """Watches one step of a phase, from its construction until `numbers` is called.
-
-    A player may only move its own weights. Tricks may change weights too, but not within the step of an
-    optimiser; so a change of others' weights in there means that an optimiser has them by mistake.
-    """
-
-    def __init__(self, phase: Phase):
-        self.phase = phase
-        self.weights = self.weights_of(phase)
-        self.before = {key: copies(weights) for key, weights in self.weights.items()}
-        self.others: dict[
-            str, list[Tensor]
-        ] = {}  # the weights of all others when an optimiser begins its step
-        self.foreign: dict[str, Tensor] = {}  # by how much an optimiser has changed them
-        self.hooks: list[Any] = []
-        for key, player in phase.player_optimizers.items() if len(self.weights) > 1 else ():
-            self.hooks.append(player.optimizer.register_step_pre_hook(partial(self._begin, key)))
-            self.hooks.append(player.optimizer.register_step_post_hook(partial(self._end, key)))
-
-    @staticmethod
-    def weights_of(phase: Phase) -> dict[str, list[nn.Parameter]]:
-        """The weights of each player, by its name; in a composite of games by "part/player"."""
-        parts, players = phase.game.parts.items(), phase.game.players
-        return {path(name, player): part.weights(player) for name, part in parts for player in players}
-
-    @classmethod
-    def sizes(cls, phase: Phase) -> dict[str, float]:
-        """The norm of the weights of each player."""
-        return {key: float(norm([*weights])) for key, weights in cls.weights_of(phase).items()}
-
-    def _others(self, key: str) -> list[nn.Parameter]:
-        return [weight for name, weights in self.weights.items() if name != key for weight in weights]
-
-    def _begin(self, key: str, *_: Any) -> None:
-        self.others[key] = copies(self._others(key))
-
-    def _end(self, key: str, *_: Any) -> None:
-        self.foreign[key] = relative_change([*self._others(key)], self.others.pop(key))
-
-    @torch.no_grad()
-    def numbers(self) -> dict[str, dict[str, Tensor]]:
-        """The numbers of each part of the game, by name; of those players that the tricks let move."""
-        for hook in self.hooks:
-            hook.remove()
-        found: dict[str, dict[str, Tensor]] = {}
-        for player, parts in self.phase.moving.items():
-            for part in parts:
-                key = path(part, player)
-                weights = self.weights[key]
-                gradients = [weight.grad for weight in weights if weight.grad is not None]
-                numbers = found.setdefault(part, {})
-                numbers[f"gradient/{player}"] = norm(gradients)
-                numbers[f"change/{player}"] = relative_change([*weights], self.before[key])
-                numbers[f"size/{player}"] = norm([*weights])
-                if key in self.foreign:
-                    numbers[f"foreign/{player}"] = self.foreign[key]
-        return found
+def weights_of(phase: Any) -> Weights:
+    """The weights of all players of a phase."""
+    parts, players = phase.game.parts.items(), phase.game.players
+    return {path(name, player): [*part.weights(player)] for name, part in parts for player in players}
 
 
 @torch.no_grad()
-def copies(weights: list[nn.Parameter]) -> list[Tensor]:
-    return [weight.detach().clone() for weight in weights]
+def update_numbers(phase: Any, before: Weights, first_norms: Mapping[str, float]) -> dict[str, Numbers]:
+    """The numbers of each part of a game after a step, by name; of those players that the tricks let move.
+
+    Args:
+        before: copies of the weights before the step.
+        first_norms: the norms of the weights before the first step, with which they are compared.
+    """
+    found: dict[str, Numbers] = {}
+    for player, part in ((player, part) for player, parts in phase.moving.items() for part in parts):
+        key, numbers, weights = path(part, player), found.setdefault(part, {}), weights_of(phase)
+        own = weights[key]
+        numbers[f"gradient/{player}"] = norm([w.grad for w in own if w.grad is not None])
+        numbers[f"change/{player}"] = relative_change(own, before[key])
+        usual = max(first_norms[key], 1e-12) * (1 + phase.step / GROWTH_STEPS)
+        numbers[f"growth/{player}"] = norm(own) / usual
+        groups = phase.player_optimizers[key].optimizer.param_groups
+        held, ids = [w for group in groups for w in group["params"]], {*map(id, own)}
+        numbers[f"foreign/{player}"] = torch.tensor(float(sum(id(w) not in ids for w in held)))
+    for numbers in found.values():
+        numbers["growth"] = torch.stack([numbers[name] for name in numbers if "growth" in name]).min()
+    return found

@@ -39,7 +39,7 @@ def played(findings: Findings, first: int, last: int, **numbers: float) -> list[
     given = HEALTHY | {name.replace("__", "/"): value for name, value in numbers.items()}
     events = []
     for step in range(first, last + 1, 50):
-        events += [f"{found['name']}@{step}" for _, _, found in findings.update("", step, 0, given)]
+        events += [f"{found['name']}@{step}" for _, found in findings.update("", step, 0, given)]
     return events
 
 
@@ -85,7 +85,7 @@ def test_each_rule_finds_what_is_beyond_its_thresholds() -> None:
             numbers[name.replace("{player}", player)] = begins + (begins - ends) / 2 if begins else begins
         given = HEALTHY | numbers
         names = [
-            found["name"] for step in range(50, 1001, 50) for *_, found in findings.update("", step, 0, given)
+            found["name"] for step in range(50, 1001, 50) for _, found in findings.update("", step, 0, given)
         ]
         assert rule.name in names
         (found, *_) = [one for one in findings.found if one["name"] == rule.name]

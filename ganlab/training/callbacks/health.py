@@ -1,6 +1,6 @@
 """The health monitor: measures a run every few dozen steps, and reports what goes wrong and what to try."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
@@ -13,13 +13,12 @@ from ganlab.core.errors import Diverged, require
 from ganlab.core.players import path
 from ganlab.core.validation import Count
 from ganlab.monitoring.findings import Findings, described
+from ganlab.monitoring.measures import norm
 from ganlab.monitoring.probe import Probe
 from ganlab.monitoring.remedies import first_remedy
 from ganlab.monitoring.rules import NAMES, Rule
-from ganlab.monitoring.updates import UpdateWatch
+from ganlab.monitoring.updates import Weights, update_numbers, weights_of
 from ganlab.training.module import GameModule
-
-GROWTH_STEPS = 1000  # weights may grow by their first norm once in this number of steps
 
 
 class Health(Callback):
@@ -44,12 +43,11 @@ class Health(Callback):
     def __init__(self, every: Count, stop: Sequence[str]):
         unknown = [name for name in stop if name not in NAMES]
         require(not unknown, "there is no such finding", f"choose from {', '.join(NAMES)}", ".stop", unknown)
-        self.every, self.stop = every, stop
-        self.findings, self.players = Findings(), list[str]()
-        self.first_sizes: dict[str, float] = {}  # the norm of the weights of each player before the main game
+        self.every, self.stop, self.findings = every, stop, Findings()
+        self.first_norms: dict[str, float] = {}  # of the weights of each player before the main game
+        self.shares: dict[str, list[float]] = {}  # what the probe saves
+        self.before: Weights = {}  # copies of the weights before a step that is measured
         self.probe: Probe | None = None
-        self.watch: UpdateWatch | None = None
-        self.state: dict[str, Any] = {}  # that of the probe in the checkpoint, until there is a probe
 
     def on_prepared(self, run: PreparedRun) -> None:
         """Gets the run when it is built, before its first step."""
@@ -65,54 +63,36 @@ class Health(Callback):
         self._write(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        if module.phase is not module.phases[-1]:
-            return
-        self.players = [*module.phase.game.players]
-        if not self.first_sizes:
-            self.first_sizes = UpdateWatch.sizes(module.phase)
+        phase = module.phases[-1]
+        if not self.first_norms and phase is module.phase:
+            self.first_norms = {key: float(norm(weights)) for key, weights in weights_of(phase).items()}
         if self.is_due(module.game.run_step + 1):
-            self.watch = UpdateWatch(module.phase)
+            weights = weights_of(phase).items()
+            self.before = {key: [w.detach().clone() for w in own] for key, own in weights}
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        if self.watch is None:
+        step, first_step, phase = module.game.run_step, self.run.timetable.main_start, module.phases[-1]
+        if not self.is_due(step):
             return
-        step, updates, self.watch = module.game.run_step, self.watch.numbers(), None
-        for part, numbers in self._measured(trainer, module, updates).items():
-            for name, number in numbers.items():
-                module.log(path("health", part, name), number)
-            first_step = self.run.timetable.main_start
-            for rule, player, found in self.findings.update(part, step, first_step, numbers):
-                self._report(trainer, rule, player, found, step)
-
-    def _measured(
-        self, trainer: Trainer, module: GameModule, updates: Mapping[str, Any]
-    ) -> dict[str, dict[str, float]]:
-        """The finite numbers of each part of the main game, by name: the means over all processes."""
-        phase = module.phases[-1]
+        updates, self.before = update_numbers(phase, self.before, self.first_norms), {}
         if self.probe is None:
             convert = trainer.precision_plugin.convert_input
             self.probe = Probe(phase.game, self.run.data, phase.seed, module.device, convert)
-            self.probe.shares = self.state.get("shares", {})
-        measured = self.probe.measure(phase.step).items()
-        found = {part: {**updates.get(part, {}), **numbers} for part, numbers in measured}
-        flat = [
-            number.to(module.device, torch.float32) for part in found.values() for number in part.values()
-        ]
-        means = iter(mean_over_processes(torch.stack(flat)).tolist())
-        values = {part: dict(zip(numbers, means, strict=False)) for part, numbers in found.items()}
-        for part, numbers in values.items():
-            sizes = {name: numbers.pop(name) for name in list(numbers) if name.startswith("size/")}
-            for player, size in ((name.partition("/")[2], size) for name, size in sizes.items()):
-                growth = size / max(self.first_sizes[path(part, player)], 1e-12)
-                numbers[f"growth/{player}"] = growth / (1 + phase.step / GROWTH_STEPS)
-            if sizes:
-                numbers["growth"] = min(numbers[name.replace("size", "growth", 1)] for name in sizes)
-        return {part: {k: v for k, v in numbers.items() if isfinite(v)} for part, numbers in values.items()}
+            self.probe.shares = self.shares
+        for part, own in self.probe.measure(phase.step).items():
+            numbers = updates.get(part, {}) | own
+            of_process = torch.stack([number.to(module.device, torch.float32) for number in numbers.values()])
+            named = zip(numbers, mean_over_processes(of_process).tolist(), strict=True)
+            values = {name: value for name, value in named if isfinite(value)}
+            for name, value in values.items():
+                module.log(path("health", part, name), value)
+            for rule, found in self.findings.update(part, step, first_step, values):
+                self._report(trainer, module, rule, found)
 
-    def _report(self, trainer: Trainer, rule: Rule, player: str, found: dict[str, Any], step: int) -> None:
-        begins = found["ends"] is None
+    def _report(self, trainer: Trainer, module: GameModule, rule: Rule, found: dict[str, Any]) -> None:
+        step, begins, players = module.game.run_step, found["ends"] is None, [*module.phases[-1].game.players]
         if begins:
-            found["remedy"] = first_remedy(self.run.record, rule.remedies, player, self.players)
+            found["remedy"] = first_remedy(self.run.record, rule.remedies, found["player"], players)
         self._write(trainer)
         if trainer.is_global_zero:
             print(f"health: {(text := described(found))}", flush=True)
@@ -127,19 +107,14 @@ class Health(Callback):
             self.run.directory.write_summary(health=self.findings.summary())
 
     def on_exception(self, trainer: Trainer, module: GameModule, error: BaseException) -> None:  # type: ignore[override]
-        if isinstance(error, Diverged) and not any(one["name"] in str(error) for one in self.findings.open()):
+        if isinstance(error, Diverged):
             self.findings.diverged(module.game.run_step, str(error))
             self._write(trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        shares = self.state.get("shares", {}) if self.probe is None else self.probe.shares
-        own = {
-            "windows": self.findings.windows,
-            "found": self.findings.found,
-            "first_sizes": self.first_sizes,
-        }
-        return {**own, "shares": shares}
+        own = {"windows": self.findings.windows, "found": self.findings.found}
+        return own | {"first_norms": self.first_norms, "shares": self.shares}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.findings.windows, self.findings.found = state["windows"], state["found"]
-        self.first_sizes, self.state = state["first_sizes"], state
+        self.first_norms, self.shares = state["first_norms"], state["shares"]
