@@ -21,7 +21,7 @@ import torch
 
 import ganlab
 from ganlab.core.errors import Diverged
-from ganlab.monitoring.rules import NAMES
+from ganlab.monitoring.findings import NAMES
 
 HERE = Path(__file__).resolve().parent
 DATA = os.environ.get("DATA", "data")
@@ -105,18 +105,19 @@ def row(kind: str, name: str, seed: int) -> dict[str, Any]:
 COLUMNS = ("kind", "name", "seed", "findings", "found", "remedy", "cured", "after")
 PAGE = """# Planted faults and healthy runs
 
-Does the [health monitor](../../ganlab/training/README.md#health) find what goes wrong, by its own name, and is it
-silent otherwise? `python suite.py` in this folder plays both tables and writes this page; a finished run is a row
-of `results.csv`. A run is one of a row's command with `seed=<seed> {quiet}`.
+Does the [health monitor](../../ganlab/training/README.md#health) find what goes wrong, by its own name,
+and is it silent otherwise? `python suite.py` in this folder plays both tables and writes this page; a
+finished run is a row of `results.csv`. A run is one of a row's command with `seed=<seed> {quiet}`.
 
-The thresholds were chosen on the seeds 100 to 103; these tables count the seeds {seeds}. Faults of one's own code
-are in [faults.py](faults.py), which Python finds in this folder.
+The thresholds were chosen on the seeds 100 to 103; these tables count the seeds {seeds}. Faults of one's
+own code are in [faults.py](faults.py), which Python finds in this folder.
 
 ## Faults
 
-A fault counts as found if a finding of the rule's name begins within {fault_steps} steps; then the run ends. It
-counts as cured if the same run with the remedy that was named has {fault_steps} steps, and no such finding at its
-end. For a fault in one's own code, the remedy is to remove that code, which the monitor names.
+A fault counts as found if a finding of the rule's name begins within {fault_steps} steps; then the run
+ends. It counts as cured if the same run with the remedy that was named has {fault_steps} steps, and no
+such finding at its end. For a fault in one's own code, the remedy is to remove that code, which the
+monitor names.
 
 {faults}
 

@@ -2,12 +2,18 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from statistics import median
+from types import SimpleNamespace
 from typing import Any
 
-from ganlab.core.players import path
-from ganlab.monitoring.rules import RULES, Rule
+import yaml
 
+from ganlab.core.players import path
+
+TABLE = Path(__file__).with_name("rules.yaml")  # which explains the attributes of a rule
+RULES = [SimpleNamespace(name=name, **fields) for name, fields in yaml.safe_load(TABLE.read_text()).items()]
+NAMES = [rule.name for rule in RULES]
 MAX_WINDOW = max(rule.window for rule in RULES)
 PLUMBING = 1  # findings up to this priority explain all of higher ones
 Found = dict[str, Any]
@@ -26,7 +32,7 @@ class Findings:
         self.windows: dict[str, list[list[float]]] = {}  # the last steps and values of each number
         self.found: list[Found] = []
 
-    def update(self, part: str, step: int, first_step: int, numbers: Numbers) -> Iterator[tuple[Rule, Found]]:
+    def update(self, part: str, step: int, first_step: int, numbers: Numbers) -> Iterator[tuple[Any, Found]]:
         """Enters the numbers of a step; yields each finding that begins or ends, with its rule.
 
         Args:
@@ -42,7 +48,7 @@ class Findings:
                 if (changed := self._changed(rule, part, step, player)) is not None:
                     yield rule, changed
 
-    def _changed(self, rule: Rule, part: str, step: int, player: str) -> Found | None:
+    def _changed(self, rule: Any, part: str, step: int, player: str) -> Found | None:
         """The finding of a rule, if it begins or ends at this step."""
         signature = {key.replace("{player}", player): limits for key, limits in rule.signature.items()}
         values, name = dict[str, float](), path(part, rule.name)

@@ -42,14 +42,7 @@ class Probe:
         convert: what brings a batch into the precision of the run.
     """
 
-    def __init__(
-        self,
-        playable: Playable,
-        data: Data,
-        seed: int,
-        device: torch.device,
-        convert: Callable[[Batch], Batch],
-    ):
+    def __init__(self, playable: Playable, data: Data, seed: int, device: torch.device, convert: Convert):
         self.playable, self.data, self.seed, self.device = playable, data, seed, device
         self.shares: dict[str, list[float]] = {}  # of each class among recent samples, by part; saved
         n = data.batch_size * max(NUM_SAMPLES // data.batch_size, 1)
@@ -180,17 +173,14 @@ def mean_norm(x: Tensor) -> Tensor:
 
 def verdict_numbers(turn: Turn, held_out: Turn | None = None, *, has_boundary: bool) -> Numbers:
     """How well the discriminator tells real samples from fakes, and those of training from held-out ones."""
-    real, fake = logits(turn, turn.real), logits(turn, turn.shown)
-    numbers = {"ranking": measures.ranking(real, fake)}
-    kept = None if held_out is None else logits(held_out, held_out.real)
-    if kept is not None:
-        numbers["overfit"] = measures.ranking(real, kept)
-    if has_boundary:
-        for name, positive in (("real", real), ("fake", -fake), ("held_out", kept)):
-            if positive is not None:
-                numbers[f"accuracy_{name}"] = (positive > 0).float().mean()
-        numbers["signs"] = real.sign().mean()
-    return numbers
+    found = {"real": logits(turn, turn.real), "fake": logits(turn, turn.shown)}
+    found |= {"held_out": logits(held_out, held_out.real)} if held_out is not None else {}
+    numbers = {"ranking": measures.ranking(found["real"], found["fake"])}
+    if held_out is not None:
+        numbers["overfit"] = measures.ranking(found["real"], found["held_out"])
+    for name, values in found.items() if has_boundary else ():
+        numbers[f"accuracy_{name}"] = ((values < 0) if name == "fake" else (values > 0)).float().mean()
+    return numbers | ({"signs": found["real"].sign().mean()} if has_boundary else {})
 
 
 def logits(turn: Turn, sample: Sample) -> Tensor:

@@ -6,9 +6,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from ganlab.config.compose import compose
-from ganlab.monitoring.findings import Findings, described
+from ganlab.monitoring.findings import NAMES, RULES, Findings, described
 from ganlab.monitoring.remedies import first_remedy
-from ganlab.monitoring.rules import NAMES, RULES
 
 HEALTHY = {
     "growth": 1.0,

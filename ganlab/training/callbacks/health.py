@@ -12,11 +12,10 @@ from ganlab.core.distributed import mean_over_processes
 from ganlab.core.errors import Diverged, require
 from ganlab.core.players import path
 from ganlab.core.validation import Count
-from ganlab.monitoring.findings import Findings, described
+from ganlab.monitoring.findings import NAMES, Findings, described
 from ganlab.monitoring.measures import norm
 from ganlab.monitoring.probe import Probe
 from ganlab.monitoring.remedies import first_remedy
-from ganlab.monitoring.rules import NAMES, Rule
 from ganlab.monitoring.updates import Weights, update_numbers, weights_of
 from ganlab.training.module import GameModule
 
@@ -89,7 +88,7 @@ class Health(Callback):
             for rule, found in self.findings.update(part, step, first_step, values):
                 self._report(trainer, module, rule, found)
 
-    def _report(self, trainer: Trainer, module: GameModule, rule: Rule, found: dict[str, Any]) -> None:
+    def _report(self, trainer: Trainer, module: GameModule, rule: Any, found: dict[str, Any]) -> None:
         step, begins, players = module.game.run_step, found["ends"] is None, [*module.phases[-1].game.players]
         if begins:
             found["remedy"] = first_remedy(self.run.record, rule.remedies, found["player"], players)
