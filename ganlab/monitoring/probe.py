@@ -99,7 +99,8 @@ class Probe:
         """The numbers of each part of the game after a step, by name."""
         games, found = self.playable.parts, dict[str, Numbers]()
         with ExitStack() as undo, uncompiled():
-            undo.enter_context(torch.random.fork_rng([self.device] if self.device.type == "cuda" else []))
+            devices, kind = [] if self.device.type == "cpu" else [self.device], self.device.type
+            undo.enter_context(torch.random.fork_rng(devices, device_type=kind))
             for network in (network for game in games.values() for network in game.networks.values()):
                 if isinstance(network, nn.Module):
                     undo.enter_context(evaluating(network))
