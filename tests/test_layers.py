@@ -17,18 +17,18 @@ LAYERS = [
     {"metrics"},
     {"config"},
     {"visualize"},
-    {"measure"},
+    {"measure", "monitoring"},
     {"training"},
     {"theory"},
     {"studies"},
     {"help"},
     {"cli"},
-    {"run", "sample", "figures", "evaluate", "compare", "ablate", "report", "listings"},
+    {"run", "sample", "figures", "evaluate", "compare", "health", "ablate", "report", "listings"},
     {"__main__"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 LIGHTNING = {"training"}
-HYDRA = {"config", "visualize", "measure", "training", "studies", "cli", *LAYERS[-2]}
+HYDRA = {"config", "visualize", "measure", "monitoring", "training", "studies", "cli", *LAYERS[-2]}
 
 
 def part(path: Path) -> str:

@@ -13,7 +13,7 @@ EVERY = [(tutorial,) for tutorial in TUTORIALS]
 
 def test_every_tutorial_is_on_the_page() -> None:
     page = (ROOT / "experiments" / "tutorials" / "README.md").read_text()
-    assert len(TUTORIALS) == 3
+    assert len(TUTORIALS) == 4
     assert all(tutorial.name in page for tutorial in TUTORIALS)
 
 
@@ -26,6 +26,7 @@ def test_a_tutorial_runs(tutorial: Path, tmp_path: Path, monkeypatch: pytest.Mon
     shown = {
         "first_gan": lambda: "high_quality: " in capsys.readouterr().out and names["packed"].status,
         "your_own_images": lambda: names["threes"].shape == (4, 1, 8, 8) and names["result"].metrics,
+        "five_faults": lambda: all(names["findings"][name] == [] for name in "abcde"),
         "a_question": lambda: "| `smoothing` |" in capsys.readouterr().out,
     }
     assert shown[tutorial.stem]()

@@ -38,6 +38,9 @@ def config(cfg: DictConfig) -> str:
         reduce(lambda node, group: node.get(group, {}), groups, resolved).pop(name, None)
     data = resolved["data"].items()
     resolved["data"] = {key: value for key, value in data if value is not None or key not in ONLY_IF_GIVEN}
+    monitor = resolved.get("callback", {}).get("health", {})
+    if not monitor.get("stop"):  # it changes nothing of a run
+        resolved.get("callback", {}).pop("health", None)
     for key in ("borrows", "callback"):  # without any, a run has the hash that it had before this setting
         if not resolved.get(key):
             resolved.pop(key, None)

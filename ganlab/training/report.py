@@ -10,6 +10,7 @@ from ganlab.core.errors import escape_unprintable, final_status
 from ganlab.core.players import path
 from ganlab.core.validation import format_number
 from ganlab.metrics.protocols import floor_note
+from ganlab.monitoring.findings import described
 from ganlab.training.provenance import git_commit, versions
 from ganlab.training.run import Run
 from ganlab.training.train import Result
@@ -60,6 +61,8 @@ def print_summary(run: Run, result: Result) -> None:
     else:
         lines["more"] = f"{shell_command('sample')} {run_dir}"
     print_table(f"\n{result.status}", lines)
+    for finding in run.prepared.directory.summary().get("health", []):
+        print(f"health: {described(finding)}", flush=True)
 
 
 def view_command(run: Run) -> dict[str, str]:

@@ -13,6 +13,7 @@ from ganlab.config.build import as_config_errors
 from ganlab.config.prepare import PreparedRun
 from ganlab.core.errors import require
 from ganlab.metrics.evaluation import monitored_value
+from ganlab.training.callbacks.health import Health
 from ganlab.training.callbacks.pictures import FinalViews, SamplePictures
 from ganlab.training.callbacks.profile import CallbackProfiler, Profile
 from ganlab.training.callbacks.progress import ProgressBar
@@ -55,6 +56,9 @@ class Run:
         self.module = GameModule(prepared.phases)
         self.module.is_run = True
         with as_config_errors():
+            for callback in prepared.callbacks.values():
+                if isinstance(callback, Health):
+                    callback.on_prepared(prepared)
             callbacks = self._build_callbacks()
             cluster = cluster_environment()
             self.trainer: pl.Trainer = prepared.make_trainer(

@@ -57,3 +57,7 @@ class TensorBoard(TensorBoardLogger):
         for image in images:
             pixels: Any = np.asarray(image.convert("RGB"))  # [H, W, 3]
             self.experiment.add_image(key, pixels, step, dataformats="HWC")
+
+    def log_alert(self, name: str, text: str, step: int) -> None:
+        """Logs a finding of the health monitor as a text."""
+        self.experiment.add_text(f"health/{name}", text, step)

@@ -86,6 +86,10 @@ class Wandb(WandbLogger):
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:  # type: ignore[override]
         self.experiment.log({**metrics, "step": step})
 
+    def log_alert(self, name: str, text: str, step: int) -> None:
+        """Sends an alert about a finding of the health monitor."""
+        self.experiment.alert(title=name, text=text)
+
     def finalize(self, status: str) -> None:
         """Ends the W&B run, so that the next job of a sweep starts a new one."""
         if self.artifacts and status == "success":

@@ -1,0 +1,119 @@
+"""The health monitor: measures a run every few dozen steps, and reports what goes wrong and what to try."""
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, Trainer
+
+from ganlab.config.prepare import PreparedRun
+from ganlab.core.distributed import mean_over_processes
+from ganlab.core.errors import Diverged, require
+from ganlab.core.players import path
+from ganlab.core.validation import Count
+from ganlab.monitoring.findings import NAMES, Findings, described
+from ganlab.monitoring.measures import norm
+from ganlab.monitoring.probe import Probe
+from ganlab.monitoring.remedies import first_remedy
+from ganlab.monitoring.updates import Weights, update_numbers, weights_of
+from ganlab.training.module import GameModule
+
+
+class Health(Callback):
+    """Measures the games of a run, and reports findings when they begin and when they end.
+
+    The numbers are logged as `health/<name>`. The findings are printed, written to summary.json, and sent to
+    loggers that have a method `log_alert`. Training is bit for bit the same without it. The stages before the
+    main game are not measured.
+
+    Args:
+        every: the number of steps between two measurements, each at a row of metrics.csv.
+        stop: the names of findings that end the run, as diverged.
+
+    Raises:
+        ConfigError: there is no such finding.
+    """
+
+    place = "show"
+
+    state_key = "Health"  # the name of the callback in checkpoints
+
+    def __init__(self, every: Count, stop: Sequence[str]):
+        unknown = [name for name in stop if name not in NAMES]
+        require(not unknown, "there is no such finding", f"choose from {', '.join(NAMES)}", ".stop", unknown)
+        self.every, self.stop, self.findings = every, stop, Findings()
+        self.first_norms: dict[str, float] = {}  # of the weights of each player before the main game
+        self.shares: dict[str, list[float]] = {}  # what the probe saves
+        self.before: Weights = {}  # copies of the weights before a step that is measured
+        self.probe: Probe | None = None
+
+    def on_prepared(self, run: PreparedRun) -> None:
+        """Gets the run when it is built, before its first step."""
+        self.run = run
+
+    def is_due(self, step: int) -> bool:
+        """Whether a step of the main game is measured: the first row of metrics.csv in each `every` steps."""
+        log_every = self.run.settings.log_every
+        is_first = step % log_every == 0 and step % self.every < log_every
+        return is_first and step > self.run.timetable.main_start
+
+    def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
+        self._write(trainer)
+
+    def on_train_batch_start(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
+        phase = module.phases[-1]
+        if not self.first_norms and phase is module.phase:
+            self.first_norms = {key: float(norm(weights)) for key, weights in weights_of(phase).items()}
+        if self.is_due(module.game.run_step + 1):
+            weights = weights_of(phase).items()
+            self.before = {key: [w.detach().clone() for w in own] for key, own in weights}
+
+    def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
+        step, first_step, phase = module.game.run_step, self.run.timetable.main_start, module.phases[-1]
+        if not self.is_due(step):
+            return
+        updates, self.before = update_numbers(phase, self.before, self.first_norms), {}
+        if self.probe is None:
+            convert = trainer.precision_plugin.convert_input
+            self.probe = Probe(phase.game, self.run.data, phase.seed, module.device, convert)
+            self.probe.shares = self.shares
+        for part, own in self.probe.measure(phase.step).items():
+            numbers = updates.get(part, {}) | own
+            of_process = torch.stack([number.to(module.device, torch.float32) for number in numbers.values()])
+            named = zip(numbers, mean_over_processes(of_process).tolist(), strict=True)
+            values = {name: value for name, value in named if isfinite(value)}
+            for name, value in values.items():
+                module.log(path("health", part, name), value)
+            for rule, found in self.findings.update(part, step, first_step, values):
+                self._report(trainer, module, rule, found)
+
+    def _report(self, trainer: Trainer, module: GameModule, rule: Any, found: dict[str, Any]) -> None:
+        step, begins, players = module.game.run_step, found["ends"] is None, [*module.phases[-1].game.players]
+        if begins:
+            found["remedy"] = first_remedy(self.run.record, rule.remedies, found["player"], players)
+        self._write(trainer)
+        if trainer.is_global_zero:
+            print(f"health: {(text := described(found))}", flush=True)
+            for logger in trainer.loggers if begins else ():
+                if log_alert := getattr(logger, "log_alert", None):
+                    log_alert(found["name"], text, step)
+        if begins and rule.name in self.stop:
+            raise Diverged(step, f"{found['name']}: {found['evidence']}")
+
+    def _write(self, trainer: Trainer) -> None:
+        if trainer.is_global_zero:
+            self.run.directory.write_summary(health=self.findings.summary())
+
+    def on_exception(self, trainer: Trainer, module: GameModule, error: BaseException) -> None:  # type: ignore[override]
+        if isinstance(error, Diverged):
+            self.findings.diverged(module.game.run_step, str(error))
+            self._write(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        own = {"windows": self.findings.windows, "found": self.findings.found}
+        return own | {"first_norms": self.first_norms, "shares": self.shares}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.findings.windows, self.findings.found = state["windows"], state["found"]
+        self.first_norms, self.shares = state["first_norms"], state["shares"]

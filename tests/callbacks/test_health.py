@@ -1,0 +1,161 @@
+"""The callback of the health monitor in runs: it changes nothing, resumes, and reports."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.commands import (
+    QUICK,
+    assert_same_run,
+    bitwise_equal,
+    checkpoint,
+    finish,
+    play,
+    resume,
+    rows,
+    start_two_ranks,
+    summary,
+)
+from support.daily_sample import A_FIFTH, daily_share
+from support.refusals import refuses
+
+from ganlab.config import identity
+from ganlab.config.compose import compose
+from ganlab.core.errors import Diverged
+from ganlab.run import run
+
+OFTEN = ("log_every=1", "callback.health.every=2", "metric=none")
+SMALL_IMAGES = ("model.generator.width=4", "model.discriminator.width=4")
+GAMES = [
+    ("trick=[ema,r1,replay_buffer,instance_noise]",),
+    ("trick=[packing,spectral_norm]", "objective=hinge"),
+    ("trick=[label_conditioning,diff_augment]", "model=dcgan", *SMALL_IMAGES),
+    ("trick=[virtual_batch_norm,noise_layers]", "model.discriminator.dropout=0.3"),
+    ("objective=relativistic_average", "trick=lookahead"),
+    ("objective=minimax", "trick=adaptive_augment"),
+    ("objective=wasserstein", "trick=[gradient_penalty,critic_steps]"),
+    ("model=gmn",),
+    ("model=vae",),
+    ("data=ring", "play=extragradient", "evaluation.n=100"),
+    ("experiment=vae_gan_digits",),
+    ("experiment=ali_digits",),
+    ("experiment=gain_digits", "model.generator.width=4"),
+    ("experiment=pix2pix_digits", *SMALL_IMAGES),
+    ("experiment=cyclegan_digits", *SMALL_IMAGES),
+    ("experiment=imle_ring",),
+    ("experiment=two_stages_digits", "stages.low.steps=2", *SMALL_IMAGES[:1]),
+]
+
+
+def play_game(path: Path, *overrides: str) -> None:
+    given = [*overrides, "logger=csv", "steps=4", "data.batch_size=16", f"run_dir={path}"]
+    run(compose(*given), given)
+
+
+@pytest.mark.parametrize("overrides", daily_share([(game,) for game in GAMES], 2 * A_FIFTH))
+def test_a_run_is_the_same_with_and_without_the_monitor(overrides: tuple[str, ...], tmp_path: Path) -> None:
+    quiet = [word for word in OFTEN if "health" not in word]
+    play_game(tmp_path / "without", *overrides, *quiet, "callback=none")
+    play_game(tmp_path / "with", *overrides, *OFTEN)
+    without, measured = checkpoint(tmp_path / "without"), checkpoint(tmp_path / "with")
+    for part in ("state_dict", "optimizer_states", "scalers"):
+        assert bitwise_equal(without[part], measured[part]), part
+    for row, other in zip(rows(tmp_path / "without"), rows(tmp_path / "with"), strict=True):
+        assert {name: text for name, text in other.items() if not name.startswith("health/")} == row
+    found = {name for row in rows(tmp_path / "with") for name, text in row.items() if text}
+    assert any("/change/" in name for name in found)
+    assert any(name.endswith(("distance", "ranking", "change/encoder")) for name in found)
+
+
+def test_a_resumed_run_goes_on_with_the_state_of_the_monitor(tmp_path: Path) -> None:
+    fault = ("optimizer.discriminator.lr=0", "trick=ema", *OFTEN)
+    play(tmp_path / "whole", "steps=12", *fault)
+    play(tmp_path / "parts", "steps=5", *fault)
+    assert summary(tmp_path / "parts")["health"] == []
+    resume(tmp_path / "parts", "steps=12")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    (found,) = summary(tmp_path / "parts")["health"]
+    assert (found["name"], found["begins"], found["ends"]) == ("frozen", 6, None)
+    assert summary(tmp_path / "whole")["health"] == [found]
+    assert found["remedy"] == "optimizer.discriminator.lr=0.002"
+    states = [checkpoint(tmp_path / name)["callbacks"]["Health"] for name in ("whole", "parts")]
+    assert bitwise_equal(*states)
+
+
+def test_a_finding_is_printed_when_it_begins_and_below_the_table(tmp_path: Path, capsys) -> None:
+    play(tmp_path / "run", "steps=8", "optimizer.discriminator.lr=0", *OFTEN)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("health: ")]
+    assert len(lines) == 2
+    assert lines[0] == lines[1]
+    assert lines[0].startswith(
+        "health: frozen since step 6: a step changes the weights of the discriminator by 0"
+    )
+    assert lines[0].endswith("; try optimizer.discriminator.lr=0.002")
+
+
+def test_a_finding_may_end_the_run(tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match="diverged at step 6: frozen: a step changes"):
+        play(
+            tmp_path / "run",
+            "steps=8",
+            "optimizer.discriminator.lr=0",
+            *OFTEN,
+            "callback.health.stop=[frozen]",
+        )
+    found = summary(tmp_path / "run")
+    assert (found["status"], found["steps"]) == ("diverged", 6)
+    assert [one["name"] for one in found["health"]] == ["frozen"]
+
+
+def test_a_diverged_run_has_a_finding(tmp_path: Path) -> None:
+    explode = "optimizer.generator={_target_: torch.optim.SGD, _partial_: true, lr: 1e30}"
+    with pytest.raises(Diverged):
+        play(tmp_path / "run", "steps=8", "~optimizer.generator", f"+{explode}", "log_every=1", "metric=none")
+    (found,) = summary(tmp_path / "run")["health"]
+    assert found["name"] == "diverging"
+    assert summary(tmp_path / "run")["status"] == "diverged"
+
+
+def test_an_unknown_finding_is_refused(tmp_path: Path) -> None:
+    with refuses("callback.health.stop", ["colapse"], "there is no such finding", "diverging"):
+        play(tmp_path / "run", "steps=1", "callback.health.stop=[colapse]")
+
+
+def test_it_measures_at_rows_of_the_metrics_file(tmp_path: Path) -> None:
+    play(tmp_path / "run", "steps=20", "log_every=3", "callback.health.every=5", "metric=none")
+    measured = [row["step"] for row in rows(tmp_path / "run") if row["health/distance"]]
+    assert measured == ["6", "12", "15"]
+
+
+def test_two_processes_measure_and_train_as_without_it(tmp_path: Path) -> None:
+    two = ("trainer=ddp", "trainer.devices=2", "steps=6", "optimizer.discriminator.lr=0")
+    for name, given in (("without", ("log_every=1", "metric=none", "callback=none")), ("with", OFTEN)):
+        code, _, err = finish(start_two_ranks(*QUICK, *two, *given, f"run_dir={tmp_path / name}"))
+        assert code == 0, err
+    states = [checkpoint(tmp_path / name) for name in ("without", "with")]
+    for part in ("state_dict", "optimizer_states"):
+        assert bitwise_equal(*(state[part] for state in states))
+    assert [one["name"] for one in summary(tmp_path / "with")["health"]] == ["frozen"]
+
+
+def test_it_does_not_count_in_the_hash_of_a_run_unless_it_may_end_it() -> None:
+    without = identity.config(compose("callback=none"))
+    assert identity.config(compose()) == identity.config(compose("callback.health.every=7")) == without
+    assert identity.config(compose("callback.health.stop=[collapse]")) != without
+
+
+def test_loggers_get_an_alert(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    given = ("steps=8", "optimizer.discriminator.lr=0", *OFTEN)
+    play(tmp_path / "run", "logger=[wandb,tensorboard]", "logger.wandb.mode=offline", *given)
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    (event,) = events.Tensors("health/frozen/text_summary")
+    assert event.step == 6
+    assert b"frozen since step 6" in event.tensor_proto.string_val[0]
+    (file,) = (tmp_path / "run").glob("wandb/offline-run-*/*.wandb")
+    assert b"frozen since step 6" in file.read_bytes()
+    assert json.dumps(summary(tmp_path / "run")["health"])
