@@ -128,12 +128,27 @@ def decode_pair(file: Path, condition: Path, spec: ImageSpec, warnings: dict[str
     return np.concatenate([decode_image(path, alone, warnings) for path in (file, condition)])
 
 
-def decode_image(file: Path, spec: ImageSpec, warnings: dict[str, str]) -> np.ndarray:
+def frame_times(file: Path) -> list[int]:
+    """The time for which each frame of an animation is shown, in milliseconds; a single 0 for a still image.
+
+    Raises:
+        Unreadable, ConfigError: as in `open_image`.
+    """
+    with open_image(file) as image:
+        times = []
+        for frame in range(getattr(image, "n_frames", 1) if image.format in ("GIF", "WEBP", "PNG") else 1):
+            image.seek(frame)
+            times.append(int(image.info.get("duration", 0)))
+        return times
+
+
+def decode_image(file: Path, spec: ImageSpec, warnings: dict[str, str], frame: int = 0) -> np.ndarray:
     """Decodes an image to uint8 [C, h, w]: the size of `spec`, or just covering it if it is cropped later.
 
     Args:
         warnings: the warnings about all files so far, at most one with each key. Warnings about this file are
             added, with the key `frames` or `dark`.
+        frame: the number of a frame of an animation.
 
     Raises:
         Unreadable, ConfigError: as in `open_image`.
@@ -147,12 +162,16 @@ def decode_image(file: Path, spec: ImageSpec, warnings: dict[str, str]) -> np.nd
         # In these modes, Pillow keeps only the high byte of 16-bit values. That the file has 16 bits shows
         # only in the raw mode of its tiles, such as RGB;16B.
         drops_low_byte = image.mode in ("RGB", "RGBA", "LA") and ";16" in str(getattr(image, "tile", ""))
+        if frame:
+            image.seek(frame)
         image.load()  # before EXIF is read, so that damaged pixels are reported
         transpose = UPRIGHT.get(orientation(image))
         upright = image if transpose is None else image.transpose(transpose)
         if drops_low_byte:  # << 8 restores the range of 16 bits
             _warn_if_dark(int(np.asarray(image.convert("RGB")).max()) << 8, spec, file, warnings)
-        parts = [_resize(_to_eight_bits(part, spec, file, warnings), spec) for part in _parts(upright, spec)]
+        parts = [
+            resize_image(_to_eight_bits(part, spec, file, warnings), spec) for part in _parts(upright, spec)
+        ]
     return np.concatenate(parts)
 
 
@@ -165,7 +184,7 @@ def _parts(image: Image.Image, spec: ImageSpec) -> list[Image.Image]:
     return [right, left] if spec.direction == "AtoB" else [left, right]
 
 
-def _resize(image: Image.Image, spec: ImageSpec) -> np.ndarray:
+def resize_image(image: Image.Image, spec: ImageSpec) -> np.ndarray:
     """Resizes an image of 8 bits to [C, h, w]: the size of `spec` with its jitter, or just covering it."""
     size = width, height = spec.width + spec.jitter, spec.height + spec.jitter
     if spec.crop != "none":
