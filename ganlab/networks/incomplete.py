@@ -2,16 +2,13 @@
 
 from torch import Tensor
 
-from ganlab.core.errors import require
 from ganlab.core.players import Networks
 
 
-def require_mask(networks: Networks) -> None:
-    """Raises `ConfigError` unless the condition is the known values of an image and a mask."""
+def is_incomplete(networks: Networks) -> bool:
+    """Whether the condition is the known values of an image and a mask."""
     spec, (channels, *size) = networks.condition, networks.generator.shape
-    has_mask = spec is not None and spec.names[-1:] == ("mask",) and spec.shape == (channels + 1, *size)
-    reason = "must be the known values of an image and a last channel with the name mask"
-    require(has_mask, reason, "choose data=masked or data=missing_digits", "data.condition")
+    return spec is not None and spec.names[-1:] == ("mask",) and spec.shape == (channels + 1, *size)
 
 
 def known_and_mask(condition: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from ganlab.core.batch import Sample, Targets, at_least_float32
 from ganlab.core.distributed import mean_over_processes
 from ganlab.core.errors import require
 from ganlab.core.validation import OpenFraction, Positive
-from ganlab.networks.incomplete import known_and_mask, require_mask
+from ganlab.networks.incomplete import is_incomplete, known_and_mask
 from ganlab.objectives.adversarial import Adversarial
 from ganlab.objectives.base import Capability, LossWeights, Networks, Objective, Turn
 
@@ -40,7 +40,9 @@ class GAIN(Objective):
         self.provides = adversarial.provides - lacks
 
     def check_networks(self, networks: Networks) -> None:
-        require_mask(networks)
+        reason = "must be the known values of an image and a last channel with the name mask"
+        remedy = "choose data=masked or data=missing_digits"
+        require(is_incomplete(networks), reason, remedy, "data.condition")
         _, *size = networks.generator.shape
         hint = networks.discriminator.condition
         reason = "needs a verdict on each pixel, given a hint of one channel"

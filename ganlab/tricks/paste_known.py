@@ -4,8 +4,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ganlab.core.errors import require
 from ganlab.networks.base import Branching, Conditioned
-from ganlab.networks.incomplete import known_and_mask, require_mask
+from ganlab.networks.incomplete import is_incomplete, known_and_mask
 from ganlab.tricks.base import Capability, Networks, Order, Trick
 
 
@@ -20,7 +21,8 @@ class PasteKnown(Trick):
     needs_mask: ClassVar[bool] = True
 
     def networks(self, networks: Networks) -> None:
-        require_mask(networks)
+        reason = "needs data whose condition is known pixels and a last channel with the name mask"
+        require(is_incomplete(networks), reason, "choose data=masked, or remove the trick")
         networks.generator.body = Pasted(networks.generator.body)
 
 

@@ -133,5 +133,5 @@ def test_known_pixels_come_back_bit_for_bit(tricks: list[str]) -> None:
 
 
 def test_nothing_is_pasted_without_a_mask() -> None:
-    with refuses("data.condition", reason="a last channel with the name mask", remedy="choose data=masked"):
+    with refuses("trick", "paste_known", "a last channel with the name mask", "choose data=masked"):
         game("non_saturating", ["paste_known"], model="pix2pix")
