@@ -60,7 +60,14 @@ FILE = re.compile(r"(?:python )?((?:ganlab|conf|tests|scripts|experiments)/[\w./
 COMMAND = re.compile(
     r"(?:[^$].*)?(?:-m ganlab\.|ganlab )(run|sample|evaluate|compare|figures|ablate|report)\b(.*)"
 )
-OTHER_COMMANDS = ("sample", "evaluate", "compare", "figures", "ablate")  # with configs of their own
+OTHER_COMMANDS = (
+    "sample",
+    "translate",
+    "evaluate",
+    "compare",
+    "figures",
+    "ablate",
+)  # with configs of their own
 # Selections that an override may presuppose; the text around it names them.
 CONTEXTS = (
     *("data=folder", "data=mnist", "data=table", "data=dataset", "trainer=ddp"),

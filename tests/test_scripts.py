@@ -11,10 +11,13 @@ import segmenter
 import torch
 import train_classifier
 from PIL import Image
-from support.commands import play
 from support.refusals import refuses
 
+from ganlab.config.build import instantiate_group
+from ganlab.config.compose import compose
 from ganlab.metrics.extractors import Classifier
+from ganlab.metrics.segmentation import Segmenter, segmentation_scores
+from ganlab.run import run
 
 COLOURS = np.array([[0, 0, 255], [255, 85, 0], [0, 255, 255]], np.uint8)
 
@@ -36,32 +39,47 @@ def pairs(tmp_path: Path) -> Path:
 
 def test_scores_are_those_of_a_confusion_matrix() -> None:
     right = torch.tensor([[0, 0, 0, 1]])
-    assert segmenter.scores(right, right, 3) == {"pixels": 1, "classes": 1, "iou": 1}
+    assert segmentation_scores(right, right, 3) == (1, 1, 1)
     found = torch.tensor([[0, 0, 1, 1]])
-    expected = {"pixels": 3 / 4, "classes": (2 / 3 + 1) / 2, "iou": (2 / 3 + 1 / 2) / 2}
-    assert segmenter.scores(found, right, 3) == pytest.approx(expected)
+    assert segmentation_scores(found, right, 3) == pytest.approx(
+        (3 / 4, (2 / 3 + 1) / 2, (2 / 3 + 1 / 2) / 2)
+    )
 
 
 def test_classes_are_the_frequent_colours_of_smeared_maps() -> None:
-    maps = torch.from_numpy(COLOURS)[[0, 0, 0, 1, 1, 2]].T.reshape(1, 3, 2, 3) / 127.5 - 1
-    maps = (maps + 0.05 * torch.randn(maps.shape)).clamp(-1, 1)
-    colours = segmenter.palette(maps)
-    assert torch.equal(segmenter.classes_of(maps, colours)[0].flatten(), torch.tensor([0, 0, 0, 1, 1, 2]))
+    maps = torch.from_numpy(COLOURS)[[0, 0, 0, 1, 1, 2]].T.reshape(1, 3, 2, 3) / 255
+    maps = (maps + 0.02 * torch.randn(maps.shape)).clamp(0, 1)
+    found = Segmenter(3, segmenter.palette(maps), 4).classes(maps)
+    assert torch.equal(found, torch.tensor([[[0, 0, 0], [1, 1, 2]]]))
 
 
-def test_a_segmenter_learns_labels_and_writes_an_extractor(pairs: Path, tmp_path: Path, monkeypatch) -> None:
-    extractor, table = tmp_path / "shares.safetensors", tmp_path / "scores.csv"
-    given = [str(pairs), "--side", "16", "--epochs", "15", "--width", "8", "--output", str(table)]
+def test_a_segmenter_scores_a_run_and_comes_with_an_extractor(
+    pairs: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    file, extractor = tmp_path / "segmenter.safetensors", tmp_path / "shares.safetensors"
+    given = [str(pairs), "--side", "16", "--epochs", "40", "--width", "8", "--output", str(file)]
     monkeypatch.setattr(sys, "argv", ["segmenter.py", *given, "--extractor", str(extractor)])
     segmenter.main()
-    head, real, majority = table.read_text().splitlines()
-    assert head == "photos,pixels,classes,iou"
-    assert float(real.split(",")[1]) > 0.9 > 0.7 > float(majority.split(",")[1])
+    real, majority = (float(line.split()[-6].strip(":,")) for line in capsys.readouterr().out.splitlines())
+    assert real > 0.9 > 0.7 > majority
     assert Classifier.load(str(extractor)).shape == (3, 16, 16)
-    settings = ["data=folder", f"data.root={pairs / 'trainA'}", "data.height=16", "data.batch_size=8"]
-    metric = ["extractor=trained", f"extractor.name={extractor}", "metric=kid", "metric.kid.subset_size=20"]
-    small = ["data.num_workers=0", "evaluation.n=30", "metric.kid.bootstrap=20", "steps=1"]
-    assert [*play(tmp_path / "run", *settings, *metric, *small)] == ["kid/shares_train_30"]
+    settings = ["data=paired_folder", f"data.root={pairs}", "data.direction=BtoA", "data.height=16"]
+    small = ["data.batch_size=8", "data.num_workers=0", "evaluation.n=30", "evaluation.split=test", "steps=1"]
+    networks = ["model=pix2pix", "model.generator.width=4", "model.discriminator.receptive_field=16"]
+    metrics = ["metric=[fcn_score,kid]", f"metric.fcn_score.segmenter={file}", "metric.kid.subset_size=20"]
+    own = ["extractor=trained", f"extractor.name={extractor}", "metric.kid.bootstrap=20", "logger=csv"]
+    run_dir = tmp_path / "run"
+    given = [*settings, *small, *networks, *metrics, *own, f"run_dir={run_dir}"]
+    values = run(compose(*given), given)
+    assert {*values} == {"fcn_pixels/test", "fcn_classes/test", "fcn_iou/test", "kid/shares_test_30"}
+    assert values["fcn_pixels/test"] < real
+    assert '"real_fcn_pixels/test"' in (run_dir / "summary.json").read_text()
+    with refuses("metric.fcn_score.segmenter", str(extractor), "is no segmenter", "scripts/segmenter.py"):
+        compose_and_build_metric(str(extractor))
+
+
+def compose_and_build_metric(path: str) -> None:
+    instantiate_group(compose("metric=fcn_score", f"metric.fcn_score.segmenter={path}"), "metric")
 
 
 def test_a_classifier_of_a_folder_is_an_extractor(tmp_path: Path, monkeypatch) -> None:
