@@ -40,11 +40,12 @@ def palette(maps: Tensor) -> list[list[float]]:
 
 
 def train(
-    network: nn.Module, x: Tensor, classes: Tensor, epochs: int, num_classes: int | None = None
+    network: nn.Module, x: Tensor, classes: Tensor, epochs: int, mirror: bool, num_classes: int | None = None
 ) -> None:
-    """Trains a network on photos, half of them mirrored.
+    """Trains a network on photos.
 
     Args:
+        mirror: whether half of the batches are mirrored.
         num_classes: the network learns the shares of so many classes; None: the class of each pixel.
     """
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-2)
@@ -54,7 +55,7 @@ def train(
     for _ in range(epochs):
         for rows in torch.randperm(len(x)).split(BATCH)[: len(x) // BATCH]:
             images, target = x[rows], classes[rows]
-            if torch.rand(()) < 0.5:
+            if mirror and torch.rand(()) < 0.5:
                 images, target = images.flip(3), target.flip(2)
             if num_classes is not None:
                 target = functional.one_hot(target.flatten(1), num_classes).float().mean(1)
@@ -85,6 +86,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-mirror", dest="mirror", action="store_false", help="classes are oriented")
     options = parser.parse_args()
     settings = [f"data.root={options.folder}", f"data.height={options.side}", "data.range=[0,1]"]
     settings += [f"data.direction={'BtoA' if options.photos == 'A' else 'AtoB'}", "data.batch_size=1"]
@@ -93,7 +95,7 @@ def main() -> None:
     (x, maps), (test_x, test_maps) = pairs(data, "train"), pairs(data, "test")
     segmenter = Segmenter(x.shape[1], palette(maps), options.width)
     classes, right, k = segmenter.classes(maps), segmenter.classes(test_maps), len(segmenter.colours)
-    train(segmenter, x, classes, options.epochs)
+    train(segmenter, x, classes, options.epochs, options.mirror)
     segmenter.save(options.output)
     majority = torch.full_like(right, int(classes.flatten().mode().values))
     for name, found in (("real photos", segmenter.predict(test_x)), ("most frequent class", majority)):
@@ -102,7 +104,7 @@ def main() -> None:
     if options.extractor:
         architecture = {"shape": tuple(x.shape[1:]), "num_classes": k, "width": 24, "num_features": 48}
         classifier = Classifier(**architecture)
-        train(classifier, x, classes, options.epochs, num_classes=k)
+        train(classifier, x, classes, options.epochs, options.mirror, num_classes=k)
         save_classifier(classifier, architecture, options.extractor)
 
 
