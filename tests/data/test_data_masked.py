@@ -16,6 +16,8 @@ from ganlab.config.build import build_data
 from ganlab.config.compose import compose
 from ganlab.data.base import Data
 from ganlab.data.masked import stroke_mask
+from ganlab.run import run
+from ganlab.sample import sample
 
 RANDOM = ("rectangle", "pixels", "strokes")
 KINDS = ("centre", *RANDOM, "downscale")
@@ -135,3 +137,20 @@ def test_known_pixels_come_back_bit_for_bit(tricks: list[str]) -> None:
 def test_nothing_is_pasted_without_a_mask() -> None:
     with refuses("trick", "paste_known", "a last channel with the name mask", "choose data=masked"):
         game("non_saturating", ["paste_known"], model="pix2pix")
+
+
+def test_a_run_on_masked_images_continues_when_these_have_moved(tmp_path: Path) -> None:
+    folder(tmp_path / "old", "data.kind=strokes")
+    sizes = ("data.of.height=8", "data.of.width=8", "data.of.batch_size=4", "data.of.num_workers=0")
+    small = ("model=pix2pix_small", "model.generator.width=4", "metric=none", "logger=csv", "steps=1")
+    source = ("data=masked", "data@data.of=folder", f"data.of.root={tmp_path / 'old'}", "data.kind=strokes")
+    run_dir = tmp_path / "run"
+    given = [*source, *sizes, *small, f"run_dir={run_dir}"]
+    run(compose(*given), given)
+    (tmp_path / "old").rename(tmp_path / "new")
+    steps, moved = [f"resume={run_dir}", "steps=2"], f"data.of.root={tmp_path / 'new'}"
+    run(compose(*steps), [*steps, moved])
+    drawn = [f"run_dir={run_dir}", "n=4", f"root={tmp_path / 'new'}", "condition=train"]
+    assert sample(compose(*drawn, config_name="sample"), drawn).is_file()
+    with refuses("resume", str(run_dir), "but data.of.batch_size would change"):
+        run(compose(*steps), [*steps, moved, "data.of.batch_size=2"])
