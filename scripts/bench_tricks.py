@@ -44,6 +44,7 @@ WORKLOADS = {
         "model.discriminator.hidden=[240,240]",
     ),
     "U-Net 8x8, batch 64": ("experiment=pix2pix_digits", "trick=[]"),
+    "U-Net 8x8 with masks, batch 64": ("data=masked", "model=pix2pix_small", "trick=[]"),
 }
 
 

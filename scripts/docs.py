@@ -42,6 +42,8 @@ SMALL = (
 # Games of other kinds than those of `SMALL`, in which every trick acts or is refused.
 HOMES = {
     "pix2pix": ("experiment=pix2pix_digits",),
+    "pix2pix_of_paper": ("data=half_digits", "model=pix2pix", "model.discriminator.receptive_field=16"),
+    "inpainting": ("data=masked", "data.kind=pixels", "model=pix2pix_small"),
     "cyclegan": ("experiment=cyclegan_digits",),
     "vae_gan": ("experiment=vae_gan_digits", "data.labelled=10", "model.generator.batch_norm=true"),
     "ali": ("experiment=ali_digits", "data.labelled=10"),
@@ -95,8 +97,10 @@ def compose_home(home: str) -> DictConfig:
 @cache
 def is_refused(objective: str, *tricks: str) -> bool:
     """Whether a game with this objective and these tricks is refused."""
-    if any(Capability.PAIRS in trick_class(trick).needs for trick in tricks):
-        cfg = compose(*HOMES["pix2pix"], f"objective={objective}", "logger=csv")
+    needs_mask = any(getattr(trick_class(trick), "needs_mask", False) for trick in tricks)
+    if needs_mask or any(Capability.PAIRS in trick_class(trick).needs for trick in tricks):
+        home = HOMES["inpainting" if needs_mask else "pix2pix"]
+        cfg = compose(*home, f"objective={objective}", "logger=csv")
     elif objective in HOMES:  # an objective that needs its own model
         cfg = compose_home(objective)
     else:

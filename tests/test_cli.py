@@ -248,7 +248,7 @@ def test_tricks_are_refused_for_an_objective_as_on_the_page(monkeypatch, capsys)
     shown = ganlab(monkeypatch, capsys, "tricks", *docs.SMALL, "data.labelled=10", "objective=hinge")
     refused = {trick for trick, objective in docs.read_refused().objectives if objective == "hinge"}
     fitting, found = listed(shown)
-    assert found == refused | {"pixel_loss"}  # which the page shows for pairs
+    assert found == refused | {"paste_known", "pixel_loss"}  # which the page shows for pairs
     assert fitting == {*docs.option_names("trick")} - found
     assert re.search(r"label_smoothing +needs an objective with targets, but Hinge has none", shown)
 

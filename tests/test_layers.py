@@ -23,7 +23,18 @@ LAYERS = [
     {"studies"},
     {"help"},
     {"cli"},
-    {"run", "sample", "figures", "evaluate", "compare", "health", "ablate", "report", "listings"},
+    {
+        "run",
+        "sample",
+        "figures",
+        "evaluate",
+        "compare",
+        "health",
+        "ablate",
+        "report",
+        "listings",
+        "translate",
+    },
     {"__main__"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

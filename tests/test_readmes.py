@@ -60,9 +60,18 @@ OVERRIDE = re.compile(r"'?[+~]?[a-z]\w*([./@]\w+)*=[^=\s]")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FILE = re.compile(r"(?:python )?((?:ganlab|conf|tests|scripts|experiments)/[\w./]+\.\w+)(?: .*)?")
 COMMAND = re.compile(
-    r"(?:[^$].*)?(?:-m ganlab\.|ganlab )(run|sample|evaluate|compare|health|figures|ablate|report)\b(.*)"
+    r"(?:[^$].*)?(?:-m ganlab\.|ganlab )"
+    r"(run|sample|translate|evaluate|compare|health|figures|ablate|report)\b(.*)"
 )
-OTHER_COMMANDS = ("sample", "evaluate", "compare", "health", "figures", "ablate")  # with configs of their own
+OTHER_COMMANDS = (
+    "sample",
+    "translate",
+    "evaluate",
+    "compare",
+    "health",
+    "figures",
+    "ablate",
+)  # with own configs
 # Selections that an override may presuppose; the text around it names them.
 CONTEXTS = (
     *("data=folder", "data=mnist", "data=table", "data=dataset", "trainer=ddp"),

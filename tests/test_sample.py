@@ -445,7 +445,7 @@ def test_the_data_of_a_run_may_have_moved(points: Path, tmp_path: Path, capsys) 
         for i in range(16):
             write_image(tmp_path / "old" / split / f"{i}.png", i, (8, 16))
     sizes = ["data.height=8", "data.width=8", "data.num_workers=0", "data.batch_size=4"]
-    small = ["model=pix2pix", "model.generator.halvings=1", "model.generator.width=4", "metric=none"]
+    small = ["model=pix2pix_small", "model.generator.halvings=1", "model.generator.width=4", "metric=none"]
     run_dir = tmp_path / "run"
     given = [*sizes, *small, "data=paired_folder", f"data.root={tmp_path / 'old'}", "logger=csv", "steps=2"]
     run(compose(*(given := [*given, f"run_dir={run_dir}"])), given)

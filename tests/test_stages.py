@@ -529,7 +529,12 @@ def test_codes_of_a_game_that_is_told_something_are_refused(told: ConditionSpec)
 
 
 def test_image_conditions_enter_a_space_with_their_samples() -> None:
-    settings = ["data=half_digits", "model=pix2pix", "model.generator.halvings=1", "model.generator.width=4"]
+    settings = [
+        "data=half_digits",
+        "model=pix2pix_small",
+        "model.generator.halvings=1",
+        "model.generator.width=4",
+    ]
     cfg = compose(*settings, "logger=csv", "data.batch_size=4", f"+stages.low={{steps: 1, space: {POOLED}}}")
     data = build_data(cfg)
     module = build(cfg, data)

@@ -256,7 +256,7 @@ def build_data(cfg: DictConfig) -> Data:
 def build_data_of_run(run: RunDirectory, cfg: DictConfig, root: str | None) -> Data:
     """The data set of a run, in the folder `root` if one is given; warns if the run had different data."""
     if root is not None:
-        cfg.data.root = root
+        (cfg.data.get("of") or cfg.data).root = root
     data = build_data(cfg)
     if run.summary().get("data_sha256") not in (None, data.fingerprint()):
         print("the run was trained on different data", file=sys.stderr)

@@ -19,7 +19,11 @@ MUTABLE_KEYS = (
     "logger", "callback", "log_every", "evaluate_every", "sample_every", "checkpoint_every", "views",
     "profile",
     "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy",
-    "data.root", "data.test_root", "data.path", "data.num_workers", "data.in_memory", "data.memory_limit",
+    *(
+        f"{data}.{key}"
+        for data in ("data", "data.of")
+        for key in ("root", "test_root", "path", "num_workers", "in_memory", "memory_limit")
+    ),
 )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Images and vectors that a user gives as conditions of samples."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -68,12 +68,18 @@ def given_conditions(
     require(told.shape[0] in (1, 3), reason, "name a split of the data, such as test", "condition", text)
     files = read_folder(path, visited=set(), skipped=[]) if path.is_dir() else [path]
     require(files, "contains no images", "add some", "condition", text)
-    channels, height, width = told.shape
-    reading = {key: settings[key] for key in ("crop", "background", "white") if key in settings}
-    spec = ImageSpec(channels, height, width, **({"crop": "center"} | reading))
+    spec = image_spec(told.shape, settings)
     pixels = [torch.from_numpy(decode_image(file, spec, warnings={})) for file in files]
     images = torch.stack([scale(crop_image(image, spec), settings["range"]) for image in pixels])
     return ConditionSource(f"{len(files)} images from files", lambda n: images[torch.arange(n) % len(images)])
+
+
+def image_spec(shape: Sequence[int], settings: Mapping[str, Any]) -> ImageSpec:
+    """How files become images of the shape (C, H, W), by the settings of the data of a run."""
+    channels, height, width = shape
+    settings = settings.get("of") or settings  # those of data=masked are of other data
+    reading = {key: settings[key] for key in ("crop", "background", "white") if key in settings}
+    return ImageSpec(channels, height, width, **({"crop": "center"} | reading))
 
 
 def read_vectors(key: str, path: str) -> tuple[list[str], Tensor]:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ganlab.core.errors import ConfigError, ProcessLost, escape_unprintable
 from ganlab.data.batches import BatchIndices
-from ganlab.data.image import ImageSpec, Unreadable, crop_image, decode_image, resource_error
+from ganlab.data.image import ImageSpec, Unreadable, crop_image, decode_image, decode_pair, resource_error
 from ganlab.data.sources import Samples, Source, TensorSource, VariableSizeImages, rows_of
 
 # A fingerprint hashes at most MAX_FILE_BYTES of one file, at most MAX_FILES files, and of all files together
@@ -51,6 +51,7 @@ class ImageFiles(Source):
             escaped. The next readable file replaces an unreadable one; after the last file, the search for it
             goes on at the first. None: an unreadable file is refused when it is read.
         remedy: what the user should do about an unreadable file, for the error that refuses it.
+        conditions: the files of the conditions, [N]; None: no condition is an image in a file of its own.
     """
 
     files: list[Path]
@@ -59,9 +60,10 @@ class ImageFiles(Source):
     num_workers: int
     skipped: list[str] | None
     remedy: str
+    conditions: list[Path] | None = None
 
     def __post_init__(self) -> None:
-        self.augments = self.spec.flip or self.spec.crop == "random"
+        self.augments = self.spec.flip or self.spec.crops_at_random
         # The warnings of `decode_image`: one text for each subject. A subject is a kind of problem, such as
         # "dark" for images that use only the lowest part of their range.
         self._warnings: dict[str, str] = {}
@@ -72,7 +74,8 @@ class ImageFiles(Source):
 
     def at(self, rows: Tensor) -> Self:
         files = [self.files[row] for row in rows.tolist()]
-        part = replace(self, files=files, labels=rows_of(self.labels, rows))
+        conditions = self.conditions and [self.conditions[row] for row in rows.tolist()]
+        part = replace(self, files=files, labels=rows_of(self.labels, rows), conditions=conditions)
         part.vectors = rows_of(self.vectors, rows)
         return part
 
@@ -96,11 +99,12 @@ class ImageFiles(Source):
         that is too much for all files, only every k-th file is hashed, with the smallest k that stays within
         the limits.
         """
-        folder = os.path.commonpath([file.parent for file in self.files])
-        sizes = [file.stat().st_size if file.is_file() else 0 for file in self.files]
+        files = [*self.files, *(self.conditions or [])]
+        folder = os.path.commonpath([file.parent for file in files])
+        sizes = [file.stat().st_size if file.is_file() else 0 for file in files]
         total = sum(min(size, MAX_FILE_BYTES) for size in sizes)
-        k = max(ceil(total / MAX_TOTAL_BYTES), ceil(len(self) / MAX_FILES), 1)
-        for i, (file, size) in enumerate(zip(self.files, sizes, strict=True)):
+        k = max(ceil(total / MAX_TOTAL_BYTES), ceil(len(files) / MAX_FILES), 1)
+        for i, (file, size) in enumerate(zip(files, sizes, strict=True)):
             yield f"{file.relative_to(folder)} {size}"
             if size and i % k == 0 and os.access(file, os.R_OK):
                 with file.open("rb") as stream:
@@ -124,7 +128,7 @@ class ImageFiles(Source):
         readable file's row; after the last file, the search for it goes on at the first. `distinct_rows` are
         the rows of readable files.
         """
-        spec, uncropped = self.spec, self.spec.crop == "random"
+        spec, uncropped = self.spec, self.spec.crops_at_random
         samples = ((i, image if uncropped else crop_image(image, spec)) for i, image in self.images())
         positions, images = map(list, zip(*samples, strict=True))
         readable = torch.tensor(positions)  # [M], increasing
@@ -185,8 +189,12 @@ class ImageFiles(Source):
     def _decode(self, positions: Iterable[int], skipped: list[int]) -> Iterator[tuple[int, np.ndarray]]:
         """The positions and images of readable files. Adds unreadable files to `skipped`, or refuses them."""
         for position in positions:
+            file, spec, told = self.files[position], self.spec, self._warnings
             try:
-                yield position, decode_image(self.files[position], self.spec, self._warnings)
+                if self.conditions is None:
+                    yield position, decode_image(file, spec, told)
+                else:
+                    yield position, decode_pair(file, self.conditions[position], spec, told)
             except Unreadable:
                 if self.skipped is None:
                     raise

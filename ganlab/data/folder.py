@@ -16,7 +16,14 @@ from ganlab.data.composition import Sources
 from ganlab.data.conditions import read_vectors
 from ganlab.data.files import ImageFiles
 from ganlab.data.image import REPAIR, ImageSpec, decode_image, read_header
-from ganlab.data.listing import existing_folder, find_splits, list_classes, list_images
+from ganlab.data.listing import (
+    existing_folder,
+    find_pairs,
+    find_splits,
+    list_classes,
+    list_images,
+    list_partners,
+)
 
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")  # Pillow's modes of grey images
 
@@ -47,9 +54,13 @@ class Folder(Data):
             most `memory_limit` bytes.
         memory_limit: the limit of `in_memory=auto` in bytes, for all splits together.
         num_workers: the number of processes that read files; 0: the training process reads them.
-        pairs: each file has two images of equal width side by side, A on the left. `a_to_b`: A is the
-            condition of B, `b_to_a`: B is that of A; `height` and `width` are those of one of them. None: a
-            file is one image. `condition` must be an image of the shape of a sample for pairs.
+        direction: the images are pairs. `AtoB`: A is the condition of B, `BtoA`: B is that of A; `height` and
+            `width` are those of one of them. They are in folders trainA, trainB and perhaps testA, testB,
+            under equal names; or side by side in each file, A on the left. None: a file is one image.
+            `condition` must be an image of the shape of a sample for pairs.
+        pairs: `a_to_b` or `b_to_a`, the direction in configs of earlier runs.
+        jitter: training images are resized to this number of pixels more than a sample, and then cropped at
+            random. The other splits, and training images for evaluation, are not moved.
         vectors: a file with a vector for each image, see `ganlab.data.conditions.read_vectors`, which are the
             conditions. It names an image by the path from `root`. None: there are no vectors.
 
@@ -73,18 +84,23 @@ class Folder(Data):
         in_memory: bool | Literal["auto"],
         memory_limit: Whole,
         num_workers: Whole,
-        pairs: Literal["a_to_b", "b_to_a"] | None = None,
+        direction: Literal["AtoB", "BtoA"] | None = None,
         vectors: str | None = None,
+        pairs: Literal["a_to_b", "b_to_a"] | None = None,
+        jitter: Whole = 0,
         **settings: Unpack[DataSettings],
     ):
-        spec = ImageSpec(channels, height, width, crop, flip, background, white, pairs)
+        if pairs is not None:
+            direction = "AtoB" if pairs == "a_to_b" else "BtoA"
+        spec = ImageSpec(channels, height, width, crop, flip, background, white, direction, jitter)
         condition, shape = settings.get("condition"), (channels, height, width)
         told = condition and (condition.kind, condition.shape)
-        expected = told if vectors and pairs is None else pairs and ("image", shape)
+        expected = told if vectors and direction is None else direction and ("image", shape)
         remedy = "choose data=paired_folder, data=folder_and_vectors, or data=folder for images alone"
-        require(told == expected, "contradicts the data", remedy, ".pairs", pairs)
+        require(told == expected, "contradicts the data", remedy, ".direction", direction)
         require_opaque(background)
-        folders = find_splits(root, test_root)
+        pairs_of_folders = {} if direction is None else find_pairs(root, test_root, direction)
+        folders = {split: pair[0] for split, pair in pairs_of_folders.items()} or find_splits(root, test_root)
         classes = list_classes(folders["train"])
         if settings["num_classes"] is None:
             settings["num_classes"] = len(classes) or None
@@ -97,13 +113,16 @@ class Folder(Data):
         files = {}
         for split, folder in folders.items():
             paths, labels = list_images(folder, classes, skipped)
-            files[split] = ImageFiles(paths, labels, spec, num_workers, skipped, remedy)
+            partners = list_partners(paths, *pair, skipped) if (pair := pairs_of_folders.get(split)) else None
+            own = spec if split == "train" else spec._replace(jitter=0)
+            files[split] = ImageFiles(paths, labels, own, num_workers, skipped, remedy, partners)
         if vectors:
             attach_vectors(files, vectors, root)
         if in_memory == "auto":
             # Random crops need the uncropped images, which are estimated to be twice as large.
             factor = 2 if crop == "random" else 1
-            in_memory = sum(map(len, files.values())) * factor * prod(spec.shape) <= memory_limit
+            decoded = prod((spec.shape[0], height + jitter, width + jitter))
+            in_memory = sum(map(len, files.values())) * factor * decoded <= memory_limit
 
         def load(chosen: Sources) -> Sources:
             files = cast(dict[str, ImageFiles], chosen)

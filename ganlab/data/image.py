@@ -16,7 +16,7 @@ from PIL.ExifTags import Base
 from PIL.Image import Transpose
 from torch import Tensor
 
-from ganlab.core.errors import ConfigError, error_message, escape_unprintable
+from ganlab.core.errors import ConfigError, error_message, escape_unprintable, require
 from ganlab.data.batches import NOT_AUGMENTED, crop_offset, is_mirrored
 
 # Pillow refuses images of more than twice this number of pixels. The default would exclude large scans.
@@ -47,12 +47,18 @@ class ImageSpec(NamedTuple):
     flip: bool = False
     background: str = "white"
     white: int = 65535
-    pairs: Literal["a_to_b", "b_to_a"] | None = None
+    direction: Literal["AtoB", "BtoA"] | None = None
+    jitter: int = 0
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """The shape of a sample, (C, H, W); of a pair, the channels of its condition follow those of it."""
-        return self.channels * (1 if self.pairs is None else 2), self.height, self.width
+        return self.channels * (1 if self.direction is None else 2), self.height, self.width
+
+    @property
+    def crops_at_random(self) -> bool:
+        """Whether decoded images are larger than samples, so that a crop has a random position."""
+        return self.crop == "random" or self.jitter > 0
 
 
 class Unreadable(ConfigError):  # noqa: N818
@@ -109,12 +115,40 @@ def read_header(file: Path) -> tuple[int, int, str]:
         return height, width, image.mode
 
 
-def decode_image(file: Path, spec: ImageSpec, warnings: dict[str, str]) -> np.ndarray:
+def decode_pair(file: Path, condition: Path, spec: ImageSpec, warnings: dict[str, str]) -> np.ndarray:
+    """Decodes a sample and its condition, which is in a file of its own, to uint8 [2 C, h, w].
+
+    Raises:
+        Unreadable, ConfigError: as in `open_image`; or the two images differ in size.
+    """
+    (height, width, _), (other_height, other_width, _) = read_header(file), read_header(condition)
+    reason = f"{file} is {width}x{height}, but {condition} is {other_width}x{other_height}"
+    require((height, width) == (other_height, other_width), reason, "resize one of them")
+    alone = spec._replace(direction=None)
+    return np.concatenate([decode_image(path, alone, warnings) for path in (file, condition)])
+
+
+def frame_times(file: Path) -> list[int]:
+    """The time for which each frame of an animation is shown, in milliseconds; a single 0 for a still image.
+
+    Raises:
+        Unreadable, ConfigError: as in `open_image`.
+    """
+    with open_image(file) as image:
+        times = []
+        for frame in range(getattr(image, "n_frames", 1) if image.format in ("GIF", "WEBP", "PNG") else 1):
+            image.seek(frame)
+            times.append(int(image.info.get("duration", 0)))
+        return times
+
+
+def decode_image(file: Path, spec: ImageSpec, warnings: dict[str, str], frame: int = 0) -> np.ndarray:
     """Decodes an image to uint8 [C, h, w]: the size of `spec`, or just covering it if it is cropped later.
 
     Args:
         warnings: the warnings about all files so far, at most one with each key. Warnings about this file are
             added, with the key `frames` or `dark`.
+        frame: the number of a frame of an animation.
 
     Raises:
         Unreadable, ConfigError: as in `open_image`.
@@ -128,32 +162,41 @@ def decode_image(file: Path, spec: ImageSpec, warnings: dict[str, str]) -> np.nd
         # In these modes, Pillow keeps only the high byte of 16-bit values. That the file has 16 bits shows
         # only in the raw mode of its tiles, such as RGB;16B.
         drops_low_byte = image.mode in ("RGB", "RGBA", "LA") and ";16" in str(getattr(image, "tile", ""))
+        if frame:
+            image.seek(frame)
         image.load()  # before EXIF is read, so that damaged pixels are reported
         transpose = UPRIGHT.get(orientation(image))
         upright = image if transpose is None else image.transpose(transpose)
         if drops_low_byte:  # << 8 restores the range of 16 bits
             _warn_if_dark(int(np.asarray(image.convert("RGB")).max()) << 8, spec, file, warnings)
-        parts = [_resize(_to_eight_bits(part, spec, file, warnings), spec) for part in _parts(upright, spec)]
+        parts = [
+            resize_image(_to_eight_bits(part, spec, file, warnings), spec) for part in _parts(upright, spec)
+        ]
     return np.concatenate(parts)
 
 
 def _parts(image: Image.Image, spec: ImageSpec) -> list[Image.Image]:
     """The sample, and then its condition if the file is a pair; a middle column belongs to neither."""
-    if spec.pairs is None:
+    if spec.direction is None:
         return [image]
     width, half = image.width, image.width // 2
     left, right = (image.crop((x, 0, x + half, image.height)) for x in (0, width - half))
-    return [right, left] if spec.pairs == "a_to_b" else [left, right]
+    return [right, left] if spec.direction == "AtoB" else [left, right]
 
 
-def _resize(image: Image.Image, spec: ImageSpec) -> np.ndarray:
-    """Resizes an image of 8 bits to [C, h, w]: the size of `spec`, or just covering it."""
-    width, height = spec.width, spec.height
+def resize_image(image: Image.Image, spec: ImageSpec) -> np.ndarray:
+    """Resizes an image of 8 bits to [C, h, w]: the size of `spec` with its jitter, or just covering it."""
+    size = width, height = spec.width + spec.jitter, spec.height + spec.jitter
     if spec.crop != "none":
         scale = max(width / image.width, height / image.height)
         width, height = max(width, round(image.width * scale)), max(height, round(image.height * scale))
     # Pillow antialiases when it reduces an image.
-    pixels = np.array(image.resize((width, height), Image.Resampling.BICUBIC))  # [h, w] or [h, w, 3]
+    image = image.resize((width, height), Image.Resampling.BICUBIC)
+    if spec.crop == "center" and spec.jitter:
+        left, top = (width - size[0]) // 2, (height - size[1]) // 2
+        image = image.crop((left, top, left + size[0], top + size[1]))
+    width, height = image.size
+    pixels = np.array(image)  # [h, w] or [h, w, 3]
     return np.ascontiguousarray(pixels.reshape(height, width, spec.channels).transpose(2, 0, 1))
 
 
@@ -197,7 +240,7 @@ def crop_image(image: Tensor, spec: ImageSpec, random_numbers: Tensor = NOT_AUGM
     Args:
         random_numbers: the image's random numbers [3]. `NOT_AUGMENTED` gives the centre, not mirrored.
     """
-    _, top_number, left_number = random_numbers if spec.crop == "random" else NOT_AUGMENTED
+    _, top_number, left_number = random_numbers if spec.crops_at_random else NOT_AUGMENTED
     top = int(crop_offset(top_number, torch.tensor(image.shape[1] - spec.height)))
     left = int(crop_offset(left_number, torch.tensor(image.shape[2] - spec.width)))
     window = image[:, top : top + spec.height, left : left + spec.width]

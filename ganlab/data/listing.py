@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection
 from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -143,6 +144,55 @@ def find_splits(root: str, test_root: str | None) -> dict[str, Path]:
     return {"train": parent, **test}
 
 
+def find_pairs(
+    root: str, test_root: str | None, direction: Literal["AtoB", "BtoA"]
+) -> dict[str, tuple[Path, Path]]:
+    """For each split, the folder of its samples and that of their conditions, such as trainB and trainA.
+
+    Empty if `root` has neither, so that pairs are side by side in its files.
+
+    Raises:
+        ConfigError: one of two folders is missing, or there are further folders or another test folder.
+    """
+    folders, _, _ = list_folder(existing_folder(".root", root))
+    pairs: dict[str, dict[str, Path]] = {}
+    others = []
+    for folder in folders:
+        match = SPLIT_NAME.fullmatch(folder.name)
+        role, side = (split_role(match), side_of_pair(match)) if match else ("", "")
+        if side and role in ("train", "test"):
+            pairs.setdefault(role, {})[side] = folder
+        else:
+            others.append(folder.name)
+    if pairs:
+        names = ", ".join(sorted(folder.name for sides in pairs.values() for folder in sides.values()))
+        complete = "train" in pairs and all(len(sides) == 2 for sides in pairs.values())
+        reason = f"of the folders trainA, trainB, testA and testB, it has only {names}"
+        require(complete, reason, "add the missing ones", ".root", root)
+        reason = f"also contains {', '.join(others)}, which are no pairs to train or test on"
+        require(not others, reason, "move them elsewhere", ".root", root)
+        reason = "has no effect, because root has folders trainA and trainB"
+        require(test_root is None, reason, "set it to null", ".test_root", test_root)
+    sample, condition = direction[-1].lower(), direction[0].lower()
+    return {split: (sides[sample], sides[condition]) for split, sides in pairs.items()}
+
+
+def list_partners(files: list[Path], folder: Path, other: Path, skipped: list[str] | None) -> list[Path]:
+    """For each file below `folder`, that of the same name below `other`.
+
+    Raises:
+        ConfigError: a file below one of the folders has no partner below the other.
+    """
+    partners, _ = list_images(other, list_classes(other), skipped)
+    names = [file.relative_to(folder) for file in files]
+    other_names = [file.relative_to(other) for file in partners]
+    for complete, names_of_other, place in ((names, other_names, other), (other_names, names, folder)):
+        missing = sorted({*complete} - {*names_of_other})
+        reason = f"{place} has no {missing[0]}, the partner of an image" if missing else ""
+        require(not missing, reason, "add it, or remove the image")
+    return [other / name for name in names]
+
+
 def refuse_splits_as_classes(root: str, folders: list[Path], splits: dict[str, re.Match[str]]) -> None:
     """Raises `ConfigError` if sub-folders are or contain splits, because they would be used as classes.
 
@@ -161,7 +211,10 @@ def refuse_splits_as_classes(root: str, folders: list[Path], splits: dict[str, r
     are_classes = len(roles) == 1 and all(match["prefix"] for match in splits.values())
     if (only_splits and not are_classes) or ("train" in roles and len(roles) > 1):
         reason = f"contains {'only the' if only_splits else 'the'} splits {', '.join(sorted(splits))}"
-        raise ConfigError(reason, "set it to one of them, and test_root to another or to null", ".root", root)
+        remedy = "set it to one of them, and test_root to another or to null"
+        if {"a", "b"} <= {*map(side_of_pair, splits.values())}:
+            remedy = f"choose data=paired_folder for pairs, or {remedy}"
+        raise ConfigError(reason, remedy, ".root", root)
     for folder in folders:
         matches = [SPLIT_NAME.fullmatch(path.name) for path in folder.iterdir() if path.is_dir()]
         inner_roles = {split_role(match) for match in matches if match}
@@ -177,3 +230,9 @@ def split_role(match: re.Match[str]) -> str:
     """
     word = match["word"].lower()
     return "train" if word.startswith("train") else word[:4]
+
+
+def side_of_pair(match: re.Match[str]) -> str:
+    """`a` or `b` of the name of a split of pairs, such as trainA; empty for other names."""
+    side = match["suffix"].strip("_ .-").lower()
+    return side if side in ("a", "b") and not match["prefix"] else ""

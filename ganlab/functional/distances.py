@@ -41,6 +41,27 @@ def mmd2(x: Tensor, y: Tensor, kernel: Kernel, estimator: Estimator) -> Tensor:
     return _mean_within(x, kernel, estimator) + _mean_within(y, kernel, estimator) - 2 * cross
 
 
+def mmd2_interval(x: Tensor, y: Tensor, kernel: Kernel, n: int, seed: int) -> tuple[float, float]:
+    """An interval of 95 % of the unbiased squared MMD, from n resamplings of x [N, D] and y [M, D].
+
+    A resampling weights each sample by how often it is drawn. Pairs of a sample with itself are left out, or
+    they would make the estimate too large.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(size: int) -> Tensor:
+        rows = torch.randint(size, (n, size), generator=generator)
+        return torch.stack([row.bincount(minlength=size) for row in rows]).to(x.dtype)  # [n, size]
+
+    weights, other_weights = draw(len(x)), draw(len(y))
+    estimates = -2 * ((weights @ kernel(x, y)) * other_weights).sum(1) / (len(x) * len(y))
+    for points, w in ((x, weights), (y, other_weights)):
+        within = kernel(points, points).fill_diagonal_(0)
+        estimates += ((w @ within) * w).sum(1) / (w.sum(1).square() - w.square().sum(1))
+    low, high = estimates.quantile(torch.tensor([0.025, 0.975], dtype=x.dtype)).tolist()
+    return low, high
+
+
 def _mean_within(x: Tensor, kernel: Kernel, estimator: Estimator) -> Tensor:
     """The mean of k(x_i, x_j): over all i, j for the biased estimator, otherwise over i != j."""
     n = len(x)

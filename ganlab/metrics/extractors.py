@@ -11,7 +11,7 @@ from typing import Literal, Self
 from urllib.error import URLError
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -64,21 +64,30 @@ class Classifier(nn.Module):
 
     @classmethod
     def load(cls, name: str) -> Self:
-        """A trained classifier from `ganlab/metrics/weights`, frozen and in evaluation mode.
+        """A trained classifier, frozen and in evaluation mode.
+
+        Args:
+            name: that of a classifier in `ganlab/metrics/weights`, or the path of a file that ends in
+                .safetensors, as `scripts/train_classifier.py` writes it.
 
         Raises:
-            ConfigError: no classifier has this name.
+            ConfigError: no classifier has this name, or the file is none.
         """
-        path = CLASSIFIER_FOLDER / f"{name}.safetensors"
-        # A name that is not in this list is refused, so that it cannot be the path of a different file.
+        given = Path(name).expanduser()
+        path = given if given.suffix == ".safetensors" else CLASSIFIER_FOLDER / f"{name}.safetensors"
         known = sorted(file.stem for file in CLASSIFIER_FOLDER.glob("*.safetensors"))
-        require(name in known, "unknown classifier", f"choose one of {', '.join(known)}", "extractor", name)
-        with safe_open(path, framework="pt") as file:
-            architecture = json.loads(file.metadata()["architecture"])
+        remedy = f"choose one of {', '.join(known)}, or give a file of scripts/train_classifier.py"
+        is_known = given.is_file() if path is given else name in known
+        require(is_known, "unknown classifier", remedy, "extractor", name)
+        try:
+            with safe_open(path, framework="pt") as file:
+                architecture = json.loads(file.metadata()["architecture"])
+        except (SafetensorError, KeyError, TypeError) as error:
+            raise ConfigError("has no classifier", remedy, "extractor", name) from error
         with torch.device("meta"):  # draws no random weights, so the random numbers of the run do not change
             network = cls(**architecture)
         network.load_state_dict(load_file(path), assign=True)
-        network.name, network.sha256 = name, sha256(path.read_bytes()).hexdigest()
+        network.name, network.sha256 = path.stem, sha256(path.read_bytes()).hexdigest()
         return network.eval().requires_grad_(False)
 
     def features(self, x: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ import numpy as np
 from torch import Tensor, nn
 
 from ganlab.core.errors import require
-from ganlab.core.validation import Count, TwoOrMore
+from ganlab.core.validation import Count, TwoOrMore, Whole
 from ganlab.data.base import Data, Split
-from ganlab.functional.distances import mmd2
+from ganlab.functional.distances import mmd2, mmd2_interval
 from ganlab.functional.kernels import Polynomial
 from ganlab.metrics.base import GENERATED, FeatureMetric, Generated, StoringMetric, require_enough
 from ganlab.metrics.features import Extractor
@@ -84,6 +84,8 @@ class KernelDistance(StoringMetric):
         split: the split of the real images.
         subsets: the number of subsets.
         subset_size: the number of real, and of generated, samples in a subset.
+        bootstrap: the number of resamplings for an interval of 95 % around the unbiased estimate from all
+            stored samples, whose ends are in `extras`; 0: there is no interval.
         estimator: `unbiased` (all pairs of a real and a generated sample, as published), `u_statistic`
             (without the pairs at the same index: the third estimator of the released code) or `biased` (never
             negative); see `ganlab.functional.distances.mmd2`.
@@ -94,9 +96,10 @@ class KernelDistance(StoringMetric):
 
     def __init__(
         self, extractor: str | Extractor, split: Split, subsets: Count, subset_size: TwoOrMore,
-        estimator: Literal["unbiased", "u_statistic", "biased"] = "unbiased",
+        estimator: Literal["unbiased", "u_statistic", "biased"] = "unbiased", bootstrap: Whole = 0,
     ):  # fmt: skip
         super().__init__(extractor, split)
+        self.bootstrap = bootstrap
         self.subsets, self.subset_size, self.estimator = subsets, subset_size, estimator
         self.protocol_fields = {"subsets": subsets, "subset_size": subset_size, "estimator": estimator}
         self.limit = subsets * subset_size  # all subsets together use at most this number of samples
@@ -118,6 +121,9 @@ class KernelDistance(StoringMetric):
         every_subset_has_all_fakes = self.subset_size == self.num_samples[GENERATED]
         name = "std_over_subsets_of_reals_alone" if every_subset_has_all_fakes else "std_over_subsets"
         self.extras = {name: float(np.std(distances))}
+        if self.bootstrap:
+            low, high = mmd2_interval(fake.double(), real.double(), KERNEL, self.bootstrap, SEED)
+            self.extras = {**self.extras, "low": low, "high": high}
         return (float(np.mean(distances)),)
 
 

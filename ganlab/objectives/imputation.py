@@ -7,6 +7,7 @@ from ganlab.core.batch import Sample, Targets, at_least_float32
 from ganlab.core.distributed import mean_over_processes
 from ganlab.core.errors import require
 from ganlab.core.validation import OpenFraction, Positive
+from ganlab.networks.incomplete import is_incomplete, known_and_mask
 from ganlab.objectives.adversarial import Adversarial
 from ganlab.objectives.base import Capability, LossWeights, Networks, Objective, Turn
 
@@ -39,10 +40,10 @@ class GAIN(Objective):
         self.provides = adversarial.provides - lacks
 
     def check_networks(self, networks: Networks) -> None:
-        spec, (channels, *size) = networks.condition, networks.generator.shape
-        has_mask = spec is not None and spec.names[-1:] == ("mask",) and spec.shape == (channels + 1, *size)
         reason = "must be the known values of an image and a last channel with the name mask"
-        require(has_mask, reason, "choose data=missing_digits", "data.condition")
+        remedy = "choose data=masked or data=missing_digits"
+        require(is_incomplete(networks), reason, remedy, "data.condition")
+        _, *size = networks.generator.shape
         hint = networks.discriminator.condition
         reason = "needs a verdict on each pixel, given a hint of one channel"
         remedy = "choose ganlab.networks.translation.pixelwise with hint=1"
@@ -80,11 +81,3 @@ class GAIN(Objective):
             "adversarial": self.adversarial(turn)["adversarial"] * ~is_known,
             "reconstruction": self.alpha * error.flatten(1).mean(1) / known_share,
         }
-
-
-def known_and_mask(condition: Tensor) -> tuple[Tensor, Tensor]:
-    """The known values [B, C, H, W], and whether each pixel is known, [B, 1, H, W].
-
-    The mask has the range of the data: known pixels have the highest value, 1, and missing ones 0 or -1.
-    """
-    return condition[:, :-1], condition[:, -1:] > 0

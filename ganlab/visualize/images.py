@@ -114,12 +114,16 @@ def overview(frames: Sequence[Image.Image]) -> Image.Image:
     return Image.fromarray(np.vstack([np.hstack(chosen[:2]), np.hstack(chosen[2:])]))
 
 
-def save_gif(frames: Sequence[Image.Image], path: Path) -> None:
-    """Writes an animated GIF file atomically. The animation repeats, and pauses on its last frame."""
+def save_gif(frames: Sequence[Image.Image], path: Path, times: Sequence[int] = ()) -> None:
+    """Writes an animated GIF file atomically, which repeats.
+
+    Args:
+        times: the milliseconds of each frame; empty: it pauses on its last frame.
+    """
     # All frames have one palette; otherwise the colours would flicker.
     palette = overview(frames).quantize(256, dither=Image.Dither.NONE)
     first, *rest = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    times = [FRAME_TIME] * (len(frames) - 1) + [LAST_FRAME_TIME]
+    times = [*times] or [FRAME_TIME] * (len(frames) - 1) + [LAST_FRAME_TIME]
     with atomic_writer(path) as file:
         first.save(file, format="GIF", save_all=True, append_images=rest, duration=times, loop=0)
 

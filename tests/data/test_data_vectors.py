@@ -145,10 +145,10 @@ def test_a_table_that_does_not_fit_the_images_is_refused(
 def test_a_condition_that_does_not_fit_the_vectors_is_refused(album: Path) -> None:
     with refuses("data.condition.shape", [5], r"data have vectors of the shape \[2\]", r"set it to \[2\]"):
         told(album, condition={"shape": [5]})
-    with refuses("data.pairs", None, "contradicts", "data=folder_and_vectors"):
+    with refuses("data.direction", None, "contradicts", "data=folder_and_vectors"):
         told(album, vectors=None)
-    with refuses("data.pairs", "a_to_b", "contradicts"):
-        told(album, pairs="a_to_b")
+    with refuses("data.direction", "AtoB", "contradicts"):
+        told(album, direction="AtoB")
     x = torch.zeros(4, 2)
     with refuses(".condition.shape", [2], "the data have no vectors", "choose data with vectors"):
         torch_data(TensorDataset(x), shape=[2], range=None, condition=SPEC)

@@ -12,10 +12,10 @@ from test_fidelity import Pixels, images, measure
 from torch import Tensor
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
-from ganlab.functional.distances import Estimator
+from ganlab.functional.distances import Estimator, mmd2, mmd2_interval
 from ganlab.metrics.base import Reservoir
 from ganlab.metrics.features import round_to_256_levels
-from ganlab.metrics.fidelity import KernelDistance
+from ganlab.metrics.fidelity import KERNEL, KernelDistance
 from ganlab.metrics.protocols import require_same_protocol
 
 
@@ -102,3 +102,19 @@ def test_a_reservoir_is_bounded_and_a_uniform_choice() -> None:
 def test_too_few_samples_or_subsets_are_refused() -> None:
     with refuses(".subset_size", 30, "there are 20 real ones", "lower it to 20"):
         measure(KernelDistance(Pixels(64), "train", subsets=7, subset_size=30), images(20, 0), images(40, 1))
+
+
+def test_an_interval_holds_the_estimate_and_for_equal_laws_zero() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y, shifted = (torch.randn(60, 4, generator=generator, dtype=torch.float64) for _ in range(3))
+    shifted += 0.8
+    for other, holds_zero in ((y, True), (shifted, False)):
+        low, high = mmd2_interval(x, other, KERNEL, 300, 0)
+        assert low < float(mmd2(x, other, KERNEL, "unbiased")) < high
+        assert (low < 0 < high) == holds_zero
+
+
+def test_kid_records_its_interval() -> None:
+    metric = KernelDistance(Pixels(64), "train", subsets=2, subset_size=30, bootstrap=50)
+    measure(metric, images(90, 0), images(70, 1, brightness=0.8))
+    assert metric.extras["low"] < metric.extras["high"]

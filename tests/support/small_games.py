@@ -66,6 +66,20 @@ HOMES = {
         "non_saturating",
         ("experiment=pix2pix_digits", "model.generator.width=4", "model.discriminator.width=4"),
     ),
+    "pix2pix_of_paper": (
+        "non_saturating",
+        (
+            *("data=half_digits", "model=pix2pix", "model.discriminator.receptive_field=16"),
+            *("trick=[]", "model.generator.width=4", "model.discriminator.width=4"),
+        ),
+    ),
+    "inpainting": (
+        "non_saturating",
+        (
+            *("data=masked", "data.kind=pixels", "model=pix2pix_small", "trick=[]"),
+            *("model.generator.width=4", "model.discriminator.width=4", "data.of.batch_size=16"),
+        ),
+    ),
     **{name: (name, (f"experiment={name}_digits", *SMALL, "data.labelled=10")) for name in WITH_ENCODER},
     "gain": (
         "gain",
@@ -234,14 +248,22 @@ def home_data(home: str) -> Data:
 
 def model_of(*tricks: str) -> str:
     """The model of the games in which tricks are tested: the simplest that has what they need."""
+    if any(map(needs_mask, tricks)):
+        return "inpainting"
     return "pix2pix" if any(map(needs_pairs, tricks)) else "mlp"
 
 
 @cache
 def needs_pairs(trick: str) -> bool:
-    """Whether a trick needs real samples that answer their own conditions, which the digits do not."""
+    """Whether a trick needs samples with image conditions, which the digits have not."""
     target = option_config("trick", trick)[trick]._target_
-    return Capability.PAIRS in import_object(target).needs
+    return Capability.PAIRS in import_object(target).needs or needs_mask(trick)
+
+
+@cache
+def needs_mask(trick: str) -> bool:
+    """Whether a trick needs incomplete samples."""
+    return getattr(import_object(option_config("trick", trick)[trick]._target_), "needs_mask", False)
 
 
 def modules_by_play(

@@ -8,7 +8,7 @@ from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.game import Game
-from ganlab.tricks.generator_dropout import KeyedDropout, LatentKeys, splitmix64
+from ganlab.networks.keyed_dropout import KeyedDropout, LatentKeys, splitmix64
 
 PLAIN = "model.generator.batch_norm=false"
 
