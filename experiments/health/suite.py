@@ -3,7 +3,7 @@
     python suite.py                                    # plays what is missing of seeds 0 to 9
     SEEDS=100,101 FILE=/tmp/tuned.csv python suite.py   # other seeds, for choosing thresholds; writes no page
 
-A finished run is a row of results.csv, which is kept; killed and called again, the suite goes on. It needs
+A finished run is a row of runs.csv, which is kept; killed and called again, the suite goes on. It needs
 Fashion-MNIST in the folder DATA, by default ./data.
 """
 
@@ -107,7 +107,7 @@ PAGE = """# Planted faults and healthy runs
 
 Does the [health monitor](../../ganlab/training/README.md#health) find what goes wrong, by its own name,
 and is it silent otherwise? `python suite.py` in this folder plays both tables and writes this page; a
-finished run is a row of `results.csv`. A run is one of a row's command with `seed=<seed> {quiet}`.
+finished run is a row of `runs.csv`. A run is one of a row's command with `seed=<seed> {quiet}`.
 
 The thresholds were chosen on the seeds 100 to 103; these tables count the seeds {seeds}. Faults of one's
 own code are in [faults.py](faults.py), which Python finds in this folder.
@@ -171,7 +171,7 @@ def main() -> None:
     torch.set_num_threads(1)
     assert {*FAULTS} == {*NAMES}
     seeds = [int(seed) for seed in os.environ.get("SEEDS", "0,1,2,3,4,5,6,7,8,9").split(",")]
-    file = HERE / os.environ.get("FILE", "results.csv")
+    file = HERE / os.environ.get("FILE", "runs.csv")
     rows = [*csv.DictReader(file.open())] if file.is_file() else []
     done = {(row["kind"], row["name"], int(row["seed"])) for row in rows}
     every = [*(("fault", name) for name in FAULTS), *(("healthy", name) for name in HEALTHY)]
@@ -189,7 +189,7 @@ def main() -> None:
                 writer.writeheader()
             writer.writerow(played)
         rows.append({key: str(value) for key, value in played.items()})
-    if file.name == "results.csv":
+    if file.name == "runs.csv":
         (HERE / "README.md").write_text(page(rows))
 
 

@@ -69,13 +69,16 @@ OLD = COLUMNS[: COLUMNS.index("course")]
 KEY = attrgetter("arm", "seed", "config", "data", "numerics")  # rows of the same run have the same
 
 
-def merge(path: Path, rows: Iterable[Row], lock: AbstractContextManager[Any]) -> None:
+def merge(path: Path, rows: Sequence[Row], lock: AbstractContextManager[Any]) -> None:
     """Adds rows to a table under the lock that all who write it share.
 
-    A row of the same run is replaced; the file is never seen half-written.
+    A row of the same run is replaced, as is one that says that a run with its arm and seed was interrupted.
+    The file is never seen half-written.
     """
     with config_error_if_unwritable(path), lock:
-        merged = {KEY(row): row for row in [*read(path), *rows]}
+        new = {(row.arm, row.seed) for row in rows}
+        old = [row for row in read(path) if row.status != "interrupted" or (row.arm, row.seed) not in new]
+        merged = {KEY(row): row for row in [*old, *rows]}
         write_atomically(path, text_of(merged.values()))
 
 

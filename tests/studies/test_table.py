@@ -43,6 +43,12 @@ def test_a_merge_replaces_the_row_of_the_same_run_alone(tmp_path: Path) -> None:
     again = dataclasses.replace(ROW, value=9.0, finished="2027-01-01T00:00:00Z")
     add(tmp_path, again)
     assert read(tmp_path / "results.csv") == [again, *other]
+    # A run that was interrupted before it knew its data has ended since.
+    begun = dataclasses.replace(ROW, arm="new", status="interrupted", data="")
+    add(tmp_path, begun)
+    ended = dataclasses.replace(ROW, arm="new")
+    add(tmp_path, ended)
+    assert read(tmp_path / "results.csv") == [again, *other, ended]
 
 
 def test_processes_merge_one_after_the_other(tmp_path: Path) -> None:
