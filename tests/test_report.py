@@ -120,6 +120,18 @@ def table_row(text: str, arm: str, table: int = 0) -> dict[str, str]:
     return next(dict(zip(split[0], line, strict=True)) for line in split if line[0].strip("`") == arm)
 
 
+def test_what_a_table_cannot_show_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_results(tmp_path, {"plain": [1.0, float("nan"), 3.0, 2.0]})
+    assert f"- Finished runs without a finite `{NAME}`: 1." in page(folder)
+    monkeypatch.chdir(tmp_path)
+    assert "suite=experiments/does_it_help`" in page(folder)  # an absolute path
+    large = page(tmp_path / "large", {"plain": [12345.6]}, suite=ONE_SEED)
+    assert table_row(large, "plain")[MEAN] == "12,346"
+    assert large.startswith("# Does it help\n")
+    capitals = folder.rename(folder.with_name("DCGAN_on_MNIST"))
+    assert page(capitals).startswith("# DCGAN on MNIST\n")
+
+
 def test_the_table_has_the_statistics_of_the_results(tmp_path: Path) -> None:
     text = page(tmp_path, {"plain": PLAIN, "wide": LESS})
     plain, wide = table_row(text, "plain"), table_row(text, "wide")
@@ -217,10 +229,10 @@ def test_the_answer_compares_the_arms_with_the_published_order(
 
 def test_one_seed_and_equal_values_cause_no_division_by_zero(tmp_path: Path) -> None:
     text = page(tmp_path / "one", {"plain": [20.0], "wide": [15.0]}, suite=ONE_SEED + PUBLISHED)
-    assert table_row(text, "wide")["less `plain` [95 %]"] == "-5"
+    assert table_row(text, "wide")["less `plain` [95 %]"] == "-5.00"
     assert (
-        f"With one seed there is no interval and no test. In `{NAME}`: `plain` 20 (published 21.5 ± 0.3), "
-        "`wide` 15 (published 3)."
+        f"With one seed there is no interval and no test. In `{NAME}`: `plain` 20.00 (published 21.5 ± 0.3), "
+        "`wide` 15.00 (published 3)."
     ) in text
     assert table_row(text, "wide", 1)["which is"] == "no interval"
     text = page(tmp_path / "equal", {"plain": [7.0] * 4, "wide": [8.0] * 4, "same": [7.0] * 4})

@@ -28,10 +28,11 @@ def counted(n: float, what: str) -> str:
     return f"{n:,.0f} {what}{'s' * (n != 1)}"
 
 
-def number_format(spreads: pd.Series) -> str:
-    """The format of numbers: with two digits of their usual spread, or four of the number without one."""
-    spread = spreads[(spreads > 0) & (spreads < inf)].median()
-    return "z,.4g" if isnan(spread) else f"z,.{min(max(1 - floor(log10(spread)), 0), 6)}f"
+def number_format(arms: pd.DataFrame) -> str:
+    """The format of numbers: with two digits of their usual spread, or four of the largest without one."""
+    spreads, sizes = (x[(x > 0) & (x < inf)] for x in (arms["sd"], arms["mean"].abs()))
+    digits, size = (3, sizes.max()) if spreads.empty else (1, spreads.median())
+    return "z,.0f" if isnan(size) else f"z,.{min(max(digits - floor(log10(size)), 0), 6)}f"
 
 
 def number(value: float, spec: str) -> str:

@@ -88,7 +88,7 @@ def curves(suite: Suite, analysis: Analysis) -> Figure | None:
         axes.plot(found["mean"], ".-", color=BLUE, linewidth=1.8)
         if arm != suite.reference and suite.reference in courses:
             axes.plot(courses[suite.reference].mean(), "--", color=BLACK, linewidth=1)
-    make_logarithmic_if_wide(figure, data["value"])
+    make_logarithmic_if_wide(figure, data["value"].dropna())
     figure.supxlabel("step", fontsize=10)
     figure.supylabel(metric.name, fontsize=10, parse_math=False)
     return figure

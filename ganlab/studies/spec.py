@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import yaml
 from omegaconf import OmegaConf
@@ -23,7 +23,6 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of an arm, which names folde
 LIBRARIES = ("pandas", "statsmodels", "jinja2", "filelock", "optuna", "ray")  # of extras in pyproject.toml
 OWN = ("seed", "run_dir", "resume", "job")  # keys that are set for each run
 Circumstance = Literal["device", "torch"]  # in which arms may differ if the suite says so
-MAY_IGNORE = get_args(Circumstance)
 MAX_BYTES = 1 << 20  # the largest size of a file
 # Types in the file, where they are others than those of the fields.
 SEEDS = {"in_file": Annotated[int, "[1, 10000]"] | NonEmpty[Whole]}
@@ -54,7 +53,9 @@ class Study:
         """Notes where the study was read; `at` returns the file and the line of a key, such as "arms.r1"."""
         self.at, self.file, self.folder = at, file, file.parent
         self.name = self.folder.resolve().name
-        self.setting = f"{self.file.stem}={self.folder}"  # names the study on the command line
+        is_here = self.folder.is_absolute() and self.folder.is_relative_to(Path.cwd())
+        shown = self.folder.relative_to(Path.cwd()) if is_here else self.folder
+        self.setting = f"{self.file.stem}={shown}"  # names the study on the command line
         self.results = self.folder / "results.csv"  # the table with a row for each run
 
     def require(self, condition: object, key: str, reason: str, remedy: str) -> None:

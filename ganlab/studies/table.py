@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 from ganlab.config import identity
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.setting_types import matches
-from ganlab.core.errors import ConfigError, require
+from ganlab.core.errors import ConfigError, escape_unprintable, require
 from ganlab.core.numerics import NUMERICS
 from ganlab.core.validation import NotNegative
 from ganlab.filesystem import config_error_if_unwritable, csv_line, read_regular_file, write_atomically
@@ -90,7 +90,7 @@ def text_of(rows: Iterable[Row]) -> str:
 
 def written(value: Any) -> str:
     if isinstance(value, str):
-        text = " ".join(value.split())
+        text = escape_unprintable(" ".join(value.split()))
         return f"'{text}" if text.startswith(FORMULA) else text
     return "" if value is None else json.dumps(value) if isinstance(value, dict) else repr(value)
 
@@ -155,7 +155,7 @@ def collected(job: Job, metrics: Sequence[str]) -> Row | None:
         **{name: found.get(name, 0) for name in ("steps", "images", "seconds")},
         status=status,
         reason=" ".join(str(found.get("reason") or "").split()),
-        data=(found.get("data_sha256") or job.data)[: identity.SIZE],
+        data=(job.data or found.get("data_sha256") or "")[: identity.SIZE],
         code=found.get("code_sha256") or identity.code(),
         commit=commit[:12] + "+" * commit.endswith("+"),
         device=device,

@@ -33,6 +33,9 @@ def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
     # A cell that begins with = would be run by a spreadsheet.
     assert read(path) == [ROW, dataclasses.replace(failed, reason='\'=no "disk", no <b>run</b>'), trial]
     assert len(path.read_text().splitlines()) == 4
+    odd = dataclasses.replace(ROW, seed=5, reason="killed: \x1b[31mterminate \u202e called")
+    add(tmp_path, odd)
+    assert read(path)[-1].reason == r"killed: \x1b[31mterminate \u202e called"
 
 
 def test_a_merge_replaces_the_row_of_the_same_run_alone(tmp_path: Path) -> None:
