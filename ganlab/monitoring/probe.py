@@ -68,7 +68,8 @@ class Probe:
         turns = self.playable.turn("discriminator", batch, random, step)
         by_part = turns if isinstance(turns, Turns) else {"": turns}
         for turn in by_part.values():
-            turn.scalars = {}  # hooks may log, which is of no step
+            # Hooks may log, which is of no step, and count turns, of which this is none.
+            turn.scalars, turn.is_unrolled = {}, True
         return by_part
 
     def _baseline(self, turn: Turn, held_out: Turn | None = None) -> Any:
@@ -125,7 +126,8 @@ class Probe:
             numbers["copies"] = measures.ranking(base.held_out, nearest.values)
         if limits is not None and samples.shape[1:] == tuple(self.data.shape):
             numbers["saturated"] = measures.saturation(samples, *limits)
-            numbers["range"] = (base.rows.max() - base.rows.min()) / (limits[1] - limits[0])
+            if samples.ndim == 4:  # the columns of tables are scaled to their own range
+                numbers["range"] = (base.rows.max() - base.rows.min()) / (limits[1] - limits[0])
         if base.board is not None:
             numbers["checkerboard"] = measures.checkerboard(samples) - base.board
         if base.labels is not None:
@@ -195,7 +197,9 @@ def condition_numbers(game: Game, turn: Turn, samples: Tensor, scale: Tensor) ->
     changed = {"condition": turn.replace(asked=turn.asked.roll(1, 0))}
     changed |= {"noise": turn.with_new_latents()} if game.generator.latent_dim else {}
     found = {name: presented(game, other.generated.x, turn) for name, other in changed.items()}
-    return {name: mean_norm(other - samples) / scale for name, other in found.items()}
+    told = turn.asked.flatten(1) if turn.asked.ndim > 1 else turn.asked[:, None]
+    rows: dict[str, Any] = {"condition": (told != told.roll(1, 0)).any(1), "noise": ...}  # those that changed
+    return {name: mean_norm((other - samples)[rows[name]]) / scale for name, other in found.items()}
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from support.commands import (
     QUICK,
     assert_same_run,
@@ -23,8 +24,33 @@ from support.refusals import refuses
 
 from ganlab.config import identity
 from ganlab.config.compose import compose
+from ganlab.core.batch import Sample
 from ganlab.core.errors import Diverged
+from ganlab.core.turn import Turn
 from ganlab.run import run
+from ganlab.tricks.base import Trick
+
+
+class Counting(Trick):
+    """Counts the turns of steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros(1))
+
+    def inputs(self, sample: Sample, turn: Turn) -> Sample:
+        if not turn.is_unrolled:
+            self.count += 1
+        return sample
+
+
+class Differentiating(Trick):
+    """Moves latents along a gradient."""
+
+    def latents(self, latent: torch.Tensor, turn: Turn) -> torch.Tensor:
+        moved = latent.detach().requires_grad_()
+        return latent - 0.01 * torch.autograd.grad(moved.square().sum(), moved)[0]
+
 
 OFTEN = ("log_every=1", "callback.health.every=2", "metric=none")
 SMALL_IMAGES = ("model.generator.width=4", "model.discriminator.width=4")
@@ -34,7 +60,8 @@ GAMES = [
     ("trick=[label_conditioning,diff_augment]", "model=dcgan", *SMALL_IMAGES),
     ("trick=[virtual_batch_norm,noise_layers]", "model.discriminator.dropout=0.3"),
     ("objective=relativistic_average", "trick=lookahead"),
-    ("objective=minimax", "trick=adaptive_augment"),
+    ("objective=minimax", "trick=adaptive_augment", "trainer.precision=64-true"),
+    ("+trick.mine._target_=test_health.Counting",),
     ("objective=wasserstein", "trick=[gradient_penalty,critic_steps]"),
     ("model=gmn",),
     ("model=vae",),
@@ -47,6 +74,15 @@ GAMES = [
     ("experiment=imle_ring",),
     ("experiment=two_stages_digits", "stages.low.steps=2", *SMALL_IMAGES[:1]),
 ]
+
+
+def test_a_run_goes_on_if_its_samples_cannot_be_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    play_game(tmp_path / "run", *OFTEN, "+trick.mine._target_=test_health.Differentiating")
+    assert capsys.readouterr().out.count("health: samples are not measured: RuntimeError: element 0") == 1
+    assert summary(tmp_path / "run")["status"] == "finished"
+    assert all(row["health/change/generator"] for row in rows(tmp_path / "run")[1::2])
 
 
 def play_game(path: Path, *overrides: str) -> None:

@@ -9,14 +9,14 @@ from pytorch_lightning import Callback, Trainer
 
 from ganlab.config.prepare import PreparedRun
 from ganlab.core.distributed import mean_over_processes
-from ganlab.core.errors import Diverged, require
+from ganlab.core.errors import Diverged, error_message, require
 from ganlab.core.players import path
 from ganlab.core.validation import Count
 from ganlab.monitoring.findings import NAMES, Findings, described
 from ganlab.monitoring.measures import norm
 from ganlab.monitoring.probe import Probe
 from ganlab.monitoring.remedies import first_remedy
-from ganlab.monitoring.updates import Weights, update_numbers, weights_of
+from ganlab.monitoring.updates import Numbers, Weights, update_numbers, weights_of
 from ganlab.training.module import GameModule
 
 
@@ -47,6 +47,7 @@ class Health(Callback):
         self.shares: dict[str, list[float]] = {}  # what the probe saves
         self.before: Weights = {}  # copies of the weights before a step that is measured
         self.probe: Probe | None = None
+        self.is_blind = False  # whether the probe has failed
 
     def on_prepared(self, run: PreparedRun) -> None:
         """Gets the run when it is built, before its first step."""
@@ -74,11 +75,7 @@ class Health(Callback):
         if not self.is_due(step):
             return
         updates, self.before = update_numbers(phase, self.before, self.first_norms), {}
-        if self.probe is None:
-            convert = trainer.precision_plugin.convert_input
-            self.probe = Probe(phase.game, self.run.data, phase.seed, module.device, convert)
-            self.probe.shares = self.shares
-        for part, own in self.probe.measure(phase.step).items():
+        for part, own in self._measured(trainer, module).items():
             numbers = updates.get(part, {}) | own
             of_process = torch.stack([number.to(module.device, torch.float32) for number in numbers.values()])
             named = zip(numbers, mean_over_processes(of_process).tolist(), strict=True)
@@ -87,6 +84,22 @@ class Health(Callback):
                 module.log(path("health", part, name), value)
             for rule, found in self.findings.update(part, step, first_step, values):
                 self._report(trainer, module, rule, found)
+
+    def _measured(self, trainer: Trainer, module: GameModule) -> dict[str, Numbers]:
+        """What the probe measures by part; nothing of a game that cannot be judged outside of a step."""
+        phase = module.phases[-1]
+        try:
+            with trainer.precision_plugin.forward_context():
+                if self.probe is None:
+                    convert = trainer.precision_plugin.convert_input
+                    self.probe = Probe(phase.game, self.run.data, phase.seed, module.device, convert)
+                    self.probe.shares = self.shares
+                return self.probe.measure(phase.step)
+        except Exception as error:  # of a trick or a network of one's own, whose run goes on
+            if not self.is_blind and trainer.is_global_zero:
+                print(f"health: samples are not measured: {type(error).__name__}: {error_message(error)}")
+            self.is_blind = True
+            return {part: {} for part in phase.game.parts}
 
     def _report(self, trainer: Trainer, module: GameModule, rule: Any, found: dict[str, Any]) -> None:
         step, begins, players = module.game.run_step, found["ends"] is None, [*module.phases[-1].game.players]
