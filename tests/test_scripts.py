@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import segmenter
 import torch
 import train_classifier
 from PIL import Image
+from safetensors.torch import save_file
 from support.refusals import refuses
 
 from ganlab.config.build import instantiate_group
@@ -98,6 +100,15 @@ def test_a_classifier_of_a_folder_is_an_extractor(tmp_path: Path, monkeypatch) -
     assert (classifier.name, classifier.head.out_features) == ("photos", 2)
     assert classifier.predict(torch.full((1, 3, 16, 16), 0.8)).item() == 0
     assert classifier.predict(torch.full((1, 3, 16, 16), 0.2)).item() == 1
+    pipe = tmp_path / "pipe.safetensors"
+    os.mkfifo(pipe)
+    with refuses("metric.fcn_score.segmenter", str(pipe), "is no segmenter"):
+        compose_and_build_metric(str(pipe))
+    save_file({"x": torch.zeros(1)}, output, metadata={"architecture": "{"})
+    with refuses("metric.fcn_score.segmenter", str(output), "is no segmenter"):
+        compose_and_build_metric(str(output))
+    with refuses("extractor", str(output), "has no classifier"):
+        Classifier.load(str(output))
     output.write_bytes(b"other")
     with refuses("extractor", str(output), "has no classifier"):
         Classifier.load(str(output))

@@ -1,7 +1,7 @@
 """Plays the planted faults and the healthy runs of this folder, and writes the tables of its README.md.
 
     python suite.py                                    # plays what is missing of seeds 0 to 9
-    SEEDS=100,101 FILE=/tmp/tuned.csv python suite.py   # other seeds, for choosing thresholds; writes no page
+    SEEDS=100,101 FILE=tuned.csv python suite.py       # other seeds, for choosing thresholds; writes no page
 
 A finished run is a row of runs.csv, which is kept; killed and called again, the suite goes on. It needs
 Fashion-MNIST in the folder DATA, by default ./data.

@@ -33,7 +33,7 @@ from ganlab.filesystem import Lock, read_regular_file, write_atomically
 
 MAX_CONFIG_BYTES, MAX_TEXT_BYTES = 1 << 20, 8 << 20  # the largest sizes of config.yaml and of other texts
 # What a study notes in the summary of a run before it begins, and of one that was refused.
-STUDY_ENTRIES = {"parameters", "space", "status", "reason"}
+STUDY_ENTRIES = {"parameters", "status", "reason"}
 # The entries of every checkpoint that Lightning writes.
 CHECKPOINT_ENTRIES = {
     "callbacks": dict, "epoch": int, "global_step": int, "loops": dict, "lr_schedulers": list,

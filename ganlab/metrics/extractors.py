@@ -82,7 +82,7 @@ class Classifier(nn.Module):
         try:
             with safe_open(path, framework="pt") as file:
                 architecture = json.loads(file.metadata()["architecture"])
-        except (SafetensorError, KeyError, TypeError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ConfigError("has no classifier", remedy, "extractor", name) from error
         with torch.device("meta"):  # draws no random weights, so the random numbers of the run do not change
             network = cls(**architecture)

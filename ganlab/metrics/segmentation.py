@@ -59,10 +59,12 @@ class Segmenter(nn.Module):
     def load(cls, path: str) -> Self:
         """A trained segmenter in evaluation mode; raises `ConfigError` if the file is none."""
         try:
+            if not Path(path).is_file():  # a pipe would be waited for
+                raise FileNotFoundError
             with safe_open(path, framework="pt") as file:
                 segmenter = cls(**json.loads(file.metadata()["architecture"]))
             segmenter.load_state_dict(load_file(path))
-        except (OSError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             remedy = "give a file that scripts/segmenter.py has written"
             raise ConfigError("is no segmenter", remedy, ".segmenter", path) from error
         segmenter.sha256 = sha256(Path(path).read_bytes()).hexdigest()

@@ -13,7 +13,6 @@ from ganlab.config.build import as_config_errors
 from ganlab.config.prepare import PreparedRun
 from ganlab.core.errors import require
 from ganlab.metrics.evaluation import monitored_value
-from ganlab.training.callbacks.health import Health
 from ganlab.training.callbacks.pictures import FinalViews, SamplePictures
 from ganlab.training.callbacks.profile import CallbackProfiler, Profile
 from ganlab.training.callbacks.progress import ProgressBar
@@ -57,8 +56,8 @@ class Run:
         self.module.is_run = True
         with as_config_errors():
             for callback in prepared.callbacks.values():
-                if isinstance(callback, Health):
-                    callback.on_prepared(prepared)
+                if note := getattr(callback, "on_prepared", None):
+                    note(prepared)
             callbacks = self._build_callbacks()
             cluster = cluster_environment()
             self.trainer: pl.Trainer = prepared.make_trainer(
