@@ -76,8 +76,8 @@ class Evaluate(Callback):
     """Computes the metrics every `every` steps and after the last one, and puts them into the module.
 
     Steps of a stage before the main game are not evaluated, because they do not train the generator of the
-    main game: `Timetable.is_due` is false at these steps. If a metric fails, the step is saved, so that
-    the run can be continued.
+    main game: `Timetable.is_due` is false at these steps. If a metric fails in a run of one process, the step
+    is saved, so that the run can be continued; several processes continue from their last checkpoint.
     """
 
     place = "measure"
