@@ -9,16 +9,16 @@ from difflib import get_close_matches
 from functools import cache
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.overrides import quote_override, unknown_key_error, unreadable_override_error
-from ganlab.config.setting_types import NAMED_ENTRIES, validated_settings
+from ganlab.config.setting_types import NAMED_ENTRIES, TYPES_OF_COMMANDS, validated_settings
 from ganlab.core.errors import ConfigError, Diverged, ProcessLost, UnfinishedRuns, require, terminal_text
 
 # Inside the package in a wheel, next to it in a checkout.
@@ -40,20 +40,7 @@ def num_processes(cfg: DictConfig) -> int:
     return int(cfg.trainer.devices * cfg.trainer.get("num_nodes", 1))
 
 
-def shape_of_rest(kind: str, shape: Sequence[int]) -> ListConfig:
-    """The shape of the condition of data=masked for images [C, H, W]: what is left, and a mask if needed."""
-    channels, *size = shape
-    return ListConfig([{"grey": 1, "downscale": channels}.get(kind, channels + 1), *size])
-
-
-def names_of_rest(kind: str) -> ListConfig:
-    """The names of the channels of such a condition; empty if no pixels are missing."""
-    return ListConfig([] if kind in ("grey", "downscale") else ["known", "mask"])
-
-
 OmegaConf.register_new_resolver("num_steps", num_steps, replace=True)
-OmegaConf.register_new_resolver("shape_of_rest", shape_of_rest, replace=True)
-OmegaConf.register_new_resolver("names_of_rest", names_of_rest, replace=True)
 
 
 def compose(*overrides: str, config_name: str = "run") -> DictConfig:
@@ -107,8 +94,7 @@ def validated_composition(cfg: DictConfig, config_name: str, overrides: Sequence
     if has_additions and (error := unknown_override_error(config_name, overrides)):
         raise error
     refuse_unread_keys(cfg, config_name)
-    own = {"images": str | None, "size": Literal["run", "original"]} if config_name == "translate" else {}
-    return validated_settings(cfg, overrides, own)
+    return validated_settings(cfg, overrides, TYPES_OF_COMMANDS.get(config_name, {}))
 
 
 def refuse_unread_keys(cfg: DictConfig, config_name: str) -> None:

@@ -64,6 +64,8 @@ TYPE_TABLE: tuple[tuple[str, Any], ...] = (
     ("columns", Annotated[int, "[2, 1000]"]),
 )
 SETTING_TYPES = {key: annotation for keys, annotation in TYPE_TABLE for key in keys.split()}
+# The types of settings that mean something else in one command.
+TYPES_OF_COMMANDS = {"translate": {"images": str | None, "size": Literal["run", "original"]}}
 # The settings that a stage inherits from the run and may change. `trick` names all tricks of the stage; of
 # the others, a part suffices, and a node with another `_target_` replaces that of the run.
 INHERITED = ("objective", "model", "initial", "optimizer", "play", "trick", "clip")

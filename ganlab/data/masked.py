@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional
 
+from ganlab.core.batch import ConditionSpec
 from ganlab.core.errors import require
 from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import OpenFraction, Whole
@@ -74,6 +75,14 @@ class Masked(Data):
     def fingerprint(self) -> str:
         """The SHA-256 hash of that of the other data, and of the settings of masks."""
         return sha256(f"{self.of.fingerprint()} {self.mask_settings}".encode()).hexdigest()
+
+
+def rest_of(kind: Kind, shape: list[int]) -> ConditionSpec:
+    """The condition of data=masked: what is left of images [C, H, W], with a mask if pixels are missing."""
+    channels, *size = shape
+    if kind in ("downscale", "grey"):
+        return ConditionSpec("image", (1 if kind == "grey" else channels, *size))
+    return ConditionSpec("image", (channels + 1, *size), names=("known", "mask"))
 
 
 class MaskedSource(Source):

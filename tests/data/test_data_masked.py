@@ -118,7 +118,7 @@ def test_impossible_masks_are_refused(tmp_path: Path) -> None:
     with refuses("data.of", reason="has conditions of its own"):
         masked("data@data.of=half_digits")
     with refuses("data.condition", reason="must be an image of the shape \\[2, 8, 8\\]"):
-        masked("data.condition.shape=[1,8,8]")
+        masked("data.condition.shape=[3,8,8]")
 
 
 @pytest.mark.parametrize("tricks", [[], ["virtual_batch_norm"], ["ema", "generator_dropout"]])
