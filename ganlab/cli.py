@@ -87,8 +87,8 @@ class Command:
             # Hydra's usage begins with the program; its completion is installed for that in sys.argv.
             sys.argv = [self.arguments[0] if "-sc" in words else f"ganlab {self.name}", *words]
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.config_name)(self.job)()
-        except (*ONE_LINE_ERRORS, ValueError, TypeError) as error:
-            # Before the first job, a ValueError or TypeError comes from Hydra and concerns the command line.
+        except (*ONE_LINE_ERRORS, ValueError, TypeError, RuntimeError) as error:
+            # Before the first job, such an error comes from Hydra or a launcher: the command line is wrong.
             if self.has_started and not isinstance(error, ONE_LINE_ERRORS):
                 raise
             self.report(explain_error(error, self.config_name, overrides, self.arguments[1:]))

@@ -181,6 +181,16 @@ def test_an_unknown_command_is_one_line_and_status_2(
     assert capsys.readouterr().err == f"ganlab: {message}\n"
 
 
+def test_a_launcher_without_its_cluster_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # without srun, wherever the test runs
+    words = ("-m", "seed=0,1", "hydra/launcher=submitit_slurm", f"hydra.sweep.dir={tmp_path}")
+    status, out, err = finish(start(*words))
+    assert (status, out) == (1, "")
+    assert err.startswith("run: ")
+    assert err.count("\n") == 1
+    assert "slurm" in err
+
+
 def test_the_version_is_that_of_the_package(monkeypatch, capsys) -> None:
     shown = ganlab(monkeypatch, capsys, "--version")
     assert shown.split()[1] == version("torch-ganlab")

@@ -138,9 +138,9 @@ def start_ablate(*overrides: str) -> WarmProcess:
     return start("processes=1", *overrides, module=("ganlab.ablate",), cwd=ROOT / "tests")
 
 
-def wait_until(condition: Callable[[], object], process: WarmProcess) -> None:
-    """Returns as soon as the condition holds; fails if the process ends before, or after two minutes."""
-    end = time.monotonic() + 120
+def wait_until(condition: Callable[[], object], process: WarmProcess, seconds: float = 120) -> None:
+    """Returns as soon as the condition holds; fails if the process ends before, or after `seconds`."""
+    end = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < end:
         if condition():
             return
