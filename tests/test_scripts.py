@@ -13,6 +13,7 @@ import torch
 import train_classifier
 from PIL import Image
 from safetensors.torch import save_file
+from support.commands import summary
 from support.refusals import refuses
 
 from ganlab.config.build import instantiate_group
@@ -75,7 +76,9 @@ def test_a_segmenter_scores_a_run_and_comes_with_an_extractor(
     values = run(compose(*given), given)
     assert {*values} == {"fcn_pixels/test", "fcn_classes/test", "fcn_iou/test", "kid/shares_test_30"}
     assert values["fcn_pixels/test"] < real
-    assert '"real_fcn_pixels/test"' in (run_dir / "summary.json").read_text()
+    record = summary(run_dir)["metrics"]["fcn_pixels/test"]
+    assert (round(record["floor"], 4), record["floor_n"], record["floor_split"]) == (real, 32, "test")
+    assert round(record["beside"]["most_frequent_class_fcn_pixels/test"], 4) == majority
     with refuses("metric.fcn_score.segmenter", str(extractor), "is no segmenter", "scripts/segmenter.py"):
         compose_and_build_metric(str(extractor))
 

@@ -49,6 +49,8 @@ class SampleMetric(ABC):
     needs_game: ClassVar[bool] = False  # whether the metric measures the game itself, in `observe_game`
     depends_on_sampling: ClassVar[bool] = True  # whether the values depend on how samples are generated
     extras: Mapping[str, float] = {}  # further results of the last `compute`, such as a standard deviation
+    # The floors that the last `compute` has measured itself, by the names of the values, as in records.
+    own_floors: Mapping[str, Mapping[str, Any]] = {}
 
     def higher_is_better_by_name(self) -> dict[str, bool]:
         """For each of `names`, whether higher values are better: `higher_is_better`, unless overridden."""
@@ -121,7 +123,7 @@ def require_enough(
 
 
 class GameMetric(SampleMetric):
-    """Base class of metrics that measure the game itself. They have no floor."""
+    """Base class of metrics that measure the game itself. They have no floor but one of their own."""
 
     needs_game = True
 

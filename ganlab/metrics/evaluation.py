@@ -55,7 +55,7 @@ class Evaluation:
     def __post_init__(self) -> None:
         # By the name of a value, not of a metric: the protocol of the last value, its floor, its direction.
         self.protocols: dict[str, dict[str, Any]] = {}
-        self.floors: dict[str, dict[str, Any]] = {}
+        self.floors: dict[str, Mapping[str, Any]] = {}
         self.higher_is_better: dict[str, bool] = {}
         self._hashes: dict[tuple[Split, int], str] = {}  # of real samples, by their split and number
         self._has_real_samples = False  # whether the metrics have received the real samples
@@ -222,6 +222,7 @@ class Evaluation:
                     values_of_metric = metric.compute()
                 values |= values_of_metric
                 self.protocols |= dict.fromkeys(values_of_metric, self._protocol(metric))
+                self.floors |= metric.own_floors
                 metric.reset()
                 advance(1)
         return values

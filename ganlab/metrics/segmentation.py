@@ -75,7 +75,8 @@ class FCNScore(OfTestPairs):
     """How well a segmenter finds the test label maps in photos made of them (Isola et al. 2017, section 4.2).
 
     The values are the share of right pixels, its mean over the classes, and the mean intersection over union;
-    1 is best. Those of the real photos, which are the ceiling, are in `extras`.
+    1 is best. The floors are the values of the real photos, which are a ceiling. The values of an answer that
+    is the most frequent class everywhere are in `extras`.
 
     Args:
         segmenter: a file that `scripts/segmenter.py` has written.
@@ -98,8 +99,12 @@ class FCNScore(OfTestPairs):
         ]
         require(fits, "was trained on images of other channels", "give another", ".segmenter")
         right, k = self.segmenter.classes(maps), len(self.segmenter.colours)
-        ceiling = segmentation_scores(self.segmenter.predict(real), right, k)
-        self.extras = {f"real_{name}": value for name, value in zip(self.names, ceiling, strict=True)}
+        ceiling = zip(self.names, segmentation_scores(self.segmenter.predict(real), right, k), strict=True)
+        origin = {"floor_n": len(real), "floor_split": "test"}
+        self.own_floors = {name: {"floor": value, **origin} for name, value in ceiling}
+        most_frequent = torch.full_like(right, int(right.flatten().mode().values))
+        trivial = zip(self.names, segmentation_scores(most_frequent, right, k), strict=True)
+        self.extras = {f"most_frequent_class_{name}": value for name, value in trivial}
         self._values = segmentation_scores(self.segmenter.predict(made), right, k)
         return self._values[0]
 
