@@ -60,6 +60,7 @@ LISTED = {
     "ganlab.objectives.implicit": "IMLE",
     "ganlab.metrics.paired": "PairError ImputationError InputSensitivity",
     "ganlab.metrics.segmentation": "FCNScore",
+    "ganlab.metrics.perceptual": "LPIPS",
     "ganlab.data.masked": "Masked rest_of",
     "torchmetrics.image": "PeakSignalNoiseRatio StructuralSimilarityIndexMeasure",
     "ganlab.core.batch": "ConditionSpec",

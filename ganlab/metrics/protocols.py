@@ -25,7 +25,7 @@ BOUNDS = {
     **dict.fromkeys(("classification_accuracy", "1nn_error", "linear_probe"), (0.0, 1.0)),
     **dict.fromkeys(("fid", "density", "reverse_kl", "wasserstein", "modes", "errors"), (0.0, inf)),
     **dict.fromkeys(("fcn_pixels", "fcn_classes", "fcn_iou"), (0.0, 1.0)),
-    **dict.fromkeys(("pair_error", "imputation_error", "psnr"), (0.0, inf)),
+    **dict.fromkeys(("pair_error", "imputation_error", "psnr", "lpips"), (0.0, inf)),
     **dict.fromkeys(("input_sensitivity", "noise_sensitivity", "input_change"), (0.0, inf)),
     "ssim": (-1.0, 1.0),
     "is": (1.0, inf),

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from omegaconf import DictConfig
+from PIL import Image
 from support.commands import play
 from support.refusals import refuses
 from support.small_games import game, home_data
 from torch import Tensor, nn
+from torchmetrics.functional.image import lpips
+from torchvision import models
 
-from ganlab.config.build import instantiate_group
+from ganlab import build
+from ganlab.config.build import build_data, instantiate_group
 from ganlab.config.compose import compose
 from ganlab.data.base import Data
 from ganlab.metrics.paired import InputSensitivity
+from ganlab.metrics.perceptual import LPIPS
 from ganlab.networks.base import Conditioned
 
 
@@ -84,3 +92,64 @@ def test_similarities_of_right_answers_are_perfect() -> None:
             metric.observe_game(game_, 0)
             values[name] = [*metric.compute().values()][0]
         assert check(values["psnr"], values["ssim"]), values
+
+
+@pytest.fixture(scope="module")
+def alexnet(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
+    """An AlexNet of random weights, and its file."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = models.alexnet().eval()
+    path = tmp_path_factory.mktemp("weights") / "alexnet.pth"
+    torch.save(network.state_dict(), path)
+    return network, path
+
+
+def photos(folder: Path, side: int) -> DictConfig:
+    """A config of three pairs of noise in each split, and of networks for them."""
+    random = np.random.default_rng(0)
+    for name in ("trainA", "trainB", "testA", "testB"):
+        (folder / name).mkdir(parents=True)
+        for i in range(3):
+            pixels = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+    settings = ("data=paired_folder", f"data.root={folder}", f"data.height={side}", "data.num_workers=0")
+    networks = ("model=pix2pix", "model.generator.width=2", "model.discriminator.receptive_field=1")
+    return compose(*settings, *networks, "data.batch_size=2")
+
+
+@torch.no_grad()
+def test_perceptual_distances_are_those_of_the_paper(alexnet: tuple[nn.Module, Path], tmp_path: Path) -> None:
+    (network, path), cfg = alexnet, photos(tmp_path, 64)
+    data, game_ = build_data(cfg), build(cfg)
+    game_.generator.body = Answer("copy", data)
+    metric = LPIPS(str(path))
+    metric.setup(data, 3, 3)
+    metric.observe_game(game_, 0)
+    # The shift and scale of the authors' network, and the weights of the distances of its layers.
+    shift = torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1)
+    scale = torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1)
+    file = Path(lpips.__file__).parent / "lpips_models" / "alex.pth"
+    linear = torch.load(file, map_location="cpu", weights_only=True)
+    x, condition = next(data.split("test", "cpu", 3))
+    distance, pair = torch.zeros(3), [(x - shift) / scale, (condition - shift) / scale]
+    for i, layers in enumerate(((0, 2), (2, 5), (5, 8), (8, 10), (10, 12))):
+        pair = [network.features[slice(*layers)](h) for h in pair]
+        unit, unit_other = (h / h.square().sum(1, keepdim=True).sqrt() for h in pair)
+        squares = (unit - unit_other).square() * linear[f"lin{i}.model.1.weight"]
+        distance += squares.sum(1).mean((1, 2))
+    assert metric.compute() == {"lpips/test": pytest.approx(float(distance.mean()), rel=1e-4)}
+    assert metric.protocol()["weights"] == sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def test_what_is_no_alexnet_and_small_images_are_refused(
+    alexnet: tuple[nn.Module, Path], tmp_path: Path
+) -> None:
+    for name, content in (("broken", b"x"), ("other", None)):
+        path = tmp_path / name
+        torch.save({"features.0.weight": torch.zeros(2)}, path)
+        path.write_bytes(content or path.read_bytes())
+        with refuses("metric.lpips.weights", str(path), "is no file of AlexNet", "alexnet-owt-7be5be79.pth"):
+            instantiate_group(compose("metric=lpips", f"metric.lpips.weights={path}"), "metric")
+    with refuses(reason="needs images of 3 channels and 63 x 63 pixels, not \\[3, 62, 62\\]"):
+        LPIPS(str(alexnet[1])).setup(build_data(photos(tmp_path / "small", 62)), 3, 3)
