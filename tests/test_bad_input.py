@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from pytorch_lightning import Trainer
 from support.commands import QUICK, checkpoint, finish, play, resume, rows, start, start_cold, summary
-from support.daily_sample import A_HALF, daily_share
+from support.daily_sample import A_THIRD, daily_share, on_one_day_of
 from support.refusals import refuses
 
 from ganlab import cli
@@ -234,7 +234,7 @@ def refused(line: str, folder: Path, capsys, monkeypatch) -> tuple[str, BaseExce
     return printed.strip(), errors[0]
 
 
-@pytest.mark.parametrize("line", daily_share(REFUSED, A_HALF))
+@pytest.mark.parametrize("line", daily_share(REFUSED, A_THIRD))
 def test_an_error_names_the_setting_the_reason_and_the_remedy(
     line: str, tmp_path: Path, capsys, monkeypatch
 ) -> None:
@@ -350,6 +350,7 @@ def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path: P
     assert all(value.isfinite().all() for name, value in good.items() if not name.endswith("_extra_state"))
 
 
+@on_one_day_of(3)
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     play(run_dir, "steps=4", "log_every=1")

@@ -153,7 +153,7 @@ def test_a_run_uses_its_copy_only(lender: Path, tmp_path: Path) -> None:
     assert bitwise_equal(copied["state_dict"], checkpoint(lender)["state_dict"])
 
 
-@on_one_day_of(3)
+@on_one_day_of(4)
 def test_a_killed_run_that_borrows_equals_an_uninterrupted_one(lender: Path, tmp_path: Path) -> None:
     shutil.copytree(lender, tmp_path / "lender")
     settings = [*ENCODER, "steps=150", "checkpoint_every=20"]

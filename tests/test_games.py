@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 from support.commands import bitwise_equal
+from support.daily_sample import on_one_day_of
 from support.refusals import refuses
 from support.small_games import game, options, play_step, play_steps
 from torch import nn
@@ -70,6 +71,7 @@ def alone(module: GameModule, part: str) -> GameModule:
 MANY = ("r1", "ema", "instance_noise", "replay_buffer", "unrolled")
 
 
+@on_one_day_of(2)
 @pytest.mark.parametrize("play", options("play"))
 @pytest.mark.parametrize("tricks", [(), MANY, ("critic_steps",), ("adaptive_balance",)])
 def test_a_composite_whose_bridge_adds_nothing_is_its_parts(tricks: tuple[str, ...], play: str) -> None:
@@ -213,6 +215,7 @@ def train_on_clouds(cycle: float, steps: int) -> tuple[float, float, float]:
     return distance(there, b), distance(back, a), float((returned - a).norm(dim=1).mean())
 
 
+@on_one_day_of(2)
 def test_clouds_are_translated_and_a_cycle_ties_the_translations_together() -> None:
     start, _, _ = train_on_clouds(cycle=1, steps=0)
     to_b, to_a, round_trip = train_on_clouds(cycle=1, steps=300)

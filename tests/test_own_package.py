@@ -80,6 +80,7 @@ def test_an_error_names_the_settings_of_the_package(installed: Path, tmp_path: P
     assert not (tmp_path / "outputs").exists()
 
 
+@on_one_day_of(2)
 def test_a_package_that_is_not_found_comes_with_a_remedy(tmp_path: Path) -> None:
     options = ("+trick.mine._target_=stripes.tricks.LatentJitter", "+trick.mine.std=1", *QUICK)
     ended = python(tmp_path, "-m", "ganlab.run", *options, f"run_dir={tmp_path / 'run'}")

@@ -43,7 +43,7 @@ PLAIN = [o for o in QUICK if "batch_norm" not in o] + [
 ]
 
 
-@on_one_day_of(2)
+@on_one_day_of(3)
 @pytest.mark.timeout(1200)  # minutes when two other test processes are busy, because there are three here
 def test_two_processes_equal_one_for_every_plug_in(tmp_path: Path) -> None:
     port = find_free_network_port()
@@ -72,6 +72,7 @@ def test_two_processes_equal_one_for_every_plug_in(tmp_path: Path) -> None:
             assert torch.allclose(value, mine[name], rtol=0, atol=1e-10), f"{case}: {name}"
 
 
+@on_one_day_of(2)
 def test_a_run_on_two_processes_equals_one_and_resumes_with_one(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     plain = [*PLAIN, "metric=[fid,is,kid,prdc,neighbours]", "evaluate_every=4"]
@@ -110,6 +111,7 @@ def test_compiled_networks_on_two_processes_equal_one(tmp_path: Path) -> None:
         assert float(row["generator/adversarial"]) == pytest.approx(float(other["generator/adversarial"]))
 
 
+@on_one_day_of(2)
 def test_a_killed_process_ends_the_other_with_one_line(tmp_path: Path) -> None:
     process = start(*PLAIN, "steps=1000000", "trainer=ddp", f"run_dir={tmp_path / 'run'}")
     while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
@@ -129,7 +131,7 @@ def test_a_killed_process_ends_the_other_with_one_line(tmp_path: Path) -> None:
     assert "process 1 of 2" in summary(tmp_path / "run")["reason"]
 
 
-@on_one_day_of(2)
+@on_one_day_of(3)
 def test_a_process_killed_under_torchrun_is_reported_in_one_line(tmp_path: Path) -> None:
     overrides = [*PLAIN, "steps=1000000", "trainer=ddp", f"run_dir={tmp_path / 'run'}"]
     launcher = [

@@ -17,7 +17,7 @@ import yaml
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from support.commands import QUICK, finish, play, start_cold
-from support.daily_sample import A_HALF, daily_share
+from support.daily_sample import A_THIRD, daily_share, on_one_day_of
 from support.refusals import refuses
 from support.small_games import ROOT, options
 
@@ -132,7 +132,7 @@ def test_commands_overrides_links_and_files_are_found_on_the_pages() -> None:
     assert sum(len(LINK.findall(page)) for page in pages) > 30
 
 
-@pytest.mark.parametrize("name", daily_share(FOLDERS_WITH_PAGES, A_HALF))
+@pytest.mark.parametrize("name", daily_share(FOLDERS_WITH_PAGES, A_THIRD))
 def test_the_overrides_of_commands_compose(name: str) -> None:
     for command, overrides in command_lines(page_text(name)):
         if not any(own in word for own in READERS_OWN for word in overrides):
@@ -140,7 +140,7 @@ def test_the_overrides_of_commands_compose(name: str) -> None:
                 compose(*job, config_name=command)
 
 
-@pytest.mark.parametrize("name", daily_share(FOLDERS_IN_TEXT, A_HALF))
+@pytest.mark.parametrize("name", daily_share(FOLDERS_IN_TEXT, A_THIRD))
 def test_overrides_in_the_text_are_accepted(name: str) -> None:
     for span in dict.fromkeys(inline_code(page_text(name))):
         if not OVERRIDE.match(span) or any(own in span for own in READERS_OWN):
@@ -357,6 +357,7 @@ class MyGame(Objective):
 """
 
 
+@on_one_day_of(2)
 def test_the_model_file_of_the_guide_adds_a_network(tmp_path: Path) -> None:
     """The objective of the test uses everything that the page says of a turn."""
     guide = page_text("ganlab").partition("## A game of your own")[2]

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy import stats
 from support.commands import environment
+from support.daily_sample import on_one_day_of
 from support.refusals import refuses
 from support.small_games import ROOT
 
@@ -210,6 +211,7 @@ def test_p_is_corrected_for_all_planned_arms_even_if_runs_are_missing(tmp_path: 
     assert "Holm's correction for 3 comparisons" in text
 
 
+@on_one_day_of(2)
 @pytest.mark.parametrize(
     ("values", "pattern"),
     [
@@ -452,6 +454,7 @@ def test_sample_grids_have_one_size(tmp_path: Path) -> None:
     assert widths[0] == pytest.approx(widths[1])
 
 
+@on_one_day_of(2)
 @pytest.mark.parametrize("content", [b"no image", b"\x89PNG\r\n\x1a\n", "huge"])
 def test_a_sample_grid_that_is_no_picture_is_refused(content: bytes | str, tmp_path: Path) -> None:
     folder = write_results(tmp_path, {"plain": PLAIN, "wide": LESS})

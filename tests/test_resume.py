@@ -32,7 +32,7 @@ from support.commands import (
     start,
     summary,
 )
-from support.daily_sample import daily_cases, daily_choice
+from support.daily_sample import daily_cases, daily_choice, on_one_day_of
 from support.refusals import refuses
 from support.small_games import needs_pairs, options
 from support.trick_effects import compatible_tricks
@@ -136,6 +136,7 @@ def test_a_killed_run_equals_an_uninterrupted_one(
     assert summary(killed)["metrics"] == summary(whole)["metrics"]
 
 
+@on_one_day_of(2)
 @pytest.mark.parametrize("play_", options("play"))
 def test_a_finished_run_is_extended_as_if_it_had_been_longer(play_: str, tmp_path: Path) -> None:
     settings = [f"play={play_}", "trick=[ema,replay_buffer]", "trick.replay_buffer.size=100", "log_every=1"]
@@ -298,6 +299,7 @@ def test_a_second_signal_is_not_handed_to_lightning() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
+@on_one_day_of(2)
 def test_a_run_whose_data_worker_was_killed_fails_with_one_line_and_resumes(tmp_path: Path) -> None:
     root = tmp_path / "images"
     root.mkdir()

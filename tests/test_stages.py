@@ -128,7 +128,7 @@ def test_a_run_resumes_before_at_and_after_the_change_of_stage(length: int, tmp_
     ]
 
 
-@on_one_day_of(3)
+@on_one_day_of(4)
 def test_a_killed_run_of_stages_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     moments = random.Random(1)
     settings = [*SMALL, "stages.autoencoder.steps=100", "steps=100", "checkpoint_every=20", "trick=ema"]
@@ -252,6 +252,7 @@ def test_pretrained_layers_initialise_the_deep_autoencoder() -> None:
     assert bitwise_equal(weights(outer.encoder, inner.encoder, inner.generator, outer.generator), trained)
 
 
+@on_one_day_of(2)
 @pytest.mark.parametrize("every", [2, 4])
 def test_a_pretrained_run_resumes_exactly(every: int, tmp_path: Path) -> None:
     for name in ("whole", "again"):
@@ -548,6 +549,7 @@ def test_image_conditions_enter_a_space_with_their_samples() -> None:
     assert low.sample(3).shape == (3, 1, 8, 8)
 
 
+@on_one_day_of(2)
 @pytest.mark.parametrize("length", [2, 3, 4])
 def test_two_resolutions_resume_before_at_and_after_the_change_of_stage(length: int, tmp_path: Path) -> None:
     settings = [f"stages.low.steps={length}", f"steps={6 - length}", "checkpoint_every=3", "trick=ema"]
@@ -559,7 +561,7 @@ def test_two_resolutions_resume_before_at_and_after_the_change_of_stage(length: 
     assert torch.equal(game.sample(4), load(tmp_path / "whole").sample(4))
 
 
-@on_one_day_of(3)
+@on_one_day_of(4)
 def test_a_killed_run_of_two_resolutions_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     settings = [*TWO, "stages.low.steps=60", "steps=60", "checkpoint_every=20"]
     left_alone = start(*settings, f"run_dir={tmp_path / 'whole'}")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from support.commands import assert_same_run, play, resume, summary
-from support.daily_sample import daily_cases, daily_choice
+from support.daily_sample import daily_cases, daily_choice, on_one_day_of
 from support.modules import build
 from support.refusals import refuses
 from support.small_games import DCGAN, SMALL, game, home_data, play_steps
@@ -96,6 +96,7 @@ def correlations(samples: Tensor, vectors: Tensor) -> list[float]:
     return [float(torch.corrcoef(torch.stack(pair))[0, 1]) for pair in zip(found.T, vectors.T, strict=True)]
 
 
+@on_one_day_of(3)
 @pytest.mark.parametrize("model", daily_cases([daily_choice(TOLD_MODELS)], TOLD_MODELS))
 def test_generated_digits_have_the_ink_and_the_height_that_they_are_told(model: str) -> None:
     rates = [f"optimizer.{player}.lr=0.001" for player in ("generator", "discriminator")]

@@ -50,6 +50,7 @@ def test_the_wheel_holds_the_package_its_configs_and_its_types_alone(installed: 
     assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
+@on_one_day_of(2)
 def test_the_command_works_in_an_empty_folder(ganlab: Run, installed: Path, tmp_path: Path) -> None:
     ended = ganlab("model=dcgan", "steps=2", "model.generator.width=8", "model.discriminator.width=8")
     assert ended.returncode == 0, ended.stderr

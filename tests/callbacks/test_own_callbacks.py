@@ -152,7 +152,7 @@ def test_the_shipped_time_limit_ends_a_run(tmp_path: Path) -> None:
     assert "Timer" in checkpoint(run)["callbacks"]
 
 
-@on_one_day_of(2)
+@on_one_day_of(3)
 def test_two_processes_have_the_same_callbacks_and_numbers(tmp_path: Path) -> None:
     metric = ["metric=none", "+metric.mine._target_=metrics.test_torchmetric.Gap"]
     found = []

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import QUICK, finish, play, resume, rows, start, summary
+from support.daily_sample import on_one_day_of
 from support.refusals import refuses
 
 from ganlab.training.callbacks.tensorboard import TensorBoard
@@ -35,6 +36,7 @@ def records(path: Path) -> Iterator[bytes]:
             kept = b""
 
 
+@on_one_day_of(2)
 def test_an_offline_run_prints_no_warning(tmp_path: Path) -> None:
     code, _, err = finish(start(*QUICK, "steps=1", "logger=wandb", f"run_dir={tmp_path / 'run'}"))
     assert (code, err) == (0, "")
@@ -134,6 +136,7 @@ def test_an_error_status_is_an_answer(tmp_path: Path) -> None:
         assert server_answers(f"http://127.0.0.1:{server.server_port}")
 
 
+@on_one_day_of(2)
 def test_a_run_that_the_server_rejects_stays_offline(tmp_path: Path, monkeypatch, capsys) -> None:
     """Such as a server that answers once and then falls silent."""
     from ganlab.training.callbacks import weights_and_biases
@@ -157,6 +160,7 @@ def test_disabled_mode_writes_nothing(tmp_path: Path, monkeypatch) -> None:
     assert not list((tmp_path / "run").rglob("*.wandb"))
 
 
+@on_one_day_of(2)
 def test_jobs_of_a_sweep_have_runs_of_their_own(tmp_path: Path) -> None:
     sweep = f"run_dir={tmp_path / 'sweep'}"
     code, _, err = finish(start("-m", "seed=0,1", *QUICK, "logger=wandb", "steps=1", sweep, cwd=tmp_path))
@@ -176,6 +180,7 @@ def test_an_unreachable_server_is_reported(monkeypatch, capsys) -> None:
     assert "does not answer: logging to W&B offline" in capsys.readouterr().out
 
 
+@on_one_day_of(3)
 def test_a_run_with_a_key_but_no_server_logs_offline(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)

@@ -95,6 +95,7 @@ def test_distances_are_those_of_torch_fidelity_on_the_same_files(weights: Path, 
     assert (record["resize"], record["antialias"]) == ("bilinear to 299x299 as TensorFlow 1", "none")
 
 
+@on_one_day_of(2)
 def test_the_score_is_that_of_torch_fidelity_on_the_same_files(weights: Path, tmp_path: Path) -> None:
     folder = save_images(pictures(8, 0), tmp_path / "fake")
     expected = run_torch_fidelity(weights, "--isc", "--isc-splits", "2", "--input1", str(folder))

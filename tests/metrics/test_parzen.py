@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from parzen_anchors import centroids
 from scipy.special import logsumexp
 from support.commands import play, summary
+from support.daily_sample import on_one_day_of
 from support.refusals import refuses
 from support.small_games import SHARED
 from torch import Tensor
@@ -102,6 +103,7 @@ def pixels(train: bool) -> Tensor:
     return (train_images if train else test_images).float() / 255
 
 
+@on_one_day_of(2)
 @needs_mnist
 @pytest.mark.parametrize(("n", "expected"), [(10_000, 242.7), (1_000, 121.1)])
 def test_the_score_of_real_training_images(n: int, expected: float) -> None:
@@ -117,6 +119,7 @@ def test_the_score_of_real_training_images(n: int, expected: float) -> None:
     assert metric.protocol()["n_test"] == 10_000
 
 
+@on_one_day_of(2)
 @needs_mnist
 def test_k_means_scores_better_than_real_images() -> None:
     """The 1,000 centroids are blurrier than real images, and score higher.

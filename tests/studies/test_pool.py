@@ -137,6 +137,7 @@ def test_a_search_is_played_and_recorded(undisturbed: Path) -> None:
 KILLED = [(kind, moment) for kind in ("suite", "search") for moment in range(10)]
 
 
+@on_one_day_of(2)
 @pytest.mark.parametrize(("kind", "moment"), daily_cases([daily_choice(KILLED)], KILLED))
 def test_a_killed_study_ends_with_the_rows_of_an_undisturbed_one(
     kind: str, moment: int, undisturbed: Path, tmp_path: Path
@@ -165,6 +166,7 @@ def test_a_killed_study_ends_with_the_rows_of_an_undisturbed_one(
     assert numbers(folder) == numbers(undisturbed / kind)
 
 
+@on_one_day_of(3)
 def test_a_signal_stops_a_suite_and_the_same_command_goes_on(undisturbed: Path, tmp_path: Path) -> None:
     folder = write_suite(tmp_path / "suite", LONG.replace("seeds: 2", "seeds: 1"))
     command = (f"suite={folder}", f"output={folder / 'runs'}")
@@ -185,6 +187,7 @@ def test_a_signal_stops_a_suite_and_the_same_command_goes_on(undisturbed: Path, 
     assert rows_of(folder)[: len(before)] == before
 
 
+@on_one_day_of(3)
 def test_two_workers_share_the_runs(tmp_path: Path) -> None:
     folder = write_suite(tmp_path / "quick", SUITE.replace("seeds: 2", "seeds: 1"))
     workers = [
@@ -201,6 +204,7 @@ def test_two_workers_share_the_runs(tmp_path: Path) -> None:
     assert sum(out.count(f"finished  {NAME}") for out in outs) == 2
 
 
+@on_one_day_of(2)
 def test_runs_that_fail_or_diverge_are_recorded_and_the_suite_continues(tmp_path: Path) -> None:
     arms = "{overrides: ['optimizer.generator.lr=1e30']}\n  breaks: {overrides: [trick=mine]}\n  ema:"
     own = tmp_path / "settings" / "trick" / "mine.yaml"

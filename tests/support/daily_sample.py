@@ -1,11 +1,11 @@
 """A daily sample of thousands of similar test cases.
 
 `make test` runs few pairs of tricks that share no hook and a fifth of the others, few pairs and objectives on
-the DCGAN, a fifth of the other objectives with each trick, of the tricks in each home and of the trainings on
-Gaussians and of the attacks inside borrowed runs, half of the refusals of a command line, of the commands on
-pages, of the killed runs and of the games on two processes, one tutorial, and one play of each case; and on
-one day of two or three each of the slowest tests. It draws another sample each day, so that every case
-runs sooner or later.
+the DCGAN, a fifth of the other objectives with each trick, of the tricks in each home, of the trainings on
+Gaussians and of the attacks inside borrowed runs, a third of the refusals of a command line, of the attacks
+on a run directory and of the commands on pages, one tutorial, and one play of each case; and on one day of
+two to four each of the slowest tests, such as most of those that kill runs or start several processes. It
+draws another sample each day, so that every case runs sooner or later.
 `make test-all` runs every case.
 """
 
@@ -30,7 +30,7 @@ from ganlab.tricks.base import Order, Trick
 # Inherited by pytest's worker processes, which must collect the same cases also around midnight.
 DAY = os.environ.setdefault("GANLAB_DAY", date.today().isoformat())
 SHARE = 0.05  # of the pairs of tricks that cannot interact
-A_FIFTH, A_HALF = 1 / 5, 1 / 2
+A_FIFTH, A_THIRD = 1 / 5, 1 / 3
 SHARE_ON_DCGAN = 0.25  # of the other pairs, all of which are tested on the MLP
 Case = TypeVar("Case", bound=Hashable)  # of one argument, or a tuple of several
 Test = TypeVar("Test", bound=Callable[..., Any])
