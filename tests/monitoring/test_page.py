@@ -39,3 +39,27 @@ def test_a_healthy_run_has_a_page_and_another_is_refused(tmp_path: Path) -> None
         page()
     with pytest.raises(ConfigError, match="is not a run"):
         page(f"run_dir={tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        ("metrics.csv", "step,health/fit\n1,many\n", "could not convert string to float"),
+        ("metrics.csv", "", "No columns to parse"),
+        ("summary.json", '{"health": [{"name": "frozen"}]}', "begins"),
+        ("summary.json", '{"health": 7}', "not iterable"),
+        ("samples/0000008.png", "no picture", "cannot identify image file"),
+    ],
+)
+def test_a_broken_file_is_one_line(file: str, content: str, reason: str, tmp_path: Path) -> None:
+    given = (
+        "steps=8",
+        "optimizer.discriminator.lr=0",
+        "log_every=1",
+        "callback.health.every=2",
+        "metric=none",
+    )
+    play(tmp_path / "a", *given)
+    (tmp_path / "a" / file).write_text(content)
+    with pytest.raises(ConfigError, match=f"{Path(file).parts[0]}.*{reason}"):
+        page(f"run_dir={tmp_path / 'a'}")
