@@ -1,6 +1,7 @@
 """The page of a run's health: its findings, its curves with findings as bands, and samples beside them."""
 
 import io
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +14,9 @@ from PIL import Image
 from ganlab.config.build import as_config_errors
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import prefixing_all_keys, require
-from ganlab.monitoring.findings import ENTRIES, Found, described
-from ganlab.visualize.images import new_figure, render
+from ganlab.monitoring.findings import ENTRIES, described
 
-TEMPLATE = Path(__file__).with_name("page.html.j2")
+TEMPLATE = Path(__file__).with_name("page.html.j2")  # which draws the curves
 
 
 def health_page(run: RunDirectory) -> str:
@@ -27,42 +27,26 @@ def health_page(run: RunDirectory) -> str:
     """
     with prefixing_all_keys(str(run.metrics)), as_config_errors():
         table = pd.read_csv(run.metrics, index_col="step").filter(regex="^health/").dropna(how="all")
-        table = table.astype(float).set_index(table.index.astype(int))
+        steps, plots = table.index.astype(int), dict[str, dict[str, Any]]()
+        for name, values in table.astype(float).items():  # of all players in one plot
+            title = re.sub(r"(gradient|change|growth|foreign)/\w+$", r"\1", str(name))
+            plots.setdefault(title, {})[str(name)] = [*values.set_axis(steps).dropna().items()]
     remedy = "train with callback=health and more steps than its `every`"
     require(table.size, "nothing was measured in this run", remedy, "run_dir", run.path)
     with prefixing_all_keys(str(run.path / "summary.json")), as_config_errors():
-        findings = [{name: one[name] for name in ENTRIES} for one in run.summary().get("health", [])]
-        texts, picture = [*map(described, findings)], encoded(curves(table, findings))
-    found = [*zip(findings, texts, [samples(run, one) for one in findings], strict=True)]
-    template = Template(TEMPLATE.read_text(), autoescape=True, trim_blocks=True)
-    return template.render(run=run.path, entries=ENTRIES, findings=found, curves=picture)
-
-
-def curves(table: pd.DataFrame, findings: list[Found]) -> Image.Image:
-    """A plot of each number over the steps, of all players in one; findings are coloured bands."""
-    titles = table.columns.str.replace(r"(gradient|change|growth|foreign)/\w+$", r"\1", regex=True)
-    figure = new_figure(10, 1.5 * titles.nunique())
-    axes = figure.subplots(titles.nunique(), 1, sharex=True, squeeze=False)[:, 0]
-    for axis, (title, own) in zip(axes, table.T.groupby(titles, sort=False), strict=True):
-        axis.plot(table.index, own.T, ".-", linewidth=1, label=[*own.index])
-        axis.legend(fontsize=7)
-        axis.set_title(title, loc="left", fontsize=9)
-        ends = [(one["begins"], one["ends"] or table.index[-1]) for one in findings]
-        spans = [axis.axvspan(*end, color=f"C{i + 2}", alpha=0.2) for i, end in enumerate(ends)]
-    figure.legend(spans, [one["name"] for one in findings], loc="outside upper right", fontsize=8)
-    return render(figure)
+        texts = [(one, described(one)) for one in run.summary().get("health", [])]
+    found = [(one, text, samples(run, one)) for one, text in texts]
+    given = {"run": run.path, "first": steps[0], "last": steps[-1], "plots": plots, "entries": ENTRIES}
+    return Template(TEMPLATE.read_text(), autoescape=True, trim_blocks=True).render(given, findings=found)
 
 
 def samples(run: RunDirectory, found: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """The steps and pictures of the samples that are nearest to the beginning and the end of a finding."""
+    """The steps of samples that are nearest to the beginning and the end of a finding, and PNGs in base64."""
     files = {int(path.stem[-7:]): path for path in run.samples.glob("*.png") if path.stem[-7:].isdigit()}
     ends = [step for step in (found["begins"], found["ends"]) if files and step is not None]
-    nearest = [min(sorted(files), key=lambda step: abs(step - end)) for end in ends]
-    with prefixing_all_keys(str(run.samples)), as_config_errors():
-        return [(step, encoded(Image.open(files[step]))) for step in nearest]
-
-
-def encoded(picture: Image.Image) -> str:
-    """A picture as PNG in base64."""
-    picture.save(content := io.BytesIO(), format="PNG")
-    return b64encode(content.getvalue()).decode()
+    pictures = []
+    for step in (min(sorted(files), key=lambda step: abs(step - end)) for end in ends):
+        with prefixing_all_keys(str(files[step])), as_config_errors():
+            Image.open(files[step]).save(content := io.BytesIO(), format="PNG")
+        pictures.append((step, b64encode(content.getvalue()).decode()))
+    return pictures

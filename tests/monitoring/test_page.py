@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.commands import play
+from support.commands import play, rows
 from support.refusals import refuses
 
 from ganlab.config.compose import compose
@@ -22,7 +22,9 @@ def test_the_page_has_findings_curves_and_samples(tmp_path: Path) -> None:
     text = page(f"run_dir={tmp_path / 'a'}")
     assert (tmp_path / "a" / "health.html").read_text() == text
     assert "<td>frozen<td>6<td><td>a step changes the weights of the discriminator" in text
-    assert len(re.findall("data:image/png;base64,", text)) == 2
+    assert len(re.findall("data:image/png;base64,", text)) == 1
+    columns = rows(tmp_path / "a")[-1]
+    assert len(re.findall("<polyline", text)) == len([name for name in columns if name.startswith("health/")])
     assert "Samples at step 6:" in text
     assert not re.search(r"(?:src|href)=.(?!data:)", text)  # one file, which needs no other
 
