@@ -53,12 +53,11 @@ class Findings:
     def _changed(self, rule: Any, part: str, step: int, player: str) -> Found | None:
         """The finding of a rule, if it begins or ends at this step."""
         signature = {key.replace("{player}", player): limits for key, limits in rule.signature.items()}
-        values, name = dict[str, float](), path(part, rule.name)
-        for key in signature:
-            counted = [value for at, value in self.windows.get(path(part, key), []) if at > rule.after]
-            if len(counted) < rule.window:
-                return None
-            values[key] = median(counted[-rule.window :])
+        windows = {key: self.windows.get(path(part, key), [])[-rule.window :] for key in signature}
+        if any(len(own) < rule.window or own[0][0] <= rule.after for own in windows.values()):
+            return None
+        values = {key: median(value for _, value in own) for key, own in windows.items()}
+        name = path(part, rule.name)
         for found in self.open():
             if (found["name"], found["player"]) == (name, player):
                 has_ended = any(beyond(values[key], end, begin) for key, (begin, end) in signature.items())

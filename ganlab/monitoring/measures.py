@@ -1,10 +1,11 @@
 """Numbers about a game in training: functions of samples, logits and weights, and of a step's update."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.utils import get_total_norm as norm
 
 from ganlab.core.players import path
 
@@ -20,26 +21,6 @@ def ranking(high: Tensor, low: Tensor) -> Tensor:
     of the logits alone, so it means the same for every objective.
     """
     return (1 + (high[:, None] - low).sign()).mean() / 2
-
-
-def mean_distance(x: Tensor) -> Tensor:
-    """The mean Euclidean distance of two different rows of x [N, D]."""
-    return torch.cdist(x, x).sum() / (len(x) * (len(x) - 1))
-
-
-def energy_distance(cross: Tensor, within_x: Tensor, within_y: Tensor) -> Tensor:
-    """2 E|x - y| / (E|x - x'| + E|y - y'|) - 1 from mean distances; 0 for equal distributions."""
-    return 2 * cross / (within_x + within_y) - 1
-
-
-def norm(tensors: Sequence[Tensor]) -> Tensor:
-    """The Euclidean norm over all elements of some tensors, a scalar; 0 if there are none."""
-    return nn.utils.get_total_norm([*tensors])
-
-
-def relative_change(new: Sequence[Tensor], old: Sequence[Tensor]) -> Tensor:
-    """|new - old| / |old| over all elements of two lists of tensors."""
-    return norm(torch._foreach_sub([*new], [*old])) / norm(old).clamp_min(1e-12)
 
 
 def saturation(x: Tensor, low: float, high: float) -> Tensor:
@@ -67,7 +48,7 @@ def weights_of(phase: Any) -> Weights:
 
 @torch.no_grad()
 def update_numbers(phase: Any, before: Weights, first_norms: Mapping[str, float]) -> dict[str, Numbers]:
-    """The numbers of each part of a game after a step, by name.
+    """The numbers of each part of a game after a step, by name: norms over all elements, and tensors counted.
 
     All players have a growth, and those that the tricks let move have the other numbers, too.
 
@@ -82,7 +63,8 @@ def update_numbers(phase: Any, before: Weights, first_norms: Mapping[str, float]
         numbers[f"growth/{player}"] = norm(own) / usual
         if part in phase.moving[player]:
             numbers[f"gradient/{player}"] = norm([w.grad for w in own if w.grad is not None])
-            numbers[f"change/{player}"] = relative_change(own, before[key])
+            changes, old = torch._foreach_sub(own, before[key]), norm(before[key]).clamp_min(1e-12)
+            numbers[f"change/{player}"] = norm(changes) / old
             groups = phase.player_optimizers[key].optimizer.param_groups
             foreign = {w for group in groups for w in group["params"]}.difference(own)
             numbers[f"foreign/{player}"] = torch.tensor(float(len(foreign)))

@@ -18,7 +18,7 @@ from ganlab.core.batch import Batch, Sample, at_least_float32
 from ganlab.core.capability import Capability
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Turn
-from ganlab.data.base import Data, Split
+from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.games import Turns
 from ganlab.monitoring import measures
@@ -46,15 +46,14 @@ class Probe:
         self.playable, self.seed, self.data, self.device = phase.game, phase.seed, data, device
         most = MAX_ELEMENTS // prod(data.shape)
         n = data.batch_size * max(min(NUM_SAMPLES, most) // data.batch_size, 1)
-        splits: tuple[Split, ...] = ("validation", "test")
-        kept = [convert(self._batch(name, n)) for name in splits if name in data.sources][:1]
-        self.batches = [convert(self._batch("train", n)), *kept]
+        self.kept: list[Any] = [name for name in ("validation", "test") if name in data.sources][:1]
+        self.batches = [convert(self._batch(name, n)) for name in ("train", *self.kept)]
         reference = convert(self._batch("train", max(n, min(NUM_REFERENCE, most, len(data)))))
         with torch.no_grad():
-            turns = [self._turns(batch, 0) for batch in (reference, *kept)]
+            turns = [self._turns(batch, 0) for batch in (reference, *self.batches[1:])]
             self.bases = {part: self._base(part, *(one[part] for one in turns)) for part in turns[0]}
 
-    def _batch(self, split: Split, n: int) -> Batch:
+    def _batch(self, split: Any, n: int) -> Batch:
         """The first n samples of a split in a fixed random order, again and again if there are fewer."""
         parts = [*self.data.subset(split, n, self.device, 250)]
         x, conditions = torch.cat([x for x, _ in parts]), [told for _, told in parts if told is not None]
@@ -79,19 +78,18 @@ class Probe:
             rows, labels: training samples [R, D] and their classes [R]; None: they have none.
             distance: the mean distance of two of them.
             held_out: the distances [n] of held-out samples to the nearest of them; None: there are none.
-            shares: the share of each class [K], among held-out samples if there are any.
+            shares: the share of each class [K], of the held-out split if there is one.
             board: `measures.checkerboard` of the images; None: samples are no images, or small ones.
             limits: the range of the elements; None: they have none, or the game is played on codes.
         """
         x, told, _ = turn.batch.real
         base = SimpleNamespace(rows=x.flatten(1), labels=None, held_out=None, board=None, limits=None)
-        base.distance = measures.mean_distance(base.rows)
+        base.distance = torch.pdist(base.rows).mean()
         if held_out is not None:
             base.held_out = torch.cdist(held_out.batch.real.x.flatten(1), base.rows).amin(1)
-        if told is not None and told.ndim == 1 and not told.is_floating_point():
-            counted: Any = told if held_out is None else held_out.batch.real.condition
-            base.labels, counts = told, torch.bincount(counted, minlength=int(told.max()) + 1)
-            base.shares = counts / len(counted)
+        counts = self.data.class_counts([*self.kept, "train"][0])
+        if counts and told is not None and told.ndim == 1:
+            base.labels, base.shares = told, torch.tensor(counts, device=x.device) / sum(counts)
         if x.shape[1:] == tuple(self.data.shape):
             base.limits = self.data.of_part(part or None).value_range
         if self.data.value_range is not None and x.ndim == 4 and min(x.shape[2:]) >= MIN_SIDE:
@@ -102,9 +100,8 @@ class Probe:
     def measure(self, step: int) -> dict[str, Numbers]:
         """The numbers of each part of the game after a step, by name."""
         games, found = self.playable.parts, dict[str, Numbers]()
-        with ExitStack() as undo, uncompiled():
-            devices, kind = [] if self.device.type == "cpu" else [self.device], self.device.type
-            undo.enter_context(torch.random.fork_rng(devices, device_type=kind))
+        devices, kind = [] if self.device.type == "cpu" else [self.device], self.device.type
+        with ExitStack() as undo, uncompiled(), torch.random.fork_rng(devices, device_type=kind):
             for network in (network for game in games.values() for network in game.networks.values()):
                 if isinstance(network, nn.Module):
                     undo.enter_context(evaluating(network))
@@ -123,19 +120,17 @@ class Probe:
         return found
 
 
+def presented(game: Game, x: Tensor, turn: Turn) -> Tensor:
+    """The generator's outputs as samples, [n, *shape] of at least float32."""
+    return at_least_float32(game.objective.presented(x, turn.asked))
+
+
 def sample_numbers(game: Game, turn: Turn, base: Any) -> Numbers:
-    """The numbers of generated samples, see `Probe._base` for what they are compared with."""
-
-    def made(turn: Turn) -> Tensor:  # [n, *shape]
-        return at_least_float32(game.objective.presented(turn.generated.x, turn.asked))
-
-    def moved(turn: Turn) -> Tensor:  # the mean distance of its samples to those of this turn
-        return (made(turn) - samples).flatten(1).norm(dim=1).mean() / base.distance
-
-    samples, generator = made(turn), game.generator
-    distances, distance, fit = fits(samples, base)
-    nearest, numbers = distances.min(1), {"distance": distance / base.distance, "fit": fit}
-    if generator.latent_dim:
+    """How generated samples compare with the data, see `Probe._base`, and what `generator_numbers` says."""
+    samples = presented(game, turn.generated.x, turn)
+    distances, within, fit = fits(samples, base)
+    nearest, numbers = distances.min(1), {"distance": within / base.distance, "fit": fit}
+    if game.generator.latent_dim:
         numbers["latents"] = at_least_float32(turn.latent).std(0).mean()
     if base.held_out is not None:
         numbers["copies"] = measures.ranking(base.held_out, 2 * nearest.values)
@@ -151,35 +146,43 @@ def sample_numbers(game: Game, turn: Turn, base: Any) -> Numbers:
         expected = base.shares * len(samples)
         if (is_counted := expected >= MIN_PER_CLASS).any():
             numbers["rarest_class"] = (counts / expected)[is_counted].min()
-    if turn.asked is not None and generator.condition is not None:
-        other = turn.asked.roll(1, 0)
-        is_other = (turn.asked != other).reshape(len(other), -1).any(1).float().mean()
-        numbers["condition"] = moved(turn.replace(asked=other)) / is_other
+    return numbers | generator_numbers(game, turn, base, samples, fit)
+
+
+def generator_numbers(game: Game, turn: Turn, base: Any, samples: Tensor, fit: Tensor) -> Numbers:
+    """How far samples move if something of the generator or of its inputs is another."""
+
+    def moved(x: Tensor) -> Tensor:
+        return (presented(game, x, turn) - samples).flatten(1).norm(dim=1).mean() / base.distance
+
+    generator, asked, numbers = game.generator, turn.asked, dict[str, Tensor]()
+    if asked is not None and generator.condition is not None:
+        other = asked.roll(1, 0)
+        is_other = (asked != other).reshape(len(asked), -1).any(1).float().mean()
+        numbers["condition"] = moved(turn.replace(asked=other).generated.x) / is_other
         if generator.latent_dim:
-            numbers["noise"] = moved(turn.with_new_latents())
+            numbers["noise"] = moved(turn.with_new_latents().generated.x)
     if norms := [layer for layer in generator.modules() if isinstance(layer, _BatchNorm)]:
-
-        def trained(*given: Any) -> Tensor:  # in training mode, with copies of the running statistics
-            buffers = {name: buffer.clone() for name, buffer in generator.named_buffers()}
-            return functional_call(generator, buffers, given)
-
+        buffers = {name: buffer.clone() for name, buffer in generator.named_buffers()}
         for layer in norms:
             layer.train()
-        numbers["batch_norm"] = moved(turn.replace(generator=trained, latent=turn.latent))
+        numbers["batch_norm"] = moved(functional_call(generator, buffers, (turn.latent, asked)))
         for layer in norms:
             layer.eval()
     if (average := game.presented("generator")) is not generator:
         with evaluating(average):
-            averaged = fits(made(turn.replace(generator=average, latent=turn.latent)), base)[2]
-        numbers["average"] = (averaged.abs() + FIT_NOISE) / (fit.abs() + FIT_NOISE)
+            averaged = presented(game, average(turn.latent, asked), turn)
+        numbers["average"] = (fits(averaged, base)[2].abs() + FIT_NOISE) / (fit.abs() + FIT_NOISE)
     return numbers
 
 
 def fits(samples: Tensor, base: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """The distances [n, R] to the reference, the mean distance of samples, and the energy distance."""
-    rows = samples.flatten(1)
-    distances, within = torch.cdist(rows, base.rows), measures.mean_distance(rows)
-    return distances, within, measures.energy_distance(distances.mean(), within, base.distance)
+    """The distances [n, R] to the reference, the mean distance of samples, and the energy distance.
+
+    That is 2 E|x - y| / (E|x - x'| + E|y - y'|) - 1, which is 0 for equal distributions.
+    """
+    distances, within = torch.cdist(samples.flatten(1), base.rows), torch.pdist(samples.flatten(1)).mean()
+    return distances, within, 2 * distances.mean() / (within + base.distance) - 1
 
 
 def verdict_numbers(turn: Turn, held_out: Turn | None = None) -> Numbers:

@@ -31,6 +31,7 @@ from ganlab.config.prepare import PreparedRun
 from ganlab.core.batch import Sample
 from ganlab.core.errors import Diverged
 from ganlab.core.turn import Turn
+from ganlab.monitoring.measures import update_numbers, weights_of
 from ganlab.monitoring.probe import Probe
 from ganlab.run import run
 from ganlab.training.callbacks.health import Health
@@ -222,6 +223,23 @@ def test_the_first_norms_are_those_of_pretrained_weights(tmp_path: Path) -> None
     health.on_prepared(run)
     health.on_train_batch_start(pl.Trainer(logger=False), GameModule(run.phases))
     assert health.first_norms["generator"] == pytest.approx(sum(map(torch.numel, weights)) ** 0.5)
+
+
+def test_updates_are_measured_over_all_tensors_of_a_player(tmp_path: Path) -> None:
+    (phase,) = prepared(f"run_dir={tmp_path}").phases
+    before = {key: [w.detach().clone() for w in own] for key, own in weights_of(phase).items()}
+    first = {key: float(torch.cat([w.flatten() for w in own]).norm()) for key, own in before.items()}
+    for weight in phase.game.weights("generator"):
+        weight.data *= 3
+        weight.grad = torch.ones_like(weight)
+    own = phase.player_optimizers["discriminator"].optimizer
+    own.add_param_group({"params": phase.game.weights("generator")[:2]})
+    (numbers,) = update_numbers(phase, before, first).values()
+    size = sum(map(torch.numel, before["generator"]))
+    expected = {"gradient": size**0.5, "change": 2, "growth": 3, "foreign": 0}
+    for name, value in expected.items():
+        assert float(numbers[f"{name}/generator"]) == pytest.approx(value, rel=1e-5)
+    assert (float(numbers["growth"]), float(numbers["foreign/discriminator"])) == (pytest.approx(1), 2)
 
 
 def test_all_players_have_a_growth(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, Trainer
+from torch.nn.utils import get_total_norm
 
 from ganlab.config.prepare import PreparedRun
 from ganlab.core.distributed import mean_over_processes
@@ -13,7 +14,7 @@ from ganlab.core.errors import Diverged, error_message, require
 from ganlab.core.players import path
 from ganlab.core.validation import Count
 from ganlab.monitoring.findings import NAMES, RULES, Findings, described
-from ganlab.monitoring.measures import Numbers, Weights, norm, update_numbers, weights_of
+from ganlab.monitoring.measures import Numbers, Weights, update_numbers, weights_of
 from ganlab.monitoring.probe import Probe
 from ganlab.monitoring.remedies import first_remedy
 from ganlab.training.module import GameModule
@@ -73,15 +74,15 @@ class Health(Callback):
         if not self.first_norms and phase is module.phase:
             if phase.initialise is not None:  # copies weights of earlier stages, as the step will do again
                 phase.initialise()
-            self.first_norms = {key: float(norm(weights)) for key, weights in weights_of(phase).items()}
+            self.first_norms = {key: float(get_total_norm(own)) for key, own in weights_of(phase).items()}
         if self.is_due(module.game.run_step + 1):
             weights = weights_of(phase).items()
             self.before = {key: [w.detach().clone() for w in own] for key, own in weights}
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        step, phase = module.game.run_step, module.phases[-1]
-        if not self.is_due(step):
+        if not self.before:
             return
+        step, phase = module.game.run_step, module.phases[-1]
         updates, self.before = update_numbers(phase, self.before, self.first_norms), {}
         for part, own in self._measured(trainer, module).items():
             numbers = updates[part] | own
