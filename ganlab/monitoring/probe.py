@@ -81,6 +81,7 @@ class Probe:
             shares: the share of each class [K], of the held-out split if there is one.
             board: `measures.checkerboard` of the images; None: samples are no images, or small ones.
             limits: the range of the elements; None: they have none, or the game is played on codes.
+            saturated, range: the share of elements at its ends, and the part of it that the elements fill.
         """
         x, told, _ = turn.batch.real
         base = SimpleNamespace(rows=x.flatten(1), labels=None, held_out=None, board=None, limits=None)
@@ -90,8 +91,10 @@ class Probe:
         counts = self.data.class_counts([*self.kept, "train"][0])
         if counts and told is not None and told.ndim == 1:
             base.labels, base.shares = told, torch.tensor(counts, device=x.device) / sum(counts)
-        if x.shape[1:] == tuple(self.data.shape):
-            base.limits = self.data.of_part(part or None).value_range
+        limits = self.data.of_part(part or None).value_range
+        if limits is not None and x.shape[1:] == tuple(self.data.shape):
+            base.limits, base.saturated = limits, measures.saturation(x, *limits)
+            base.range = (x.max() - x.min()) / (limits[1] - limits[0])
         if self.data.value_range is not None and x.ndim == 4 and min(x.shape[2:]) >= MIN_SIDE:
             base.board = measures.checkerboard(x)
         return base
@@ -135,10 +138,9 @@ def sample_numbers(game: Game, turn: Turn, base: Any) -> Numbers:
     if base.held_out is not None:
         numbers["copies"] = measures.ranking(base.held_out, 2 * nearest.values)
     if base.limits is not None:
-        ends = [measures.saturation(x, *base.limits) for x in (samples, base.rows)]
-        numbers["saturated"] = ends[0] - ends[1]
+        numbers["saturated"] = measures.saturation(samples, *base.limits) - base.saturated
         if samples.ndim == 4:  # the columns of tables are scaled to their own range
-            numbers["range"] = (base.rows.max() - base.rows.min()) / (base.limits[1] - base.limits[0])
+            numbers["range"] = base.range
     if base.board is not None:
         numbers["checkerboard"] = measures.checkerboard(samples) - base.board
     if base.labels is not None:

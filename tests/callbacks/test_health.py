@@ -176,7 +176,7 @@ def test_an_unknown_finding_is_refused(tmp_path: Path) -> None:
 )
 def test_a_finding_that_cannot_be_is_refused(data: str, finding: str, lacks: str, tmp_path: Path) -> None:
     images = labelled_folder(tmp_path / "images") if data == "data=folder" else ()
-    reason = f"{finding} cannot be found in this run, of which \\['{lacks}'\\] is not measured"
+    reason = f"{finding} cannot be found in this run, of which {lacks} is not measured"
     with refuses("callback.health.stop", ["diverging", finding], reason, "remove it"):
         play(
             tmp_path / "run",

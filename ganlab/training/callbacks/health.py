@@ -64,7 +64,7 @@ class Health(Callback):
         measured = self._measured(trainer, module).values() if self.stop else ()
         known = {"growth"}.union(*measured)
         for rule in (rule for rule in RULES if rule.name in self.stop):
-            missing = [key for key in rule.signature if "/" not in key and key not in known]
+            missing = ", ".join(key for key in rule.signature if "/" not in key and key not in known)
             reason = f"{rule.name} cannot be found in this run, of which {missing} is not measured"
             require(not missing, reason, "remove it", "callback.health.stop", [*self.stop])
         self._write(trainer)
@@ -101,8 +101,8 @@ class Health(Callback):
         phase, plugin = module.phases[-1], trainer.precision_plugin
         try:
             with plugin.forward_context():
-                given = phase, self.run.data, module.device, plugin.convert_input
-                self.probe = self.probe or Probe(*given)
+                convert, device = plugin.convert_input, module.device
+                self.probe = self.probe or Probe(phase, self.run.data, device, convert)
                 return self.probe.measure(phase.step)
         except Exception as error:  # of a trick or a network of one's own, whose run goes on
             if not self.is_blind and trainer.is_global_zero:
@@ -111,7 +111,7 @@ class Health(Callback):
             return {part: {} for part in phase.game.parts}
 
     def _report(self, trainer: Trainer, module: GameModule, rule: Any, found: dict[str, Any]) -> None:
-        step, begins, players = module.game.run_step, found["ends"] is None, [*module.phases[-1].game.players]
+        players, begins = [*module.phases[-1].game.players], found["ends"] is None
         if begins:
             cfg, data = self.run.record, self.run.data
             found["remedy"] = first_remedy(cfg, data, rule.remedies, found["player"], players)
@@ -120,7 +120,7 @@ class Health(Callback):
             print(f"health: {(text := described(found))}", flush=True)
             for logger in trainer.loggers if begins else ():
                 if log_alert := getattr(logger, "log_alert", None):
-                    log_alert(found["name"], text, step)
+                    log_alert(found["name"], text, module.game.run_step)
 
     def _write(self, trainer: Trainer) -> None:
         if trainer.is_global_zero:
