@@ -150,6 +150,9 @@ def remedy(line: str, *remedies: str, player: str = "discriminator", classes: in
          "optimizer.discriminator.lr=2e-06 optimizer.generator.lr=2e-06"),
         ("optimizer.discriminator.lr=0", ["optimizer.{player}.lr=<optimizer.generator.lr>"],
          "optimizer.discriminator.lr=0.002"),
+        # A schedule has no hundredth.
+        ("optimizer.generator.lr={_target_:ganlab.core.schedules.Constant,value:0.1}",
+         ["optimizer.generator.lr=<optimizer.generator.lr/100>", "trick=r1"], "trick=r1"),
         ("data=digits", ["trick.ema.decay=0.99", "data.share=null"], None),
         ("data.share={3:0.1}", ["data.share=null"], "data.share=null"),
         ("play._target_=test.Mine", ["~own", "play._target_=ganlab.training.play.Alternating"],
