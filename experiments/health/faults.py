@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ganlab.data.vision import Digits
-from ganlab.networks.base import ConditionalSequential
+from ganlab.networks.base import ConditionalSequential, last_layer
 from ganlab.training.play import Alternating
 from ganlab.tricks.base import Networks, Sample, Trick, Turn
 
@@ -55,6 +55,14 @@ class UnscaledDigits(Digits):
         low, high = self.value_range or (0, 1)
         for x, condition in super()._prepare(batches, device):
             yield (x - low) / (high - low), condition
+
+
+class Loud(Trick):
+    """The weights of the generator's last layer are a hundred times too large, so that tanh saturates."""
+
+    def networks(self, networks: Networks) -> None:
+        with torch.no_grad():
+            last_layer(networks.generator.body).weight.mul_(100)
 
 
 class Checkerboard(Trick):

@@ -1,9 +1,17 @@
-"""Numbers about a game in training: pure functions of samples, logits and weights."""
+"""Numbers about a game in training: functions of samples, logits and weights, and of a step's update."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.utils import get_total_norm as norm
+
+from ganlab.core.players import path
+
+GROWTH_STEPS = 1000  # weights may grow by their first norm once in this number of steps
+Numbers = dict[str, Tensor]
+Weights = dict[str, list[Tensor]]  # of each player, by its name; in a composite of games by "part/player"
 
 
 def ranking(high: Tensor, low: Tensor) -> Tensor:
@@ -13,26 +21,6 @@ def ranking(high: Tensor, low: Tensor) -> Tensor:
     of the logits alone, so it means the same for every objective.
     """
     return (1 + (high[:, None] - low).sign()).mean() / 2
-
-
-def mean_distance(x: Tensor) -> Tensor:
-    """The mean Euclidean distance of two different rows of x [N, D]."""
-    return torch.cdist(x, x).sum() / (len(x) * (len(x) - 1))
-
-
-def energy_distance(cross: Tensor, within_x: Tensor, within_y: Tensor) -> Tensor:
-    """2 E|x - y| / (E|x - x'| + E|y - y'|) - 1 from mean distances; 0 for equal distributions."""
-    return 2 * cross / (within_x + within_y) - 1
-
-
-def norm(tensors: Sequence[Tensor]) -> Tensor:
-    """The Euclidean norm over all elements of some tensors, a scalar; 0 if there are none."""
-    return nn.utils.get_total_norm([*tensors])
-
-
-def relative_change(new: Sequence[Tensor], old: Sequence[Tensor]) -> Tensor:
-    """|new - old| / |old| over all elements of two lists of tensors."""
-    return norm(torch._foreach_sub([*new], [*old])) / norm(old).clamp_min(1e-12)
 
 
 def saturation(x: Tensor, low: float, high: float) -> Tensor:
@@ -50,3 +38,36 @@ def checkerboard(x: Tensor) -> Tensor:
     power = torch.fft.fft2(x.float()).abs().square().mean((0, 1))  # [H, W]
     h, w = power.shape[0] // 2, power.shape[1] // 2
     return (power[h, 0] + power[0, w] + power[h, w]) / (power.sum() - power[0, 0]).clamp_min(1e-12)
+
+
+def weights_of(phase: Any) -> Weights:
+    """The weights of all players of a phase."""
+    parts, players = phase.game.parts.items(), phase.game.players
+    return {path(name, player): [*part.weights(player)] for name, part in parts for player in players}
+
+
+@torch.no_grad()
+def update_numbers(phase: Any, before: Weights, first_norms: Mapping[str, float]) -> dict[str, Numbers]:
+    """The numbers of each part of a game after a step, by name: norms over all elements, and tensors counted.
+
+    All players have a growth, and those that the tricks let move have the other numbers, too.
+
+    Args:
+        before: copies of the weights before the step.
+        first_norms: the norms of the weights before the first step, with which they are compared.
+    """
+    found: dict[str, Numbers] = {part: {} for part in phase.game.parts}
+    for key, own in weights_of(phase).items():
+        part, _, player = key.rpartition("/")
+        numbers, usual = found[part], max(first_norms[key], 1e-12) * (1 + phase.step / GROWTH_STEPS)
+        numbers[f"growth/{player}"] = norm(own) / usual
+        if part in phase.moving[player]:
+            numbers[f"gradient/{player}"] = norm([w.grad for w in own if w.grad is not None])
+            changes, old = torch._foreach_sub(own, before[key]), norm(before[key]).clamp_min(1e-12)
+            numbers[f"change/{player}"] = norm(changes) / old
+            groups = phase.player_optimizers[key].optimizer.param_groups
+            foreign = {w for group in groups for w in group["params"]}.difference(own)
+            numbers[f"foreign/{player}"] = torch.tensor(float(len(foreign)))
+    for numbers in found.values():
+        numbers["growth"] = torch.stack([numbers[name] for name in numbers if "growth" in name]).min()
+    return found

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from support.commands import (
     QUICK,
@@ -20,14 +21,22 @@ from support.commands import (
     summary,
 )
 from support.daily_sample import A_FIFTH, daily_share
+from support.image_folders import write_image
 from support.refusals import refuses
+from torch.utils.data import DataLoader
 
 from ganlab.config import identity
 from ganlab.config.compose import compose
+from ganlab.config.prepare import PreparedRun
 from ganlab.core.batch import Sample
 from ganlab.core.errors import Diverged
 from ganlab.core.turn import Turn
+from ganlab.monitoring.measures import update_numbers, weights_of
+from ganlab.monitoring.probe import Probe
 from ganlab.run import run
+from ganlab.training.callbacks.health import Health
+from ganlab.training.module import GameModule, Phase
+from ganlab.training.play import Play
 from ganlab.tricks.base import Trick
 
 
@@ -145,18 +154,127 @@ def test_a_finding_may_end_the_run(tmp_path: Path) -> None:
     assert [one["name"] for one in found["health"]] == ["frozen"]
 
 
-def test_a_diverged_run_has_a_finding(tmp_path: Path) -> None:
+def test_a_diverged_run_has_a_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     explode = "optimizer.generator={_target_: torch.optim.SGD, _partial_: true, lr: 1e30}"
     with pytest.raises(Diverged):
         play(tmp_path / "run", "steps=8", "~optimizer.generator", f"+{explode}", "log_every=1", "metric=none")
     (found,) = summary(tmp_path / "run")["health"]
-    assert found["name"] == "diverging"
+    assert (found["name"], found["cause"]) == ("diverging", "learning rates that are far too high")
+    assert found["remedy"] == "optimizer.discriminator.lr=2e-05 optimizer.generator.lr=1e+28"
+    assert capsys.readouterr().out.count("health: diverging since step 1: diverged at step 1") == 1
     assert summary(tmp_path / "run")["status"] == "diverged"
 
 
 def test_an_unknown_finding_is_refused(tmp_path: Path) -> None:
     with refuses("callback.health.stop", ["colapse"], "there is no such finding", "diverging"):
         play(tmp_path / "run", "steps=1", "callback.health.stop=[colapse]")
+
+
+@pytest.mark.parametrize(
+    ("data", "finding", "lacks"),
+    [("data=digits", "checkerboard", "checkerboard"), ("data=folder", "overfitting", "overfit")],
+)
+def test_a_finding_that_cannot_be_is_refused(data: str, finding: str, lacks: str, tmp_path: Path) -> None:
+    images = labelled_folder(tmp_path / "images") if data == "data=folder" else ()
+    reason = f"{finding} cannot be found in this run, of which {lacks} is not measured"
+    with refuses("callback.health.stop", ["diverging", finding], reason, "remove it"):
+        play(
+            tmp_path / "run",
+            "steps=1",
+            "metric=none",
+            data,
+            *images,
+            f"callback.health.stop=[diverging,{finding}]",
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def labelled_folder(path: Path) -> tuple[str, ...]:
+    """Writes 2 classes of 16 images each; the settings of a small run on them."""
+    for i in range(32):
+        write_image(path / "ab"[i % 2] / f"{i}.png", seed=i)
+    return f"data.root={path}", "data.height=8", "data.num_workers=0", "data.batch_size=8"
+
+
+def test_a_run_on_labelled_images_gets_a_remedy(tmp_path: Path) -> None:
+    images = labelled_folder(tmp_path / "images")
+    fault = ("optimizer.discriminator.lr=0", "trick=label_conditioning")
+    play(tmp_path / "run", "data=folder", *images, *fault, "steps=6", *OFTEN)
+    (found,) = summary(tmp_path / "run")["health"]
+    assert (found["name"], found["remedy"]) == ("frozen", "optimizer.discriminator.lr=0.002")
+
+
+def prepared(*overrides: str) -> PreparedRun:
+    cfg = compose(*QUICK, *overrides)
+    return PreparedRun(cfg, [], None, Phase, Play, pl.Trainer, pl.Callback)
+
+
+def test_the_first_norms_are_those_of_pretrained_weights(tmp_path: Path) -> None:
+    run = prepared(f"run_dir={tmp_path}")
+    (phase,) = run.phases
+    weights = phase.game.weights("generator")
+
+    def pretrain() -> None:
+        for weight in weights:
+            torch.nn.init.ones_(weight)
+
+    phase.initialise = pretrain
+    health = Health(every=50, stop=[])
+    health.on_prepared(run)
+    health.on_train_batch_start(pl.Trainer(logger=False), GameModule(run.phases))
+    assert health.first_norms["generator"] == pytest.approx(sum(map(torch.numel, weights)) ** 0.5)
+
+
+def test_updates_are_measured_over_all_tensors_of_a_player(tmp_path: Path) -> None:
+    (phase,) = prepared(f"run_dir={tmp_path}").phases
+    before = {key: [w.detach().clone() for w in own] for key, own in weights_of(phase).items()}
+    first = {key: float(torch.cat([w.flatten() for w in own]).norm()) for key, own in before.items()}
+    for weight in phase.game.weights("generator"):
+        weight.data *= 3
+        weight.grad = torch.ones_like(weight)
+    own = phase.player_optimizers["discriminator"].optimizer
+    own.add_param_group({"params": phase.game.weights("generator")[:2]})
+    (numbers,) = update_numbers(phase, before, first).values()
+    size = sum(map(torch.numel, before["generator"]))
+    expected = {"gradient": size**0.5, "change": 2, "growth": 3, "foreign": 0}
+    for name, value in expected.items():
+        assert float(numbers[f"{name}/generator"]) == pytest.approx(value, rel=1e-5)
+    assert (float(numbers["growth"]), float(numbers["foreign/discriminator"])) == (pytest.approx(1), 2)
+
+
+def test_all_players_have_a_growth(tmp_path: Path) -> None:
+    play(tmp_path / "run", "steps=2", "trick=critic_steps", *OFTEN)  # in which the generator does not move
+    measured = {name for name, text in rows(tmp_path / "run")[-1].items() if text}
+    assert {
+        "health/growth/generator",
+        "health/growth/discriminator",
+        "health/change/discriminator",
+    } <= measured
+    assert "health/change/generator" not in measured
+
+
+def test_the_reference_is_limited_in_elements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganlab.monitoring.probe.MAX_ELEMENTS", 70 * 64)
+    run = prepared(f"run_dir={tmp_path}")
+    probe = Probe(run.phases[-1], run.data, torch.device("cpu"), lambda batch: batch)
+    assert probe.bases[""].rows.shape == (70, 64)
+    assert [len(one.real.x) for one in probe.batches] == [64, 64]  # two batches of 32
+
+
+def test_noise_is_measured_if_the_game_tells_several_answers_apart(tmp_path: Path) -> None:
+    for name, game in (("gain", "gain_digits"), ("pix2pix", "pix2pix_digits")):
+        play_game(tmp_path / name, f"experiment={game}", "model.generator.width=4", *OFTEN)
+    columns = [rows(tmp_path / name)[0].keys() for name in ("gain", "pix2pix")]
+    assert ["health/noise" in names for names in columns] == [False, True]
+    assert all("health/condition" in names for names in columns)
+
+
+def test_a_trainer_of_ones_own_is_refused_in_one_line() -> None:
+    run = prepared()
+    trainer = pl.Trainer(accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False,
+                         callbacks=[Health(every=1, stop=[])], enable_progress_bar=False)  # fmt: skip
+    with refuses("callback", "health", "measures runs of ganlab alone", "remove it"):
+        trainer.fit(GameModule(run.phases), DataLoader(torch.zeros(32, 1, 8, 8), batch_size=32))
 
 
 def test_it_measures_at_rows_of_the_metrics_file(tmp_path: Path) -> None:

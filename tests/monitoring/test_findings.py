@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from omegaconf import OmegaConf
 
 from ganlab.config.compose import compose
 from ganlab.monitoring.findings import NAMES, RULES, Findings, described
 from ganlab.monitoring.remedies import first_remedy
+from ganlab.tricks.base import Networks, Trick
 
 HEALTHY = {
     "growth": 1.0,
@@ -25,6 +28,10 @@ HEALTHY = {
     "latents": 1.0,
     "range": 1.0,
     "rarest_class": 0.6,
+    "ranking": 0.9,
+    "copies": 0.0,
+    "saturated": 0.0,
+    "slope": 0.5,
     "batch_norm": 0.1,
     "average": 1.0,
     "noise": 0.5,
@@ -38,7 +45,7 @@ def played(findings: Findings, first: int, last: int, **numbers: float) -> list[
     given = HEALTHY | {name.replace("__", "/"): value for name, value in numbers.items()}
     events = []
     for step in range(first, last + 1, 50):
-        events += [f"{found['name']}@{step}" for _, found in findings.update("", step, 0, given)]
+        events += [f"{found['name']}@{step}" for _, found in findings.update("", step, step, given)]
     return events
 
 
@@ -71,7 +78,10 @@ def test_steps_of_rules_are_counted_from_the_main_game() -> None:
     findings = Findings()
     given = HEALTHY | {"batch_norm": 0.9}
     begun = [
-        step for step in range(50, 1001, 50) for _ in findings.update("", step, 500, given) if step > 500
+        step
+        for step in range(50, 1001, 50)
+        for _ in findings.update("", step, step - 500, given)
+        if step > 500
     ]
     assert begun == [800]
 
@@ -84,7 +94,9 @@ def test_each_rule_finds_what_is_beyond_its_thresholds() -> None:
             numbers[name.replace("{player}", player)] = begins + (begins - ends) / 2 if begins else begins
         given = HEALTHY | numbers
         names = [
-            found["name"] for step in range(50, 1001, 50) for _, found in findings.update("", step, 0, given)
+            found["name"]
+            for step in range(50, 1001, 50)
+            for _, found in findings.update("", step, step, given)
         ]
         assert rule.name in names
         (found, *_) = [one for one in findings.found if one["name"] == rule.name]
@@ -92,23 +104,35 @@ def test_each_rule_finds_what_is_beyond_its_thresholds() -> None:
 
 
 def test_names_are_unique_and_every_rule_has_remedies() -> None:
-    assert len({*NAMES}) == len(NAMES) == 15
+    assert len({*NAMES}) == len(NAMES) == 20
     assert all(rule.remedies and rule.cause and rule.evidence for rule in RULES)
 
 
 def test_a_diverged_run_has_the_finding_once() -> None:
     findings = Findings()
-    findings.diverged(7, "diverged at step 7: generator/adversarial is nan")
-    findings.diverged(7, "again")
-    assert [one["evidence"] for one in findings.summary()] == [
-        "diverged at step 7: generator/adversarial is nan"
-    ]
+    message = "diverged at step 7: generator/adversarial is nan"
+    ((rule, found),) = findings.diverged(7, message)
+    assert [*findings.diverged(7, "again")] == []
+    assert (rule.name, found["cause"]) == ("diverging", rule.cause)
+    assert [one["evidence"] for one in findings.summary()] == [message]
 
 
-def remedy(line: str, *remedies: str, player: str = "discriminator") -> str | None:
+def by_rule(name: str) -> list[str]:
+    return RULES[NAMES.index(name)].remedies
+
+
+class Broken(Trick):
+    """Fails whenever it is built."""
+
+    def networks(self, networks: Networks) -> None:
+        raise RuntimeError("mine")
+
+
+def remedy(line: str, *remedies: str, player: str = "discriminator", classes: int = 10) -> str | None:
     cfg = compose(*line.split(), "logger=csv")
     unchanged = OmegaConf.to_yaml(cfg)
-    found = first_remedy(cfg, remedies, player, ["discriminator", "generator"])
+    data = SimpleNamespace(num_classes_of_all=classes)
+    found = first_remedy(cfg, data, remedies, player, ["discriminator", "generator"])  # type: ignore[arg-type]
     assert OmegaConf.to_yaml(cfg) == unchanged
     return found
 
@@ -126,10 +150,21 @@ def remedy(line: str, *remedies: str, player: str = "discriminator") -> str | No
          "optimizer.discriminator.lr=2e-06 optimizer.generator.lr=2e-06"),
         ("optimizer.discriminator.lr=0", ["optimizer.{player}.lr=<optimizer.generator.lr>"],
          "optimizer.discriminator.lr=0.002"),
+        # A schedule has no hundredth.
+        ("optimizer.generator.lr={_target_:ganlab.core.schedules.Constant,value:0.1}",
+         ["optimizer.generator.lr=<optimizer.generator.lr/100>", "trick=r1"], "trick=r1"),
         ("data=digits", ["trick.ema.decay=0.99", "data.share=null"], None),
         ("data.share={3:0.1}", ["data.share=null"], "data.share=null"),
-        ("play._target_=test.Mine", ["~own"], "play._target_=ganlab.training.play.Alternating"),
-        ("data=digits", ["~own", "data.range=[-1,1]", "data.range=[0,1]"], "data.range=[0,1]"),
+        ("play._target_=test.Mine", ["~own", "play._target_=ganlab.training.play.Alternating"],
+         "play._target_=ganlab.training.play.Alternating"),
+        ("+trick.mine._target_=test_findings.Broken", ["trick=r1", "~own"], "'~trick.mine'"),
+        ("data=digits", ["~own", "data.range=[-1,1]", "data.range=[0,1]"], "'data.range=[0,1]'"),
+        # Of these, only the data know the number of classes.
+        ("data=folder trick=label_conditioning", ["trick=r1"], "'trick=[label_conditioning,r1]'"),
+        ("data=dataset trick=label_conditioning", ["trick=r1"], "'trick=[label_conditioning,r1]'"),
+        ("data=dataset data.values=[0,255]", by_rule("data_range"), "'data.values=[0,1]'"),
+        ("data=folder", by_rule("data_range"), "data.white=4095"),
+        ("model=dcgan", by_rule("batch_norm"), "trick=virtual_batch_norm"),
     ],
 )  # fmt: skip
 def test_the_first_remedy_that_fits_is_named(line: str, remedies: list[str], expected: str | None) -> None:

@@ -1,19 +1,13 @@
 """The numbers of the health monitor against closed forms."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from ganlab.monitoring.measures import (
-    checkerboard,
-    energy_distance,
-    mean_distance,
-    norm,
-    ranking,
-    relative_change,
-    saturation,
-)
+from ganlab.monitoring.measures import checkerboard, ranking, saturation
+from ganlab.monitoring.probe import fits
 
 
 def test_ranking_is_the_area_under_the_curve() -> None:
@@ -26,24 +20,20 @@ def test_ranking_is_the_area_under_the_curve() -> None:
     assert float(ranking(high[:2000], torch.randn(2000))) == pytest.approx(expected, abs=0.02)
 
 
-def test_distances_of_points_on_a_line() -> None:
+def test_the_energy_distance_of_points_on_a_line() -> None:
     x = torch.tensor([[0.0], [1.0], [3.0]])
-    assert mean_distance(x) == pytest.approx((1 + 3 + 2) / 3)
+    base = SimpleNamespace(rows=x, distance=torch.tensor(2.0))
+    distances, within, _ = fits(x, base)
+    assert (distances.shape, float(within)) == ((3, 3), pytest.approx((1 + 3 + 2) / 3))
     # Two points at distance 1 from each other, and the same two moved by 10.
-    assert energy_distance(torch.tensor(10.0), torch.tensor(1.0), torch.tensor(1.0)) == 9
+    pair = torch.tensor([[0.0], [1.0]])
+    assert fits(pair + 10, SimpleNamespace(rows=pair, distance=torch.tensor(1.0)))[2] == 9
 
 
 def test_the_energy_distance_of_equal_samples_is_small() -> None:
     x, y = torch.randn(400, 3), torch.randn(400, 3)
-    within = (mean_distance(one) for one in (x, y))
-    assert abs(float(energy_distance(torch.cdist(x, y).mean(), *within))) < 0.01
-
-
-def test_changes_and_norms_are_over_all_tensors() -> None:
-    old = [torch.tensor([3.0]), torch.tensor([4.0])]
-    assert norm(old) == 5
-    assert relative_change([torch.tensor([3.0]), torch.tensor([3.0])], old) == pytest.approx(0.2)
-    assert norm([]) == 0
+    base = SimpleNamespace(rows=x, distance=torch.pdist(x).mean())
+    assert abs(float(fits(y, base)[2])) < 0.01
 
 
 def test_saturation_counts_what_is_at_the_ends() -> None:

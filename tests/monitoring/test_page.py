@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.commands import play
+from support.commands import play, rows
 from support.refusals import refuses
 
 from ganlab.config.compose import compose
@@ -22,7 +22,9 @@ def test_the_page_has_findings_curves_and_samples(tmp_path: Path) -> None:
     text = page(f"run_dir={tmp_path / 'a'}")
     assert (tmp_path / "a" / "health.html").read_text() == text
     assert "<td>frozen<td>6<td><td>a step changes the weights of the discriminator" in text
-    assert len(re.findall("data:image/png;base64,", text)) == 2
+    assert len(re.findall("data:image/png;base64,", text)) == 1
+    columns = rows(tmp_path / "a")[-1]
+    assert len(re.findall("<polyline", text)) == len([name for name in columns if name.startswith("health/")])
     assert "Samples at step 6:" in text
     assert not re.search(r"(?:src|href)=.(?!data:)", text)  # one file, which needs no other
 
@@ -39,3 +41,27 @@ def test_a_healthy_run_has_a_page_and_another_is_refused(tmp_path: Path) -> None
         page()
     with pytest.raises(ConfigError, match="is not a run"):
         page(f"run_dir={tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        ("metrics.csv", "step,health/fit\n1,many\n", "could not convert string to float"),
+        ("metrics.csv", "", "No columns to parse"),
+        ("summary.json", '{"health": [{"name": "frozen"}]}', "begins"),
+        ("summary.json", '{"health": 7}', "not iterable"),
+        ("samples/0000008.png", "no picture", "cannot identify image file"),
+    ],
+)
+def test_a_broken_file_is_one_line(file: str, content: str, reason: str, tmp_path: Path) -> None:
+    given = (
+        "steps=8",
+        "optimizer.discriminator.lr=0",
+        "log_every=1",
+        "callback.health.every=2",
+        "metric=none",
+    )
+    play(tmp_path / "a", *given)
+    (tmp_path / "a" / file).write_text(content)
+    with pytest.raises(ConfigError, match=f"{Path(file).parts[0]}.*{reason}"):
+        page(f"run_dir={tmp_path / 'a'}")

@@ -6,17 +6,17 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, Trainer
+from torch.nn.utils import get_total_norm
 
 from ganlab.config.prepare import PreparedRun
 from ganlab.core.distributed import mean_over_processes
 from ganlab.core.errors import Diverged, error_message, require
 from ganlab.core.players import path
 from ganlab.core.validation import Count
-from ganlab.monitoring.findings import NAMES, Findings, described
-from ganlab.monitoring.measures import norm
+from ganlab.monitoring.findings import NAMES, RULES, Findings, described
+from ganlab.monitoring.measures import Numbers, Weights, update_numbers, weights_of
 from ganlab.monitoring.probe import Probe
 from ganlab.monitoring.remedies import first_remedy
-from ganlab.monitoring.updates import Numbers, Weights, update_numbers, weights_of
 from ganlab.training.module import GameModule
 
 
@@ -44,7 +44,6 @@ class Health(Callback):
         require(not unknown, "there is no such finding", f"choose from {', '.join(NAMES)}", ".stop", unknown)
         self.every, self.stop, self.findings = every, stop, Findings()
         self.first_norms: dict[str, float] = {}  # of the weights of each player before the main game
-        self.shares: dict[str, list[float]] = {}  # what the probe saves
         self.before: Weights = {}  # copies of the weights before a step that is measured
         self.probe: Probe | None = None
         self.is_blind = False  # whether the probe has failed
@@ -60,40 +59,50 @@ class Health(Callback):
         return is_first and step > self.run.timetable.main_start
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
+        remedy = "remove it, or train with ganlab.train"
+        require(module.is_run, "measures runs of ganlab alone", remedy, "callback", "health")
+        measured = self._measured(trainer, module).values() if self.stop else ()
+        known = {"growth"}.union(*measured)
+        for rule in (rule for rule in RULES if rule.name in self.stop):
+            missing = ", ".join(key for key in rule.signature if "/" not in key and key not in known)
+            reason = f"{rule.name} cannot be found in this run, of which {missing} is not measured"
+            require(not missing, reason, "remove it", "callback.health.stop", [*self.stop])
         self._write(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         phase = module.phases[-1]
         if not self.first_norms and phase is module.phase:
-            self.first_norms = {key: float(norm(weights)) for key, weights in weights_of(phase).items()}
+            if phase.initialise is not None:  # copies weights of earlier stages, as the step will do again
+                phase.initialise()
+            self.first_norms = {key: float(get_total_norm(own)) for key, own in weights_of(phase).items()}
         if self.is_due(module.game.run_step + 1):
             weights = weights_of(phase).items()
             self.before = {key: [w.detach().clone() for w in own] for key, own in weights}
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        step, first_step, phase = module.game.run_step, self.run.timetable.main_start, module.phases[-1]
-        if not self.is_due(step):
+        if not self.before:
             return
+        step, phase = module.game.run_step, module.phases[-1]
         updates, self.before = update_numbers(phase, self.before, self.first_norms), {}
         for part, own in self._measured(trainer, module).items():
-            numbers = updates.get(part, {}) | own
+            numbers = updates[part] | own
             of_process = torch.stack([number.to(module.device, torch.float32) for number in numbers.values()])
             named = zip(numbers, mean_over_processes(of_process).tolist(), strict=True)
             values = {name: value for name, value in named if isfinite(value)}
             for name, value in values.items():
                 module.log(path("health", part, name), value)
-            for rule, found in self.findings.update(part, step, first_step, values):
+            for rule, found in self.findings.update(part, step, phase.step, values):
                 self._report(trainer, module, rule, found)
+                if found["ends"] is None and rule.name in self.stop:
+                    raise Diverged(step, f"{found['name']}: {found['evidence']}")
 
     def _measured(self, trainer: Trainer, module: GameModule) -> dict[str, Numbers]:
         """What the probe measures by part; nothing of a game that cannot be judged outside of a step."""
-        phase = module.phases[-1]
+        phase, plugin = module.phases[-1], trainer.precision_plugin
         try:
-            with trainer.precision_plugin.forward_context():
-                if self.probe is None:
-                    convert = trainer.precision_plugin.convert_input
-                    self.probe = Probe(phase.game, self.run.data, phase.seed, module.device, convert)
-                    self.probe.shares = self.shares
+            with plugin.forward_context():
+                convert, device = plugin.convert_input, module.device
+                self.probe = self.probe or Probe(phase, self.run.data, device, convert)
                 return self.probe.measure(phase.step)
         except Exception as error:  # of a trick or a network of one's own, whose run goes on
             if not self.is_blind and trainer.is_global_zero:
@@ -102,17 +111,16 @@ class Health(Callback):
             return {part: {} for part in phase.game.parts}
 
     def _report(self, trainer: Trainer, module: GameModule, rule: Any, found: dict[str, Any]) -> None:
-        step, begins, players = module.game.run_step, found["ends"] is None, [*module.phases[-1].game.players]
+        players, begins = [*module.phases[-1].game.players], found["ends"] is None
         if begins:
-            found["remedy"] = first_remedy(self.run.record, rule.remedies, found["player"], players)
+            cfg, data = self.run.record, self.run.data
+            found["remedy"] = first_remedy(cfg, data, rule.remedies, found["player"], players)
         self._write(trainer)
         if trainer.is_global_zero:
             print(f"health: {(text := described(found))}", flush=True)
             for logger in trainer.loggers if begins else ():
                 if log_alert := getattr(logger, "log_alert", None):
-                    log_alert(found["name"], text, step)
-        if begins and rule.name in self.stop:
-            raise Diverged(step, f"{found['name']}: {found['evidence']}")
+                    log_alert(found["name"], text, module.game.run_step)
 
     def _write(self, trainer: Trainer) -> None:
         if trainer.is_global_zero:
@@ -120,13 +128,12 @@ class Health(Callback):
 
     def on_exception(self, trainer: Trainer, module: GameModule, error: BaseException) -> None:  # type: ignore[override]
         if isinstance(error, Diverged):
-            self.findings.diverged(module.game.run_step, str(error))
-            self._write(trainer)
+            for rule, found in self.findings.diverged(module.game.run_step, str(error)):
+                self._report(trainer, module, rule, found)
 
     def state_dict(self) -> dict[str, Any]:
-        own = {"windows": self.findings.windows, "found": self.findings.found}
-        return own | {"first_norms": self.first_norms, "shares": self.shares}
+        return vars(self.findings) | {"first_norms": self.first_norms}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.findings.windows, self.findings.found = state["windows"], state["found"]
-        self.first_norms, self.shares = state["first_norms"], state["shares"]
+        self.first_norms = state["first_norms"]
+        vars(self.findings).update(windows=state["windows"], found=state["found"])
