@@ -113,9 +113,7 @@ class Probe:
                 numbers, own = found.setdefault(part, {}), [one[part] for one in turns]
                 provided = game.objective.provides | game.networks.capabilities()
                 if provided >= JUDGED:
-                    numbers |= verdict_numbers(*own)
-                    if Capability.BOUNDARY_AT_ZERO in provided:
-                        del numbers["slope"]  # such logits grow without bound, and their losses do not
+                    numbers |= verdict_numbers(Capability.BOUNDARY_AT_ZERO in provided, *own)
                 if Capability.TRAINED_GENERATOR in provided:
                     numbers |= sample_numbers(game, own[0], self.bases[part])
                 if Capability.DISCRIMINATOR in provided and Capability.APART not in provided:
@@ -187,16 +185,23 @@ def fits(samples: Tensor, base: Any) -> tuple[Tensor, Tensor, Tensor]:
     return distances, within, 2 * distances.mean() / (within + base.distance) - 1
 
 
-def verdict_numbers(turn: Turn, held_out: Turn | None = None) -> Numbers:
-    """How well the discriminator tells real samples from fakes, and those of training from held-out ones."""
+def verdict_numbers(has_boundary: bool, turn: Turn, held_out: Turn | None = None) -> Numbers:
+    """How well the discriminator tells real samples from fakes, and those of training from held-out ones.
+
+    Of logits with their boundary at zero also how often they are right, and the mean sign of those of
+    training samples (Karras et al. 2020, equation 1). Other logits have a slope.
+    """
     real, fake = logits(turn, turn.real), logits(turn, turn.shown)
-    numbers = {"ranking": measures.ranking(real, fake)}
+    numbers, right = {"ranking": measures.ranking(real, fake)}, {"real": real, "fake": -fake}
+    if held_out is not None:
+        right["held_out"] = logits(held_out, held_out.real)
+        numbers["overfit"] = measures.ranking(real, right["held_out"])
+    if has_boundary:  # their losses are bounded, and they themselves are not
+        accuracies = {f"accuracy_{name}": (x > 0).float().mean() for name, x in right.items()}
+        return numbers | accuracies | {"signs": real.sign().mean()}
     # Of a function of Lipschitz constant 1, at most 1.
     distance = torch.cdist(turn.real.x.flatten(1), turn.shown.x.flatten(1)).mean()
-    numbers["slope"] = (real.mean() - fake.mean()).abs() / distance
-    if held_out is not None:
-        numbers["overfit"] = measures.ranking(real, logits(held_out, held_out.real))
-    return numbers
+    return numbers | {"slope": (real.mean() - fake.mean()).abs() / distance}
 
 
 def logits(turn: Turn, sample: Sample) -> Tensor:

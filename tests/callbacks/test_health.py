@@ -313,3 +313,17 @@ def test_loggers_get_an_alert(tmp_path: Path) -> None:
     (file,) = (tmp_path / "run").glob("wandb/offline-run-*/*.wandb")
     assert b"frozen since step 6" in file.read_bytes()
     assert json.dumps(summary(tmp_path / "run")["health"])
+
+
+def test_accuracies_need_a_boundary_and_other_logits_have_a_slope(tmp_path: Path) -> None:
+    found = {}
+    for objective in ("non_saturating", "wasserstein"):
+        fixed = ("optimizer.generator.lr=0", "data.validation=60", f"objective={objective}", "steps=60")
+        play(tmp_path / objective, *fixed, "log_every=20", "callback.health.every=60", "metric=none")
+        found[objective] = rows(tmp_path / objective)[-1]
+    names = ["health/accuracy_real", "health/accuracy_held_out", "health/accuracy_fake", "health/signs"]
+    accuracies = [float(found["non_saturating"][name]) for name in names]
+    assert min(accuracies) > 0.9  # of a discriminator alone
+    assert accuracies[3] == pytest.approx(2 * accuracies[0] - 1)
+    assert not {*names} & {*found["wasserstein"]}
+    assert ["health/slope" in row for row in found.values()] == [False, True]
