@@ -77,7 +77,7 @@ class ImputationError(PairError):
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
         has_mask = data.condition is not None and data.condition.names[-1:] == ("mask",)
-        require(has_mask, "needs data with missing values", "choose data=missing_digits, or another metric")
+        require(has_mask, "needs data with missing values", "choose data=masked, or another metric")
         super().setup(data, n_fake, n_real)
 
     def measure(self, game: Game, seed: int) -> float:
