@@ -95,7 +95,7 @@ class FCNScore(OfTestPairs):
         known = [self.segmenter.architecture["channels"], self.segmenter.colours.shape[1]]
         require(given == known, f"was trained on images of {known} channels, not {given}", key=".segmenter")
 
-    def measure(self, game: Game, seed: int) -> float:
+    def measure(self, game: Game, seed: int) -> tuple[float, ...]:
         made, real, maps = map(
             torch.cat, zip(*answered_conditions(self._data, game, seed, CHUNK), strict=True)
         )
@@ -107,11 +107,7 @@ class FCNScore(OfTestPairs):
         most_frequent = torch.full_like(right, int(right.flatten().mode().values))
         trivial = zip(self.names, segmentation_scores(most_frequent, right, k), strict=True)
         self.extras = {f"most_frequent_class_{name}": value for name, value in trivial}
-        self._values = segmentation_scores(self.segmenter.predict(made), right, k)
-        return self._values[0]
-
-    def compute(self) -> dict[str, float]:
-        return dict(zip(self.names, self._values, strict=True))
+        return segmentation_scores(self.segmenter.predict(made), right, k)
 
     def protocol(self) -> ProtocolFields:
         return {"n_fake": self._n, "segmenter": self.segmenter.sha256[:16], "torch": str(torch.__version__)}
