@@ -79,6 +79,11 @@ def test_a_segmenter_scores_a_run_and_comes_with_an_extractor(
     record = summary(run_dir)["metrics"]["fcn_pixels/test"]
     assert (round(record["floor"], 4), record["floor_n"], record["floor_split"]) == (real, 32, "test")
     assert round(record["beside"]["most_frequent_class_fcn_pixels/test"], 4) == majority
+    grey = [*settings, "data.channels=1", *small, *networks, "metric=fcn_score", metrics[1], "logger=csv"]
+    grey.append(f"run_dir={tmp_path / 'grey'}")
+    with refuses("metric.fcn_score.segmenter", reason="was trained on images of \\[3, 3\\] channels"):
+        run(compose(*grey), grey)
+    assert not (tmp_path / "grey" / "checkpoints").exists()  # it was refused before training
     with refuses("metric.fcn_score.segmenter", str(extractor), "is no segmenter", "scripts/segmenter.py"):
         compose_and_build_metric(str(extractor))
 

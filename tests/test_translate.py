@@ -126,6 +126,14 @@ def test_holes_are_filled(filling: Path, tmp_path: Path, capsys) -> None:
     filled = pixels(output / "hole.png")
     assert np.array_equal(filled[alpha > 0], grey[alpha > 0])
     assert not np.array_equal(filled[alpha == 0], grey[alpha == 0])
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown after a quarter turn
+    alpha[:2] = 0
+    turned = tmp_path / "turned.png"
+    Image.fromarray(np.stack([grey, alpha], 2)).save(turned, exif=exif)
+    filled = pixels(translated(filling, turned, tmp_path / "upright") / "turned.png")
+    grey, alpha = np.rot90(grey, -1), np.rot90(alpha, -1)
+    assert np.array_equal(filled[alpha > 0], grey[alpha > 0])
     Image.fromarray(grey).save(tmp_path / "in" / "whole.png")
     with refuses(reason="1 of 2 images could not be translated"):
         translated(filling, tmp_path / "in", tmp_path / "other")

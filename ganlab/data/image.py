@@ -103,6 +103,15 @@ def orientation(image: Image.Image) -> int:
     return 1
 
 
+def upright(image: Image.Image, frame: int) -> Image.Image:
+    """A frame of an open image, with its pixels, in the orientation by EXIF."""
+    if frame:
+        image.seek(frame)
+    image.load()  # before EXIF is read, so that damaged pixels are reported
+    transpose = UPRIGHT.get(orientation(image))
+    return image if transpose is None else image.transpose(transpose)
+
+
 def read_header(file: Path) -> tuple[int, int, str]:
     """The height and the width of an image in its upright orientation, and its Pillow mode; reads no pixels.
 
@@ -162,15 +171,11 @@ def decode_image(file: Path, spec: ImageSpec, warnings: dict[str, str], frame: i
         # In these modes, Pillow keeps only the high byte of 16-bit values. That the file has 16 bits shows
         # only in the raw mode of its tiles, such as RGB;16B.
         drops_low_byte = image.mode in ("RGB", "RGBA", "LA") and ";16" in str(getattr(image, "tile", ""))
-        if frame:
-            image.seek(frame)
-        image.load()  # before EXIF is read, so that damaged pixels are reported
-        transpose = UPRIGHT.get(orientation(image))
-        upright = image if transpose is None else image.transpose(transpose)
+        turned = upright(image, frame)
         if drops_low_byte:  # << 8 restores the range of 16 bits
-            _warn_if_dark(int(np.asarray(image.convert("RGB")).max()) << 8, spec, file, warnings)
+            _warn_if_dark(int(np.asarray(turned.convert("RGB")).max()) << 8, spec, file, warnings)
         parts = [
-            resize_image(_to_eight_bits(part, spec, file, warnings), spec) for part in _parts(upright, spec)
+            resize_image(_to_eight_bits(part, spec, file, warnings), spec) for part in _parts(turned, spec)
         ]
     return np.concatenate(parts)
 

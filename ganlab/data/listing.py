@@ -164,6 +164,8 @@ def find_pairs(
             pairs.setdefault(role, {})[side] = folder
         else:
             others.append(folder.name)
+    reason, are_partners = "its images would be cut into halves", {*map(str.lower, others)} == {"a", "b"}
+    require(pairs or not are_partners, reason, "rename A to trainA and B to trainB", ".root", root)
     if pairs:
         names = ", ".join(sorted(folder.name for sides in pairs.values() for folder in sides.values()))
         complete = "train" in pairs and all(len(sides) == 2 for sides in pairs.values())

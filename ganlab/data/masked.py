@@ -55,6 +55,7 @@ class Masked(Data):
         require(fits, "has samples that are not images", "choose data of images", ".of")
         is_told = of.condition is not None and of.condition.kind != "class"
         require(not is_told, "has conditions of its own", "choose data without", ".of")
+        require(of.labelled_subset is None, "has no effect here", "set it to null", ".of.labelled")
         check_settings(settings, shape=of.shape, range=of.value_range)
         remedy = "set it to null" if kind == "grey" else "set a share"
         require((size is None) == (kind == "grey"), f"does not go with kind={kind}", remedy, ".size", size)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -128,20 +128,21 @@ class GameMetric(SampleMetric):
     needs_game = True
 
     @abstractmethod
-    def measure(self, game: Game, seed: int) -> float:
-        """The value for a game, see `observe_game`."""
+    def measure(self, game: Game, seed: int) -> float | Sequence[float]:
+        """The value for a game, see `observe_game`, or one for each of `names`."""
 
     def observe_game(self, game: Game, seed: int) -> None:
-        self._value = self.measure(game, seed)
+        self._measured = self.measure(game, seed)
 
     def update(self, x: Tensor, split: Split | Generated = GENERATED) -> None:
         """Does nothing, because the metric draws samples of its own, or none."""
 
     def compute(self) -> dict[str, float]:
-        return {self.names[0]: self._value}
+        values = [self._measured] if isinstance(self._measured, float | int) else self._measured
+        return dict(zip(self.names, values, strict=True))
 
     def reset(self) -> None:
-        del self._value
+        del self._measured
 
 
 class FeatureMetric(SampleMetric):

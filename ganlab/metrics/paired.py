@@ -77,7 +77,7 @@ class ImputationError(PairError):
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
         has_mask = data.condition is not None and data.condition.names[-1:] == ("mask",)
-        require(has_mask, "needs data with missing values", "choose data=missing_digits, or another metric")
+        require(has_mask, "needs data with missing values", "choose data=masked, or another metric")
         super().setup(data, n_fake, n_real)
 
     def measure(self, game: Game, seed: int) -> float:
@@ -105,7 +105,7 @@ class InputSensitivity(OfTestPairs):
     unit = "the difference of real samples"
     higher_is_better = True
 
-    def measure(self, game: Game, seed: int) -> float:
+    def measure(self, game: Game, seed: int) -> list[float]:
         sums = torch.zeros(5, dtype=torch.float64)
         for i, (x, condition) in enumerate(self._data.split("test", "cpu", CHUNK)):
             assert condition is not None
@@ -116,9 +116,4 @@ class InputSensitivity(OfTestPairs):
             of_sample = [(sample - other).abs() for other in (of_other_input, of_other_noise, told)]
             of_real = [(x - other).abs() for other in (x.roll(1, 0), told)]
             sums += torch.stack([difference.double().mean() * n for difference in of_sample + of_real])
-        differences = sums[:3] / sums[[3, 3, 4]]
-        self._values = dict(zip(self.names, differences.tolist(), strict=True))
-        return self._values[self.names[0]]
-
-    def compute(self) -> dict[str, float]:
-        return self._values
+        return (sums[:3] / sums[[3, 3, 4]]).tolist()

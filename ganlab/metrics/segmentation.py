@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError, require
-from ganlab.metrics.base import Game, ProtocolFields
+from ganlab.metrics.base import Data, Game, ProtocolFields
 from ganlab.metrics.features import to_unit_range
 from ganlab.metrics.paired import CHUNK, OfTestPairs, answered_conditions
 
@@ -88,16 +88,18 @@ class FCNScore(OfTestPairs):
     def __init__(self, segmenter: str):
         self.segmenter = Segmenter.load(segmenter)
 
-    def measure(self, game: Game, seed: int) -> float:
+    def setup(self, data: Data, n_fake: int, n_real: int) -> None:
+        super().setup(data, n_fake, n_real)
+        assert data.condition is not None
+        given = [data.shape[0], data.condition.shape[0]]
+        known = [self.segmenter.architecture["channels"], self.segmenter.colours.shape[1]]
+        require(given == known, f"was trained on images of {known} channels, not {given}", key=".segmenter")
+
+    def measure(self, game: Game, seed: int) -> tuple[float, ...]:
         made, real, maps = map(
             torch.cat, zip(*answered_conditions(self._data, game, seed, CHUNK), strict=True)
         )
         made, real, maps = (to_unit_range(x, self._data.value_range).float() for x in (made, real, maps))
-        fits = [made.shape[1], maps.shape[1]] == [
-            self.segmenter.body[0].in_channels,
-            self.segmenter.colours.shape[1],
-        ]
-        require(fits, "was trained on images of other channels", "give another", ".segmenter")
         right, k = self.segmenter.classes(maps), len(self.segmenter.colours)
         ceiling = zip(self.names, segmentation_scores(self.segmenter.predict(real), right, k), strict=True)
         origin = {"floor_n": len(real), "floor_split": "test"}
@@ -105,11 +107,7 @@ class FCNScore(OfTestPairs):
         most_frequent = torch.full_like(right, int(right.flatten().mode().values))
         trivial = zip(self.names, segmentation_scores(most_frequent, right, k), strict=True)
         self.extras = {f"most_frequent_class_{name}": value for name, value in trivial}
-        self._values = segmentation_scores(self.segmenter.predict(made), right, k)
-        return self._values[0]
-
-    def compute(self) -> dict[str, float]:
-        return dict(zip(self.names, self._values, strict=True))
+        return segmentation_scores(self.segmenter.predict(made), right, k)
 
     def protocol(self) -> ProtocolFields:
         return {"n_fake": self._n, "segmenter": self.segmenter.sha256[:16], "torch": str(torch.__version__)}

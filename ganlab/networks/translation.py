@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from math import gcd, prod
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,9 @@ from ganlab.networks.keyed_dropout import KeyedDropout, LatentKeys
 from ganlab.networks.priors import Prior
 
 SLOPE = 0.2  # of leaky ReLU
-HALVING = (4, 2, 1)  # the kernel, the stride and the padding of a convolution that halves the sides
+# The kernel, the stride and the padding of a convolution
+Geometry = tuple[int | tuple[int, int], int | tuple[int, int], int]
+HALVING: Geometry = (4, 2, 1)  # halves the sides
 # The sides of the squares that a PatchGAN judges, by the number of its halvings, and the smallest images.
 RECEPTIVE_FIELDS, MIN_SIDES = (1, 16, 34, 70, 142, 286), (1, 6, 12, 24, 48, 96)
 
@@ -113,7 +115,7 @@ def pix2pix_unet(
     remedy = "choose multiples of 4, better of 32"
     require(halvings >= 2, reason, remedy, "data.shape", list(shape))
     rest = shape[1] >> halvings, shape[2] >> halvings
-    geometry: list[Any] = [HALVING] * halvings + ([(rest, rest, 0)] if 1 < max(rest) <= 7 else [])
+    geometry: list[Geometry] = [HALVING] * halvings + ([(rest, rest, 0)] if 1 < max(rest) <= 7 else [])
     channels = [min(width * 2**i, 8 * width) for i in range(len(geometry))]
     reason = "needs latents, of which its masks are functions"
     require(latent_dim or not dropout, reason, "set latent_dim, or set it to 0", ".dropout", dropout)
@@ -129,7 +131,7 @@ def pix2pix_unet(
 
 def _unet_body(
     channels: Sequence[int],
-    geometry: Sequence[Any],
+    geometry: Sequence[Geometry],
     latent_dim: int,
     condition: ConditionSpec,
     shape: Sequence[int],
@@ -146,25 +148,20 @@ def _unet_body(
     require(condition.kind == "image", "needs an image", "choose data with image conditions", ".condition")
     sizes_agree = condition.shape[1:] == tuple(shape[1:])
     require(sizes_agree, f"must have the size {list(shape[1:])} of the samples", key=".condition.shape")
-    down: list[nn.Module] = [_layer(nn.Conv2d, condition.shape[0], channels[0], geometry[0], bias)]
+    down: list[nn.Module] = [nn.Conv2d(condition.shape[0], channels[0], *geometry[0], bias=bias)]
     for i, (inputs, outputs) in enumerate(pairwise(channels), start=2):
         norm = [nn.BatchNorm2d(outputs)] if i < len(channels) else []  # the smallest maps may have one pixel
-        convolution = _layer(nn.Conv2d, inputs, outputs, geometry[i - 1], bias)
+        convolution = nn.Conv2d(inputs, outputs, *geometry[i - 1], bias=bias)
         down.append(nn.Sequential(nn.LeakyReLU(SLOPE), convolution, *norm))
     up: list[nn.Module] = []
     inputs = channels[-1] + latent_dim
     for outputs, shape_of_layer in zip(reversed(channels[:-1]), reversed(geometry[1:]), strict=True):
-        convolution = _layer(nn.ConvTranspose2d, inputs, outputs, shape_of_layer, bias=False)
-        up.append(nn.Sequential(nn.ReLU(), convolution, nn.BatchNorm2d(outputs)))
+        enlarge = nn.ConvTranspose2d(inputs, outputs, *shape_of_layer, bias=False)
+        up.append(nn.Sequential(nn.ReLU(), enlarge, nn.BatchNorm2d(outputs)))
         inputs = 2 * outputs  # with the maps that skip
-    last = _layer(nn.ConvTranspose2d, inputs, shape[0], geometry[0], bias=True)
+    last = nn.ConvTranspose2d(inputs, shape[0], *geometry[0])
     up.append(nn.Sequential(nn.ReLU(), last, base.output_layer(value_range)))
     return UNet(down, up, latent_dim).apply(initialise)
-
-
-def _layer(kind: type[nn.Module], inputs: int, outputs: int, geometry: Any, bias: bool) -> nn.Module:
-    kernel, stride, padding = geometry
-    return kind(inputs, outputs, kernel, stride, padding, bias=bias)
 
 
 def _translator(

@@ -19,6 +19,7 @@ from ganlab.data.image import (
     open_image,
     read_header,
     resize_image,
+    upright,
 )
 from ganlab.game import Game
 from ganlab.networks.translation import UNet
@@ -103,7 +104,5 @@ class Translator:
 def opacity(file: Path, spec: ImageSpec, frame: int) -> Tensor:
     """The opacity of the pixels of a file, from 0 to 255, resized as its colours are, [1, h, w]."""
     with open_image(file) as image:
-        image.seek(frame)
-        return torch.from_numpy(
-            resize_image(image.convert("RGBA").getchannel("A"), spec._replace(channels=1))
-        )
+        alpha = upright(image, frame).convert("RGBA").getchannel("A")
+        return torch.from_numpy(resize_image(alpha, spec._replace(channels=1)))

@@ -117,6 +117,8 @@ def test_impossible_masks_are_refused(tmp_path: Path) -> None:
         masked("data.kind=grey", "data.size=null")
     with refuses("data.of", reason="has conditions of its own"):
         masked("data@data.of=half_digits")
+    with refuses("data.of.labelled", reason="has no effect here", remedy="set it to null"):
+        masked("data.of.labelled=20")
     with refuses("data.condition", reason="must be an image of the shape \\[2, 8, 8\\]"):
         masked("data.condition.shape=[3,8,8]")
 

@@ -187,6 +187,15 @@ def test_pairs_in_two_folders_are_refused_by_name(folders: Path) -> None:
         paired(folders, on_corrupt="skip")
 
 
+def test_folders_a_and_b_are_no_files_of_two_halves(folders: Path) -> None:
+    for side in "AB":
+        (folders / f"train{side}/class0").rename(folders / side)
+        shutil.rmtree(folders / f"train{side}")
+        shutil.rmtree(folders / f"test{side}")
+    with refuses("data.root", str(folders), "would be cut into halves", "rename A to trainA and B to trainB"):
+        paired(folders)
+
+
 def test_an_unreadable_partner_is_skipped_with_its_image(folders: Path) -> None:
     (folders / "trainA/class0/2.png").write_bytes(b"broken")
     with refuses(reason="trainA/class0/2.png cannot be read"):
