@@ -38,25 +38,26 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
         study = read_study(cfg)
         refuse_idle_settings(cfg)
         from ganlab.studies import search
-        from ganlab.studies.conclusion import foresight
-        from ganlab.studies.plan import Plan, SearchPlan
+        from ganlab.studies.analysis import foresight
+        from ganlab.studies.plan import Plan
 
         print(f"{study.name}: {study.question}", flush=True)
         if isinstance(study, Suite):
             print(foresight(study), flush=True)
-        plan = Plan(study, cfg) if isinstance(study, Suite) else SearchPlan(study, cfg)
+        plan = Plan(study, cfg) if isinstance(study, Suite) else search.SearchPlan(study, cfg)
         if cfg.dry_run:
             print("\n".join(plan.told()))
             return
         plan.build()
-        if isinstance(plan, SearchPlan) and cfg.wandb:
+        if isinstance(plan, search.SearchPlan) and cfg.wandb:
             print(search.write_wandb_sweep(plan))
             return
-        from ganlab.studies import backend, estimate
+        from ganlab.studies import backend
+        from ganlab.studies.pool import print_estimate
 
         processes, threads = shared_out(cfg.processes, cfg.threads)
         if cfg.estimate:
-            estimate.print_estimate(plan, backend.Local(processes, threads))
+            print_estimate(plan, backend.Local(processes, threads))
         elif cfg.backend == "local":
             play(plan, backend.Local(processes, threads))
         else:
