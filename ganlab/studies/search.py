@@ -201,7 +201,7 @@ def best(rows: Iterable[Row], higher: bool) -> list[Row]:
     return sorted(valued, key=lambda row: row.value or 0.0, reverse=higher)
 
 
-def write_wandb_sweep(plan: SearchPlan) -> str:
+def write_wandb_sweep(plan: Plan) -> str:
     """Writes wandb.yaml, by which agents of W&B play a search, and returns what to do with it."""
     search, place = plan.study, plan.study.folder / "wandb.yaml"
     root = [] if plan.cfg.root is None else [f"data.root={plan.cfg.root}"]
