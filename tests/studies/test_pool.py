@@ -383,6 +383,19 @@ def test_stale_rows_are_reported_even_if_nothing_is_run(
     assert "4 runs are stale, their numbers have changed since: rerun=stale plays them again" in out
 
 
+def test_a_run_that_another_process_goes_on_with_fails_no_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_of(tmp_path, SUITE.replace("seeds: 2", "seeds: 1"))
+    done, other = jobs_of(plan)
+    plan.study.results.write_text(text_of([row_of(done), row_of(other, status="interrupted", reason="x")]))
+    other.directory.mkdir(parents=True)
+    lock = Lock(other.directory / "lock")
+    ablate(compose(f"suite={plan.study.folder}", f"output={plan.folder.parent}", config_name="ablate"))
+    lock.release()
+    assert "1 runs are with other processes" in capsys.readouterr().out
+
+
 def test_a_dry_run_prints_the_status_of_each_run_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
