@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ganlab.cli import launch
+from ganlab.config.compose import CONF
 from ganlab.config.overrides import shell_command
 from ganlab.core.errors import UnfinishedRuns, require
 from ganlab.core.numerics import NUMERICS
@@ -27,7 +28,7 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
 
     Args:
         cfg: the settings in conf/ablate.yaml.
-        overrides: the overrides of the command line, which `launch` passes to every command; not used here.
+        overrides: those of the command line, which `launch` passes; not used.
 
     Raises:
         ConfigError: the study or a setting cannot be used; nothing was played.
@@ -37,26 +38,28 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     with needs_studies():
         study = read_study(cfg)
         refuse_idle_settings(cfg)
-        from ganlab.studies import search
-        from ganlab.studies.conclusion import foresight
-        from ganlab.studies.plan import Plan, SearchPlan
-
         print(f"{study.name}: {study.question}", flush=True)
         if isinstance(study, Suite):
+            from ganlab.studies.analysis import foresight
+            from ganlab.studies.plan import Plan
+
             print(foresight(study), flush=True)
-        plan = Plan(study, cfg) if isinstance(study, Suite) else SearchPlan(study, cfg)
+            plan = Plan(study, cfg)
+        else:
+            from ganlab.studies.search import SearchPlan  # imports optuna
+
+            plan = SearchPlan(study, cfg)
         if cfg.dry_run:
             print("\n".join(plan.told()))
             return
         plan.build()
-        if isinstance(plan, SearchPlan) and cfg.wandb:
-            print(search.write_wandb_sweep(plan))
-            return
-        from ganlab.studies import backend, estimate
+        from ganlab.studies import backend, pool, search  # import torch and optuna
 
         processes, threads = shared_out(cfg.processes, cfg.threads)
-        if cfg.estimate:
-            estimate.print_estimate(plan, backend.Local(processes, threads))
+        if cfg.wandb:
+            print(search.write_wandb_sweep(plan))
+        elif cfg.estimate:
+            pool.print_estimate(plan, backend.Local(processes, threads))
         elif cfg.backend == "local":
             play(plan, backend.Local(processes, threads))
         else:
@@ -65,10 +68,10 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
 
 def refuse_idle_settings(cfg: DictConfig) -> None:
     """Refuses settings that would have no effect."""
-    ray: dict[str, Any] = {"address": None, "num_cpus": 1, "num_gpus": 0}
-    usual = {"wandb": False, "only": [], "rerun": None} | ray
+    usual: Any = OmegaConf.load(CONF / "ablate.yaml")
     idle = dict.fromkeys(["wandb"] if cfg.suite else ["only", "rerun"], "with this kind of study")
-    idle |= dict.fromkeys(ray if cfg.backend == "local" else (), "without backend=ray")
+    if cfg.backend == "local":
+        idle |= dict.fromkeys(["address", "num_cpus", "num_gpus"], "without backend=ray")
     for name, where in idle.items():
         require(cfg[name] == usual[name], f"has no effect {where}", "leave it out", name, cfg[name])
     chosen = [name for name in ("dry_run", "estimate", "wandb") if cfg[name]]
@@ -78,9 +81,8 @@ def refuse_idle_settings(cfg: DictConfig) -> None:
 def shared_out(processes: int | None, threads: int | None) -> tuple[int, int]:
     """How many runs are played at a time on this machine, and with how many threads each."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    threads = threads or (int(given) if given.isdecimal() else 0)
-    threads = threads or min(max(cores // (processes or 1), 1), MAX_THREADS)
+    given, share = os.environ.get("OMP_NUM_THREADS", ""), max(cores // (processes or 1), 1)
+    threads = threads or (int(given) if given.isdecimal() else 0) or min(share, MAX_THREADS)
     if processes is None:
         import torch
 
@@ -100,7 +102,9 @@ def play(plan: Plan, backend: Backend) -> None:
         print(f"{stale} runs are stale, their numbers have changed since: rerun=stale plays them again")
     pool = Pool(plan, backend)
     pool.play()
-    left, count = len(plan.open()), Counter(row.status for row in plan.rows())
+    left, mine = len(plan.open()), pool.tried  # what others were interrupted in, they or others go on with
+    rows = [row for row in plan.rows() if row.status != "interrupted" or (row.arm, row.seed) in mine]
+    count = Counter(row.status for row in rows)
     if pool.signals:
         print(f"{left} runs are left; the same command goes on", flush=True)
         raise KeyboardInterrupt

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf._utils import get_yaml_loader
 
 from ganlab.config.compose import CONF
 from ganlab.config.setting_types import SETTING_TYPES, target_nodes
@@ -52,8 +53,10 @@ ONLY_GROUPS = {
 REMOVE = "remove it from config.yaml"  # a remedy
 
 
-def parse_plain(content: bytes, may_interpolate: bool = False) -> Any:
+def parse_plain(content: bytes, is_study: bool = False) -> Any:
     """Parses YAML that has mappings, lists and plain values only, and refuses any other.
+
+    The texts of a study may hold `${`, which stays as it is; its values are no nodes of OmegaConf.
 
     Raises:
         ConfigError: the file has something else, as an alias, or is too large.
@@ -69,11 +72,11 @@ def parse_plain(content: bytes, may_interpolate: bool = False) -> Any:
             depth -= 1
         tag, value = getattr(event, "tag", None), getattr(event, "value", "")
         has_alias, has_tag = getattr(event, "anchor", None), tag and not tag.startswith(PATH_TAG)
-        unsafe = has_alias or has_tag or ("${" in value and not may_interpolate)
+        unsafe = has_alias or has_tag or ("${" in value and not is_study)
         if unsafe or depth > MAX_DEPTH or number > MAX_EVENTS:
             reason = "has an alias, a tag or an interpolation, or is too large or too deeply nested,"
             raise ConfigError(f"{reason} in line {event.start_mark.line + 1}", RESTORE_REMEDY)
-    return OmegaConf.create(text)
+    return yaml.load(text, get_yaml_loader()) if is_study else OmegaConf.create(text)
 
 
 def validated_saved_config(content: bytes, summary: Mapping[str, Any]) -> DictConfig:

@@ -1,17 +1,18 @@
-"""The runs of a study as a data frame, and the analysis of a suite, arm by arm."""
+"""The runs of a study as a data frame, and the analysis of a suite: its arms, and their order."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from itertools import product
-from operator import attrgetter
+from itertools import combinations, product
+from math import comb
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
+from scipy.stats import kendalltau
 
 from ganlab.config import identity
 from ganlab.config.compose import compose
@@ -19,7 +20,7 @@ from ganlab.core.errors import require
 from ganlab.metrics.protocols import MetricRecord, bounds, is_metric_value, require_same_protocol
 from ganlab.studies.spec import Arm, Suite
 from ganlab.studies.statistics import ALPHA, holm, smallest_effect, summaries
-from ganlab.studies.table import Row
+from ganlab.studies.table import Label, Row, latest
 
 # Arms may be sampled in different ways, which may be the question; torch is a circumstance.
 FREE = ("sampler", "classes", "torch")
@@ -67,7 +68,7 @@ class Analysis:
     """
 
     rows: list[Row]  # those that count, one for each arm and seed
-    missing: list[tuple[str, int]]  # the arms and seeds without one
+    missing: list[Label]  # the arms and seeds without one
     interrupted: list[Row]  # of missing runs
     changed: int  # the number of rows of another config than their arm has now
     ignored: int  # that of rows without an arm or seed of the suite, or that others replace
@@ -84,11 +85,10 @@ def analyse(suite: Suite, rows: Sequence[Row]) -> Analysis:
     """
     configs, runs = config_hashes(suite), list(product(suite.arms, suite.seeds))
     current = [row for row in rows if row.config == configs.get(row.arm, row.config)]
-    latest, begun = dict[tuple[str, int], Row](), dict[tuple[str, int], Row]()
-    for row in sorted(current, key=attrgetter("numerics", "finished")):
-        (begun if row.status == "interrupted" else latest)[row.arm, row.seed] = row
-    counted = [latest[run] for run in runs if run in latest]
-    missing = [run for run in runs if run not in latest]
+    begun = latest(row for row in current if row.status == "interrupted")
+    ended = latest(row for row in current if row.status != "interrupted")
+    counted = [ended[run] for run in runs if run in ended]
+    missing = [run for run in runs if run not in ended]
     interrupted = [begun[run] for run in missing if run in begun]
     ignored = len(current) - len(counted) - len(interrupted)
     metrics = [measured(metric, counted, suite.arms, FREE) for metric in suite.metrics]
@@ -108,9 +108,9 @@ def analyse(suite: Suite, rows: Sequence[Row]) -> Analysis:
 def config_hashes(suite: Suite) -> dict[str, str]:
     """The hash of each arm's config. An arm that cannot be composed here has none, and all its rows count."""
     found = {}
-    for arm in suite.arms.values():
+    for name, arm in suite.arms.items():
         with suppress(HydraException, OmegaConfBaseException, ValueError):
-            found[arm.name] = identity.config(compose(*suite.base, *arm.overrides))
+            found[name] = identity.config(compose(*suite.base, *arm.overrides))
     return found
 
 
@@ -165,3 +165,32 @@ def circumstances(row: Row, ignored: Collection[str] = ()) -> str:
     torch = next((record["torch"] for record in row.metrics.values() if "torch" in record), "unknown")
     found = {"device": re.sub(r", \d+ threads?$", "", row.device), "torch": f"torch {torch}"}
     return " with ".join(found[key] for key in found if key not in ignored)
+
+
+def order(suite: Suite, analysis: Analysis) -> dict[str, Any]:
+    """How the order of the arms compares with the published one; empty if no two arms can be compared."""
+    arms = [arm for arm in suite.order if analysis.values[arm].count()]
+    if len(arms) < 2:
+        return {}
+    values = analysis.values[arms] * (-1 if analysis.metrics[0].better == "lower" else 1)
+    means, pairs = values.mean(), list(combinations(arms, 2))  # the arm published as better is the first one
+    tests = summaries(pd.DataFrame({pair: values[pair[0]] - values[pair[1]] for pair in pairs}))
+    is_shown = holm(tests.p, comb(len(suite.order), 2)) < ALPHA
+    kept, shown = (tests["mean"] > 0)[is_shown].sum(), is_shown.sum()
+    return {
+        "verdict": "No" if kept < shown else "Yes" if kept == len(pairs) else "Undecided",
+        "pairs": len(pairs), "kept": kept, "shown": shown,
+        "tau": np.nan_to_num(kendalltau(range(len(arms), 0, -1), means).statistic),
+        "best": means.sort_values(ascending=False, kind="stable").index,
+    }  # fmt: skip
+
+
+def foresight(suite: Suite) -> str:
+    """How large a difference the seeds can show; the unit is the spread over them, which is not known yet."""
+    arms, seeds = suite.comparisons, len(suite.seeds)
+    if not arms or seeds == 1:
+        return "no difference can be shown: there is nothing to compare, or one seed, which has no spread"
+    alone, strictest = (smallest_effect(1.0, seeds, alpha) for alpha in (ALPHA, ALPHA / arms))
+    effect = f"a difference of {alone:.1f} standard deviations of the paired differences in one test alone"
+    step = f"of {strictest:.1f} at the first step of Holm's correction for {arms}"
+    return f"{seeds} seeds show, with 80 % power at 5 %, {effect}, {step}"

@@ -117,9 +117,6 @@ def play(job: Job, options: Sequence[str], folder: Path) -> int:
         runpy.run_module("ganlab.run", run_name="__main__", alter_sys=True)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except ConfigError as error:
-        print(f"run: {error}", file=sys.stderr)
-        return 2
     return 0
 
 

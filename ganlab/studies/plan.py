@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, product
 from pathlib import Path
@@ -18,16 +18,11 @@ from ganlab.config import identity
 from ganlab.config.compose import compose, user_message
 from ganlab.config.overrides import quote
 from ganlab.config.run_directory import RunDirectory
-from ganlab.config.stages import Timetable
 from ganlab.core.errors import ConfigError, prefixing_all_keys, require
 from ganlab.core.numerics import NUMERICS
 from ganlab.filesystem import atomic_writer, config_error_if_unwritable
-from ganlab.studies import search as searches
-from ganlab.studies.spec import OWN, Search, Suite, refuse_own
-from ganlab.studies.table import Row, course, read
-
-FIRST = "the first trial"
-Label = tuple[str, int]  # of a run: its arm, which of a search is trial0, trial1, ..., and its seed
+from ganlab.studies.spec import OWN, Suite, refuse_own
+from ganlab.studies.table import Label, Row, latest, read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +71,7 @@ class Plan:
         for name, key, overrides in self.all_points():
             self.points[name] = point = self.point(name, key, overrides)
             twin = twins.setdefault(point.config, name)
-            study.require(twin == name, key, f"{name} is the same run as {twin}", "remove one of them")
+            require(twin == name, f"{name} is the same run as {twin}", "remove one of them", study.at(key))
         is_used = cfg.root is None or any("root" in point.cfg.data for point in self.points.values())
         require(is_used, "has no effect: no run of this study reads files", "leave it out", "root", cfg.root)
         for name in cfg.only:
@@ -130,13 +125,11 @@ class Plan:
 
     def standing(self) -> dict[Label, Row | None]:
         """The row of each run that counts; None if it has none."""
-        found: dict[Label, Row | None] = dict.fromkeys(self.labels)
-        for row in sorted(read(self.study.results), key=lambda row: (row.numerics, row.finished)):
-            if (row.arm, row.seed) in found:
-                config, data = self.identity(row.arm)
-                if config in ("", row.space or row.config) and data in ("", row.data):
-                    found[row.arm, row.seed] = row
-        return found
+        arms = {arm: self.identity(arm) for arm, _ in self.labels}
+        rows = [(row, *arms[row.arm]) for row in read(self.study.results) if row.arm in arms]
+        found = latest(row for row, config, data in rows
+                       if config in ("", row.space or row.config) and data in ("", row.data))  # fmt: skip
+        return {label: found.get(label) for label in self.labels}
 
     def rows(self) -> list[Row]:
         """The rows that count."""
@@ -149,13 +142,13 @@ class Plan:
 
     def told(self) -> list[str]:
         """How each run stands, in lines; needs no `build`, and does not import torch."""
-        known = {(row.arm, row.seed) for row in read(self.study.results)}
+        known = latest(read(self.study.results))
         width, lines = max(len(arm) for arm, _ in self.labels), []
         for label, row in self.standing().items():
-            words = ["recorded of another config or of other data" if label in known else "", "to run"]
+            words = ["recorded of another config or of other data" * (label in known), "to run"]
             if row is not None:
-                stale, again = "stale" * (row.numerics != NUMERICS), not is_done(row, self.cfg.rerun)
-                words = [row.status, stale, row.reason, "to run again" * again]
+                again = not is_done(row, self.cfg.rerun)
+                words = [row.status, "stale" * (row.numerics != NUMERICS), row.reason, "to run again" * again]
             lines.append(f"  {label[0]:<{width}}  seed {label[1]}  {', '.join(filter(None, words))}")
         return lines
 
@@ -168,18 +161,16 @@ class Plan:
         from ganlab.config.build import build_data  # imports torch
         from ganlab.training.rehearsal import rehearse
 
-        is_suite, measured = isinstance(self.study, Suite), dict[str, list[tuple[str, bool]]]()
-        metrics = self.study.metrics if is_suite else [self.study.metric]
-        place = self.study.at("metrics" if is_suite else "metric")
+        place, first = self.study.at("metrics" if isinstance(self.study, Suite) else "metric"), ""
         for _, jobs in groupby(sorted(self.points.values(), key=data_settings), data_settings):
             data = None  # one data set at a time is in memory
             for job in jobs:
                 with prefixing_all_keys(job.place):
                     data = data or build_data(copy.deepcopy(job.cfg))
                 cfg, told = copy.deepcopy(job.cfg), f"{place}: in {job.arm}"
-                found = rehearse(cfg, job.overrides, job.place, data, metrics, told)
-                measured[job.arm] = found
-                first, expected = next(iter(measured.items()))
+                found = rehearse(cfg, job.overrides, job.place, data, self.study.metrics, told)
+                if not first:
+                    first, expected = job.arm, found
                 mine, theirs = (", ".join(name for name, _ in pairs) for pairs in (found, expected))
                 reason = f"{job.place} measures {mine}, but {first} {theirs}"
                 require(found == expected, reason, "give all runs the same evaluation")
@@ -198,75 +189,6 @@ class Plan:
                 place.parent.mkdir(exist_ok=True)
                 with atomic_writer(place) as file:
                     file.write(pictures[-1].read_bytes())
-
-
-class SearchPlan(Plan):
-    """The trials of a search: each end of a range and each choice is a point, beside the first of the others.
-
-    Workers share the trials: what a trial tries stands in its directory as soon as it is drawn. A trial that
-    fails or diverges is a result: the search learns from it.
-    """
-
-    failures = ()
-    space = ""  # the hash of what all trials have in common; empty until they are built
-
-    def __init__(self, search: Search, cfg: DictConfig):
-        super().__init__(search, cfg)
-        self.judged: dict[Path, int] = {}  # when the metrics changed that were judged
-        if search.prune is not None:
-            run, after = self.points[FIRST].cfg, search.prune["after"]
-            every, total = run.evaluate_every, Timetable(run).total
-            reason = f"prune has no effect: with evaluate_every={every} nothing is measured between step"
-            is_used = max(every, -(-after // every) * every) < total
-            remedy = "put a smaller evaluate_every into base"
-            search.require(is_used, "prune", f"{reason} {after} and the last, {total}", remedy)
-
-    def all_points(self) -> Iterator[tuple[str, str, list[str]]]:
-        ends = {name: searches.ends(one) for name, one in self.study.parameters.items()}
-        first = {name: values[0] for name, values in ends.items()}
-        yield FIRST, "parameters", self.study.overrides(first)
-        for name, value in ((name, value) for name, values in ends.items() for value in values[1:]):
-            yield f"{name}={value}", f"parameters.{name}", self.study.overrides({**first, name: value})
-
-    def all_labels(self) -> list[Label]:
-        return [(f"trial{number}", self.base.seed) for number in range(self.study.trials)]
-
-    def build(self) -> None:
-        super().build()
-        ranges = {name: repr(one) for name, one in self.study.parameters.items()}
-        common = [identity.config(self.base), self.base.seed, self.points[FIRST].data, self.metrics, ranges]
-        self.space = identity.short(json.dumps(common).encode())
-        other = "is of another base, metric, data or parameters than sweep.yaml has now"
-        for row in read(self.study.results):
-            is_same = row.space == self.space or not is_done(row, None)
-            which = f"{self.study.results}: trial {searches.number_of(row)}"
-            require(is_same, f"{which} {other}", searches.MOVE_AWAY)
-
-    def identity(self, arm: str) -> tuple[str, str]:
-        return self.space, ""
-
-    def trial(self, arm: str, parameters: Mapping[str, Any]) -> Job:
-        """The run of a trial, without its directory."""
-        job = self.point(arm, "parameters", self.study.overrides(parameters))
-        return replace(job, parameters=dict(parameters), space=self.space)
-
-    def job(self, label: Label) -> Job:
-        """The run of a trial, as any worker has drawn it, or as it is drawn now."""
-        directory, rows = self.directory(label), read(self.study.results)
-        tried = RunDirectory(directory).summary().get("parameters")
-        if tried is None:
-            tried = searches.suggested(self.study, rows, self.labels.index(label), self.higher)
-        return replace(self.trial(label[0], tried), directory=directory)
-
-    def hopeless(self, job: Job) -> str | None:
-        file = RunDirectory(job.directory).metrics
-        changed = file.stat().st_mtime_ns if self.study.prune and file.is_file() else 0
-        if changed == self.judged.get(job.directory, 0):
-            return None
-        self.judged[job.directory] = changed
-        last, all_of_it = Timetable(job.cfg).total, course(job.directory, self.metrics[0])
-        found = {step: value for step, value in all_of_it.items() if int(step) < last}
-        return searches.hopeless(self.study, read(self.study.results), found, self.higher)
 
 
 def data_settings(job: Job) -> str:

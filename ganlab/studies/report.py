@@ -12,8 +12,8 @@ from markdown_it import MarkdownIt
 from ganlab.core.errors import require
 from ganlab.core.numerics import NUMERICS
 from ganlab.filesystem import config_error_if_unwritable, write_atomically
-from ganlab.studies import conclusion, formatting, plots, table
-from ganlab.studies.analysis import analyse, circumstances, measured
+from ganlab.studies import formatting, plots, table
+from ganlab.studies.analysis import analyse, circumstances, measured, order
 from ganlab.studies.spec import Arm, Search, Suite
 from ganlab.studies.statistics import ALPHA, ENOUGH
 from ganlab.studies.table import Row
@@ -79,7 +79,7 @@ def suite_facts(suite: Suite, found: Sequence[Row]) -> dict[str, Any]:
     return vars(analysis) | {
         "is_suite": True,
         "planned": len(suite.arms) * len(suite.seeds),
-        "order": conclusion.order(suite, analysis),
+        "order": order(suite, analysis),
         "circumstances": [(row.arm, circumstances(row)) for row in rows if row.status == "finished"],
         "plays": [(name, suite.base + arm.overrides, suite.seeds, [row for row in rows if row.arm == name])
                   for name, arm in suite.arms.items()],

@@ -1,34 +1,109 @@
-"""What a search tries next, and which of its runs are hopeless, as optuna decides."""
+"""The runs of a search: what it tries next, and which runs are hopeless, as optuna decides."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
 import yaml
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
 from hydra.errors import HydraException
+from omegaconf import DictConfig
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState, create_trial
 
+from ganlab.config import identity
 from ganlab.config.overrides import PARSER
+from ganlab.config.run_directory import RunDirectory
+from ganlab.config.stages import Timetable
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.validation import is_integer
 from ganlab.filesystem import config_error_if_unwritable
+from ganlab.studies.plan import Job, Plan, is_done
 from ganlab.studies.spec import Search
-from ganlab.studies.table import Row
-
-if TYPE_CHECKING:
-    from ganlab.studies.plan import SearchPlan
+from ganlab.studies.table import Label, Row, course, read
 
 Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
+FIRST = "the first trial"
 MOVE_AWAY = "give what was changed a folder of its own, or move results.csv away"
 RANGES = "write interval(low, high), tag(log, interval(low, high)), range(...) or choice(...)"
+
+
+class SearchPlan(Plan):
+    """The trials of a search: each end of a range and each choice is a point, beside the first of the others.
+
+    Workers share the trials: what a trial tries stands in its directory as soon as it is drawn. A trial that
+    fails or diverges is a result: the search learns from it.
+    """
+
+    failures = ()
+    space = ""  # the hash of what all trials have in common; empty until they are built
+
+    def __init__(self, search: Search, cfg: DictConfig):
+        super().__init__(search, cfg)
+        self.judged: dict[Path, int] = {}  # when the metrics changed that were judged
+        if search.prune is not None:
+            run, after = self.points[FIRST].cfg, search.prune["after"]
+            every, total = run.evaluate_every, Timetable(run).total
+            reason = f"prune has no effect: with evaluate_every={every} nothing is measured between step"
+            is_used = max(every, -(-after // every) * every) < total
+            remedy = "put a smaller evaluate_every into base"
+            require(is_used, f"{reason} {after} and the last, {total}", remedy, search.at("prune"))
+
+    def all_points(self) -> Iterator[tuple[str, str, list[str]]]:
+        first = {name: ends(one)[0] for name, one in self.study.parameters.items()}
+        yield FIRST, "parameters", self.study.overrides(first)
+        for name, one in self.study.parameters.items():
+            for value in ends(one)[1:]:
+                yield f"{name}={value}", f"parameters.{name}", self.study.overrides({**first, name: value})
+
+    def all_labels(self) -> list[Label]:
+        return [(f"trial{number}", self.base.seed) for number in range(self.study.trials)]
+
+    def build(self) -> None:
+        super().build()
+        ranges = {name: repr(one) for name, one in self.study.parameters.items()}
+        common = [identity.config(self.base), self.base.seed, self.points[FIRST].data, self.metrics, ranges]
+        self.space = identity.short(json.dumps(common).encode())
+        other = "is of another base, metric, data or parameters than sweep.yaml has now"
+        for row in read(self.study.results):
+            is_same = row.space == self.space or not is_done(row, None)
+            which = f"{self.study.results}: trial {number_of(row)}"
+            require(is_same, f"{which} {other}", MOVE_AWAY)
+
+    def identity(self, arm: str) -> tuple[str, str]:
+        return self.space, ""
+
+    def trial(self, arm: str, parameters: Mapping[str, Any]) -> Job:
+        """The run of a trial, without its directory."""
+        job = self.point(arm, "parameters", self.study.overrides(parameters))
+        return replace(job, parameters=dict(parameters), space=self.space)
+
+    def job(self, label: Label) -> Job:
+        """The run of a trial, as any worker has drawn it, or as it is drawn now."""
+        directory, rows = self.directory(label), read(self.study.results)
+        tried = RunDirectory(directory).summary().get("parameters")
+        if tried is None:
+            tried = suggested(self.study, rows, self.labels.index(label), self.higher)
+        return replace(self.trial(label[0], tried), directory=directory)
+
+    def hopeless(self, job: Job) -> str | None:
+        file = RunDirectory(job.directory).metrics
+        changed = file.stat().st_mtime_ns if self.study.prune and file.is_file() else 0
+        if changed == self.judged.get(job.directory, 0):
+            return None
+        self.judged[job.directory] = changed
+        last, all_of_it = Timetable(job.cfg).total, course(job.directory, self.metrics[0])
+        found = {step: value for step, value in all_of_it.items() if int(step) < last}
+        return hopeless(self.study, read(self.study.results), found, self.higher)
 
 
 def distribution(text: str) -> Distribution:
@@ -126,7 +201,7 @@ def best(rows: Iterable[Row], higher: bool) -> list[Row]:
     return sorted(valued, key=lambda row: row.value or 0.0, reverse=higher)
 
 
-def write_wandb_sweep(plan: SearchPlan) -> str:
+def write_wandb_sweep(plan: Plan) -> str:
     """Writes wandb.yaml, by which agents of W&B play a search, and returns what to do with it."""
     search, place = plan.study, plan.study.folder / "wandb.yaml"
     root = [] if plan.cfg.root is None else [f"data.root={plan.cfg.root}"]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import yaml
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ganlab.config.saved_config import parse_plain
@@ -22,24 +21,24 @@ from ganlab.filesystem import read_regular_file
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of an arm, which names folders and pictures
 LIBRARIES = ("pandas", "statsmodels", "jinja2", "filelock", "optuna", "ray")  # of extras in pyproject.toml
 OWN = ("seed", "run_dir", "resume", "job")  # keys that are set for each run
-Circumstance = Literal["device", "torch"]  # in which arms may differ if the suite says so
 MAX_BYTES = 1 << 20  # the largest size of a file
 # Types in the file, where they are others than those of the fields.
-SEEDS = {"in_file": Annotated[int, "[1, 10000]"] | NonEmpty[Whole]}
-ARMS = {"in_file": dict[str, Any]}
-PUBLISHED = {"in_file": dict[str, float | tuple[float, float]]}
+IN_FILE = {
+    "seeds": Annotated[int, "[1, 10000]"] | NonEmpty[Whole],
+    "arms": dict[str, Any],
+    "published": dict[str, float | tuple[float, float]],
+}
 
 
 @dataclass(kw_only=True)
 class Arm:
     """One configuration of a suite: what it changes in the base, and what was published of it.
 
-    `published` has a value, and its +- if there is one, by metric.
+    `published` has by metric a value and its +-, which may be None.
     """
 
-    name: str = field(init=False)
     overrides: list[str] = field(default_factory=list)
-    published: Mapping[str, tuple[float, float | None]] = field(default_factory=dict, metadata=PUBLISHED)
+    published: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -58,10 +57,6 @@ class Study:
         self.setting = f"{self.file.stem}={shown}"  # names the study on the command line
         self.results = self.folder / "results.csv"  # the table with a row for each run
 
-    def require(self, condition: object, key: str, reason: str, remedy: str) -> None:
-        """Raises `ConfigError`, which names the line of a key, unless the condition holds."""
-        require(condition, reason, remedy, self.at(key))
-
 
 @dataclass(kw_only=True)
 class Suite(Study):
@@ -72,46 +67,38 @@ class Suite(Study):
     question is about their order. Arms may differ in the circumstances `ignore`.
     """
 
-    seeds: list[int] = field(metadata=SEEDS)
+    seeds: list[int]
     metrics: NonEmpty[str]
-    arms: dict[str, Arm] = field(metadata=ARMS)
+    arms: dict[str, Arm]
     budget: str | None = None
     reference: str = ""  # if the file has none, the first arm
     order: list[str] = field(default_factory=list)
-    ignore: list[Circumstance] = field(default_factory=list)
+    ignore: list[Literal["device", "torch"]] = field(default_factory=list)
     source: str | None = None
     note: str | None = None
 
-    @property
-    def comparisons(self) -> int:
-        """The number of planned comparisons, by which p-values are corrected from the first run on."""
-        return len(self.arms) - 1
-
-    def complete(self) -> None:
-        """Completes what was read, or raises a `ConfigError` with the key of what contradicts the rest."""
+    def __post_init__(self) -> None:
         require(self.arms, "is empty", "give at least one, such as `plain: {}`", "arms")
         self.seeds = list(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+        self.comparisons = len(self.arms) - 1  # all that are planned, by which p-values are corrected
         refuse_own(self.base, "base")
-        self.arms = {name: self.arm(name, f"arms.{name}") for name in self.arms}
+        self.arms = {name: self.arm(name, values, f"arms.{name}") for name, values in self.arms.items()}
         self.reference = self.reference or next(iter(self.arms))
         for key, names in {"reference": [self.reference], "order": self.order}.items():
             for name in names:
                 require(name in self.arms, f"{name} is no arm", f"choose from {', '.join(self.arms)}", key)
         require(len(self.order) != 1, "has one arm", "give two, best first, or remove it", "order")
 
-    def arm(self, name: Any, key: str) -> Arm:
+    def arm(self, name: Any, values: Any, key: str) -> Arm:
         is_name, remedy = isinstance(name, str) and NAME.fullmatch(name), "use letters, digits, dots, - and _"
         require(is_name, f"arm {name!r} names folders", remedy, key)
-        values: Any = self.arms[name]
         arm: Arm = made(Arm, {} if values is None else values, key)
         refuse_own(arm.overrides, key)
-        for metric in arm.published:
+        for metric, value in arm.published.items():
             place, known = f"{key}.published.{metric}", f"choose from {', '.join(self.metrics)}"
             require(metric in self.metrics, "is not in metrics", known, place)
             require(self.source, "has no source", "say in `source` where it stands", place)
-        pairs: Any = arm.published.items()
-        arm.published = {one: tuple(x) if isinstance(x, list) else (x, None) for one, x in pairs}
-        arm.name = name
+            arm.published[metric] = tuple(value) if isinstance(value, list) else (value, None)
         return arm
 
 
@@ -129,25 +116,25 @@ class Search(Study):
     parameters: dict[str, Any]
     prune: dict[str, Whole] | None = None
 
-    def overrides(self, chosen: Mapping[str, Any]) -> list[str]:
-        """The overrides of ganlab.run for values of the parameters."""
-        return [*self.base, *(f"{name}={chosen[name]}" for name in self.parameters)]
-
-    def complete(self) -> None:
-        """Completes what was read, or raises a `ConfigError` with the key of what contradicts the rest."""
+    def __post_init__(self) -> None:
         from ganlab.studies.search import distribution  # imports optuna
 
+        self.metrics = [self.metric]
         require(self.parameters, "is empty", "name one, with its range", "parameters")
         is_after = self.prune is None or [*self.prune] == ["after"]
         require(is_after, "has other keys than after", "write prune: {after: <step>}", "prune", self.prune)
-        refuse_own([one for one in self.base if name_of(one) != "seed"], "base")
         base = {name_of(override): override for override in self.base}
+        refuse_own([override for name, override in base.items() if name != "seed"], "base")
         for name, words in self.parameters.items():
             key = f"parameters.{name}"
             refuse_own([name], key)
             require(name not in base, f"stands in base too, as {base.get(name)}", "remove one of them", key)
             with prefixing_all_keys(key):
                 self.parameters[name] = distribution(str(words))
+
+    def overrides(self, chosen: Mapping[str, Any]) -> list[str]:
+        """The overrides of ganlab.run for values of the parameters."""
+        return [*self.base, *(f"{name}={chosen[name]}" for name in self.parameters)]
 
 
 def refuse_own(overrides: Iterable[str], key: str, own: Iterable[str] = OWN) -> None:
@@ -174,7 +161,7 @@ def needs_studies() -> Iterator[None]:
 
 
 def read_study(cfg: Any) -> Suite | Search:
-    """The study of a command with the settings `suite` and `sweep`, of which one is given.
+    """The study of a command with the settings `suite` and `sweep`.
 
     Raises:
         ConfigError: neither or both are given, or the study cannot be read.
@@ -197,23 +184,28 @@ def read_search(folder: str | Path) -> Search:
 
 
 def read(cls: Any, file: Path) -> Any:
-    content, at = parsed(file)
+    content, lines = parsed(file)
+
+    def at(key: str) -> str:
+        while key and key not in lines:  # the nearest key around it
+            key = key.rpartition(".")[0]
+        return f"{file}, line {lines[key]}" if key else str(file)
+
     with renaming_keys(lambda key: f"{at(key)}: {key}".removesuffix(": ")):
         study = made(cls, content)
-        study.complete()
     study.locate(file, at)
     return study
 
 
-def parsed(file: Path) -> tuple[Any, Callable[[str], str]]:
-    """The content of a file, and a function that tells the line of a key, such as "arms.r1.overrides".
+def parsed(file: Path) -> tuple[Any, dict[str, int]]:
+    """The content of a file, and the line of each key, such as "arms.r1.overrides".
 
     Raises:
         ConfigError: the file cannot be read or parsed, or is no mapping.
     """
     try:
         text = read_regular_file(file, MAX_BYTES)
-        content = OmegaConf.to_container(parse_plain(text, may_interpolate=True))
+        content = parse_plain(text, is_study=True)
         lines = dict(lines_of_keys(yaml.compose(text, yaml.SafeLoader)))
     except OSError as error:
         missing = f"{file.stem}={file.parent} has no {file.name} that can be read"
@@ -224,13 +216,7 @@ def parsed(file: Path) -> tuple[Any, Callable[[str], str]]:
         remedy = "write plain values, each key once, and quote what holds brackets or colons"
         raise ConfigError(f"{place}: {getattr(problem, 'reason', problem)!s:.200}", remedy) from error
     require(lines, f"{file} is no mapping", "write `key: value` lines")
-
-    def place_of(key: str) -> str:
-        while key and key not in lines:  # the nearest key around it
-            key = key.rpartition(".")[0]
-        return f"{file}, line {lines[key]}" if key else str(file)
-
-    return content, place_of
+    return content, lines
 
 
 def lines_of_keys(node: Any, prefix: str = "") -> Iterator[tuple[str, int]]:
@@ -240,14 +226,14 @@ def lines_of_keys(node: Any, prefix: str = "") -> Iterator[tuple[str, int]]:
 
 
 def made(cls: Any, values: Any, key: str = "") -> Any:
-    """A dataclass from a mapping. Its fields are read as annotated, or as `in_file` of their metadata says.
+    """A dataclass from a mapping.
 
     Raises:
         ConfigError: a key is unknown or missing, or a value has the wrong type, is empty or stands twice.
     """
     require(isinstance(values, dict), "must be a mapping", "", key, values)
-    own, hints = [one for one in fields(cls) if one.init], get_type_hints(cls, include_extras=True)
-    types = {one.name: one.metadata.get("in_file", hints[one.name]) for one in own}
+    types = get_type_hints(cls, include_extras=True)
+    types |= {name: IN_FILE[name] for name in types.keys() & IN_FILE.keys()}
     for name, value in values.items():
         place, parts = f"{key}.{name}".lstrip("."), value if isinstance(value, list) else [value]
         require(name in types, "is unknown", f"choose from {', '.join(types)}", place)
@@ -257,7 +243,7 @@ def made(cls: Any, values: Any, key: str = "") -> Any:
         require(not is_blank, "is empty, or has an empty text", "write it, or leave it out", place)
         twice = next((part for part in parts if parts.count(part) > 1), "")
         require(twice == "", f"{twice} stands there twice", "remove one of them", place)
-    needed = {one.name for one in own if one.default is one.default_factory is MISSING}
+    needed = {one.name for one in fields(cls) if one.default is one.default_factory is MISSING}
     lacking = ", ".join(sorted(needed - values.keys()))
     require(not lacking, f"lacks {lacking}", "add what is missing", key)
     return cls(**values)

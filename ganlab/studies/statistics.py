@@ -36,13 +36,13 @@ def summary(values: pd.Series, bounds: tuple[float, float]) -> dict[str, float]:
     found = {"n": n, "mean": mean, "sd": sd}
     if n < 2:
         return found
-    if n < ENOUGH:
-        ends = stats.t.interval(LEVEL, n - 1, mean, sd / sqrt(n))
-    else:
+    test = stats.ttest_1samp(values, 0)
+    ends = test.confidence_interval(LEVEL)
+    if n >= ENOUGH:
         rng = np.random.default_rng(0)  # so that a report is reproducible
         ends = stats.bootstrap([values], np.mean, method="BCa", rng=rng).confidence_interval
     cut = {"low": max(ends[0], min(bounds[0], mean)), "high": min(ends[1], max(bounds[1], mean))}
-    return found | cut | {"p": stats.ttest_1samp(values, 0).pvalue, "effect": smallest_effect(sd, n)}
+    return found | cut | {"p": test.pvalue, "effect": smallest_effect(sd, n)}
 
 
 def holm(p: pd.Series, planned: int) -> pd.Series:

@@ -33,6 +33,7 @@ WORD = r"[\w.:+-]*"  # what a cell with a text may be, except these:
 PATTERNS = {"arm": NAME.pattern, "status": "|".join(STATUSES), "reason": ".*", "device": ".*"}
 FORMULA = ("=", "+", "-", "@")  # at the beginning of a cell, spreadsheets would run the rest
 Number = Annotated[int, "[0, 1e18]"]
+Label = tuple[str, int]  # of a run: its arm, which of a search is trial0, trial1, ..., and its seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,11 @@ OLD = COLUMNS[: COLUMNS.index("course")]
 KEY = attrgetter("arm", "seed", "config", "data", "numerics")  # rows of the same run have the same
 
 
+def latest(rows: Iterable[Row]) -> dict[Label, Row]:
+    """The row of each run: of several, the one of the latest numerics; of these, the latest."""
+    return {(row.arm, row.seed): row for row in sorted(rows, key=attrgetter("numerics", "finished"))}
+
+
 def merge(path: Path, rows: Sequence[Row], lock: AbstractContextManager[Any]) -> None:
     """Adds rows to a table under the lock that all who write it share.
 
@@ -76,7 +82,7 @@ def merge(path: Path, rows: Sequence[Row], lock: AbstractContextManager[Any]) ->
     The file is never seen half-written.
     """
     with config_error_if_unwritable(path), lock:
-        new = {(row.arm, row.seed) for row in rows}
+        new = latest(rows)
         old = [row for row in read(path) if row.status != "interrupted" or (row.arm, row.seed) not in new]
         merged = {KEY(row): row for row in [*old, *rows]}
         write_atomically(path, text_of(merged.values()))

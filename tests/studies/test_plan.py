@@ -34,7 +34,8 @@ from ganlab.core.numerics import NUMERICS
 from ganlab.data.vision import Stacks
 from ganlab.studies import plan as plans
 from ganlab.studies.backend import arguments
-from ganlab.studies.plan import Plan, SearchPlan, is_done
+from ganlab.studies.plan import Plan, is_done
+from ganlab.studies.search import SearchPlan
 from ganlab.studies.spec import read_search, read_suite
 from ganlab.studies.table import Row, read, text_of
 

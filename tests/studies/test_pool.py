@@ -268,6 +268,36 @@ def test_a_run_that_another_process_plays_is_left_to_it(tmp_path: Path) -> None:
     assert (rows_of(plan.study.folder), len(plan.open()), pool.tried) == ([], 4, set())
 
 
+def test_a_run_whose_directory_was_removed_has_a_row_too(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, SUITE.replace("seeds: 2", "seeds: 1"))
+    script = f"import shutil; [shutil.rmtree(path) for path in __import__('glob').glob('{plan.folder}/*/')]"
+    Pool(plan, Script(f"{script}; raise SystemExit('all is gone')")).play()
+    assert [(row.status, row.reason) for row in rows_of(plan.study.folder)] == [("failed", "all is gone")] * 2
+
+
+def test_an_idle_process_takes_over_what_another_one_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While its own run goes on, the lock of the other process falls."""
+    plan = plan_of(tmp_path, SUITE.replace("seeds: 2", "seeds: 1"))
+    other = jobs_of(plan)[1].directory
+    other.mkdir(parents=True)
+    lock, started = Lock(other / "lock"), []
+
+    def status(job: Job) -> int | None:
+        lock.release()
+        return 1 if len(started) == 2 else None
+
+    def start(job: Job, lock: Lock) -> Job:
+        started.append(job.arm)
+        return job
+
+    monkeypatch.setattr("ganlab.studies.pool.IDLE", 0)
+    place: Any = SimpleNamespace(processes=2, start=start, status=status)
+    Pool(plan, place).play()
+    assert started == ["plain", "ema"]
+
+
 def test_a_finished_run_is_recorded_without_another_run(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     job = jobs_of(plan)[0]
@@ -355,6 +385,19 @@ def test_stale_rows_are_reported_even_if_nothing_is_run(
     out = capsys.readouterr().out
     assert "4 runs, 0 to play" in out
     assert "4 runs are stale, their numbers have changed since: rerun=stale plays them again" in out
+
+
+def test_a_run_that_another_process_goes_on_with_fails_no_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_of(tmp_path, SUITE.replace("seeds: 2", "seeds: 1"))
+    done, other = jobs_of(plan)
+    plan.study.results.write_text(text_of([row_of(done), row_of(other, status="interrupted", reason="x")]))
+    other.directory.mkdir(parents=True)
+    lock = Lock(other.directory / "lock")
+    ablate(compose(f"suite={plan.study.folder}", f"output={plan.folder.parent}", config_name="ablate"))
+    lock.release()
+    assert "1 runs are with other processes" in capsys.readouterr().out
 
 
 def test_a_dry_run_prints_the_status_of_each_run_and_writes_nothing(

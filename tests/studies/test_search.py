@@ -17,8 +17,15 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_com
 from ganlab.config.compose import compose
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
-from ganlab.studies.plan import SearchPlan
-from ganlab.studies.search import best, hopeless, number_of, study_of, suggested, write_wandb_sweep
+from ganlab.studies.search import (
+    SearchPlan,
+    best,
+    hopeless,
+    number_of,
+    study_of,
+    suggested,
+    write_wandb_sweep,
+)
 from ganlab.studies.spec import Search
 from ganlab.studies.table import collected, text_of
 

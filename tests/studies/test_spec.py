@@ -29,11 +29,14 @@ arms:
     overrides:
       - trick=ema
 """
+NOTE = 'note: "It costs ${5, or ${no:thing}"\n'  # texts are taken as they are
 LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{i + 1}: &a{i + 1} [*a{i}, *a{i}]\n" for i in range(40))
 
 
 def test_a_suite_has_the_contents_of_its_file(tmp_path: Path) -> None:
-    found = read_suite(write_suite(tmp_path / "tricks", f"{GOOD}order: [ema, plain]\nignore: [device]\n"))
+    found = read_suite(
+        write_suite(tmp_path / "tricks", f"{GOOD}order: [ema, plain]\nignore: [device]\n{NOTE}")
+    )
     assert (found.name, found.seeds, found.reference, found.order) == (
         "tricks", [0, 1], "plain", ["ema", "plain"],
     )  # fmt: skip
@@ -42,7 +45,9 @@ def test_a_suite_has_the_contents_of_its_file(tmp_path: Path) -> None:
     assert found.arms["r1"].published == {"fid": (7.9, 0.1), "is": (8.0, None)}
     assert found.arms["ema"].overrides == ["trick=ema"]
     assert found.at("arms.ema") == f"{tmp_path}/tricks/suite.yaml, line 9"
-    assert (found.budget, found.note, found.ignore, found.comparisons) == (None, None, ["device"], 2)
+    assert (found.budget, found.note, found.ignore, found.comparisons) == (
+        None, "It costs ${5, or ${no:thing}", ["device"], 2,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from support.warm_process import WarmProcess
 
 from ganlab.config.compose import compose
 from ganlab.core.numerics import NUMERICS
-from ganlab.studies.plan import Job, Plan, SearchPlan
+from ganlab.studies.plan import Job, Plan
+from ganlab.studies.search import SearchPlan
 from ganlab.studies.spec import read_search, read_suite
 from ganlab.studies.table import Row, read
 
