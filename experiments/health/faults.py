@@ -66,7 +66,10 @@ class Loud(Trick):
 
 
 class Checkerboard(Trick):
-    """Every second pixel of what the generator makes is fainter, as where strides and kernels do not fit."""
+    """Every second pixel of what the generator makes is fainter, as where strides and kernels do not fit.
+
+    Which ones differs from sample to sample, so that the generator cannot learn to balance it.
+    """
 
     def networks(self, networks: Networks) -> None:
         networks.generator.body = ConditionalSequential(networks.generator.body, Faint())
@@ -75,4 +78,5 @@ class Checkerboard(Trick):
 class Faint(torch.nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         rows, columns = (torch.arange(side, device=x.device) for side in x.shape[-2:])
-        return x * (1 - 0.7 * ((rows[:, None] + columns) % 2))
+        first = torch.arange(len(x), device=x.device).view(-1, 1, 1, 1)
+        return x * (1 - 0.7 * ((first + rows[:, None] + columns) % 2))

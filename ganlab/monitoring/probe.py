@@ -27,7 +27,8 @@ from ganlab.networks.base import evaluating, uncompiled
 
 NUM_SAMPLES, NUM_REFERENCE = 128, 512  # those that are judged, and those that distances are taken to
 MAX_ELEMENTS = 2**24  # the largest size of each of them in elements, unless a batch of the run is larger
-MIN_PER_CLASS = 5  # samples of a class that a measurement expects, or it does not count the class
+MIN_PER_CLASS = 20  # samples of a class that a measurement expects, or it does not count the class
+DRAWS = 4  # of so many times the samples the classes are counted
 FIT_NOISE = 0.02  # energy distances below this differ by chance
 MIN_SIDE = 16  # smaller images have their own content at periods of two pixels
 JUDGED = {Capability.DISCRIMINATOR, Capability.LOSS_ON_LOGITS, Capability.APART}
@@ -142,8 +143,10 @@ def sample_numbers(game: Game, turn: Turn, base: Any) -> Numbers:
     if base.board is not None:
         numbers["checkerboard"] = measures.checkerboard(samples) - base.board
     if base.labels is not None:
-        counts = torch.bincount(base.labels[nearest.indices], minlength=len(base.shares))
-        expected = base.shares * len(samples)
+        others = (turn.with_new_latents().generated.x for _ in range(DRAWS - 1))
+        further = [fits(presented(game, x, turn), base)[0].argmin(1) for x in others]
+        found = base.labels[torch.cat([nearest.indices, *further])]
+        counts, expected = torch.bincount(found, minlength=len(base.shares)), base.shares * len(found)
         if (is_counted := expected >= MIN_PER_CLASS).any():
             numbers["rarest_class"] = (counts / expected)[is_counted].min()
     return numbers | generator_numbers(game, turn, base, samples, fit)
