@@ -27,7 +27,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.run import run
 from ganlab.studies.spec import read_suite
 
-LIMIT = 8000  # bytes of the README of the repository
+LIMIT = 8500  # bytes of the README of the repository
 FOLDERS = ("conf", "ganlab", "experiments", "scripts")
 FOLDERS_WITH_PAGES = [
     ".",
