@@ -1,6 +1,6 @@
 """Plays the planted faults and the healthy runs of this folder, and writes the tables of its README.md.
 
-    python suite.py                                    # plays what is missing of seeds 0 to 9
+    python suite.py                                    # plays what is missing
     SEEDS=100,101 FILE=tuned.csv python suite.py       # other seeds, for choosing thresholds; writes no page
 
 A finished run is a row of runs.csv, which is kept; killed and called again, the suite goes on. It needs
@@ -67,6 +67,8 @@ HEALTHY = {
     "relativistic": "objective=relativistic trick=r1",
 }
 FAULT_STEPS, HEALTHY_STEPS = 500, 500
+# Two rules were changed after the seeds 0 to 9 had been seen, on which healthy runs raised four alarms.
+COUNTED_LATER = ("missing_class", "checkerboard", *HEALTHY)  # on the seeds 10 to 19
 
 
 def play(settings: list[str], seed: int, steps: int) -> list[dict[str, Any]]:
@@ -116,8 +118,10 @@ finished run is a row of `runs.csv`. A run is one of a row's command with `seed=
 
 The thresholds were chosen on the seeds 100 to 103, those of the rules on the discriminator's strength,
 `critic_growing`, `memorised` and `saturated` on seed 100 alone. They are the same for all families of
-objectives, which a threshold on an order or on a ratio can be; none was chosen for one family. These tables
-count the seeds {seeds}. Faults of one's own code are in [faults.py](faults.py), which
+objectives, which a threshold on an order or on a ratio can be; none was chosen for one family. The faults
+are counted on the seeds 0 to 9. On these, 4 of 60 healthy runs raised an alarm, of `missing_class`, and one
+of them of `checkerboard`, too; both rules were then changed, and are counted on the seeds 10 to 19, as the
+healthy runs are. Faults of one's own code are in [faults.py](faults.py), which
 Python finds in this folder.
 
 ## Faults
@@ -165,9 +169,8 @@ def page(rows: list[dict[str, str]]) -> str:
             [name, len(of[name]), len(alarms), ", ".join(alarms), f"`python -m ganlab.run {settings}`"]
         )
     alarms, runs = sum(row[2] for row in healthy), sum(row[1] for row in healthy)
-    seeds = ", ".join(sorted({row["seed"] for row in rows}, key=int))
     return PAGE.format(
-        quiet=" ".join(QUIET), seeds=seeds, fault_steps=FAULT_STEPS, healthy_steps=HEALTHY_STEPS,
+        quiet=" ".join(QUIET), fault_steps=FAULT_STEPS, healthy_steps=HEALTHY_STEPS,
         faults=table("| fault | rule | found | at step | remedy | cured | command |", faults),
         healthy=table("| run | runs | with an alarm | alarms | command |", healthy),
         alarms=f"{alarms} of {runs} healthy runs raised an alarm.",
@@ -178,12 +181,13 @@ def main() -> None:
     os.chdir(HERE)  # where the planted faults are found
     torch.set_num_threads(1)
     assert {*FAULTS} == {*NAMES}
-    seeds = [int(seed) for seed in os.environ.get("SEEDS", "0,1,2,3,4,5,6,7,8,9").split(",")]
+    given = [int(seed) for seed in os.environ.get("SEEDS", "").split(",") if seed]
     file = HERE / os.environ.get("FILE", "runs.csv")
     rows = [*csv.DictReader(file.open())] if file.is_file() else []
     done = {(row["kind"], row["name"], int(row["seed"])) for row in rows}
     every = [*(("fault", name) for name in FAULTS), *(("healthy", name) for name in HEALTHY)]
-    for seed, (kind, name) in ((seed, one) for seed in seeds for one in every):
+    counted = {one: given or (range(10, 20) if one[1] in COUNTED_LATER else range(10)) for one in every}
+    for seed, (kind, name) in sorted((seed, one) for one, seeds in counted.items() for seed in seeds):
         if (kind, name, seed) in done:
             continue
         played = (
