@@ -113,8 +113,8 @@ class Health(Callback):
     def _report(self, trainer: Trainer, module: GameModule, rule: Any, found: dict[str, Any]) -> None:
         players, begins = [*module.phases[-1].game.players], found["ends"] is None
         if begins:
-            cfg, data = self.run.record, self.run.data
-            found["remedy"] = first_remedy(cfg, data, rule.remedies, found["player"], players)
+            run, player = self.run, found["player"]
+            found["remedy"] = first_remedy(run.record, run.data, rule.remedies, player, players)
         self._write(trainer)
         if trainer.is_global_zero:
             print(f"health: {(text := described(found))}", flush=True)
