@@ -22,7 +22,6 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from support.commands import environment, finish, play, resume, start
-from support.daily_sample import A_THIRD, daily_share
 from support.refusals import refuses
 from test_config import Shift  # noqa: F401, a class of a user's own
 
@@ -322,7 +321,7 @@ REASONS = "|".join(
 )
 
 
-@pytest.mark.parametrize("attack", daily_share(ATTACKS, A_THIRD))
+@pytest.mark.parametrize("attack", ATTACKS)
 def test_an_attack_is_refused_in_one_line(
     attack: str, unsigned_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,10 +2,10 @@
 
 `make test` runs few pairs of tricks that share no hook and a fifth of the others, few pairs and objectives on
 the DCGAN, a fifth of the other objectives with each trick, of the tricks in each home, of the trainings on
-Gaussians and of the attacks inside borrowed runs, a third of the refusals of a command line, of the attacks
-on a run directory and of the commands on pages, one tutorial, and one play of each case; and on one day of
-two to four each of the slowest tests, such as most of those that kill runs or start several processes. It
-draws another sample each day, so that every case runs sooner or later.
+Gaussians and of the attacks inside borrowed runs, a third of the refusals of a command line and of the
+commands on pages, one tutorial, and one play of each case; and on one day of two to four each of the slowest
+tests, such as most of those that kill runs or start several processes. It draws another sample each day, so
+that every case runs sooner or later.
 `make test-all` runs every case.
 """
 
