@@ -94,20 +94,25 @@ class FCNScore(OfTestPairs):
         given = [data.shape[0], data.condition.shape[0]]
         known = [self.segmenter.architecture["channels"], self.segmenter.colours.shape[1]]
         require(given == known, f"was trained on images of {known} channels, not {given}", key=".segmenter")
+        photos, maps = (torch.cat(part) for part in zip(*data.split("test", "cpu", CHUNK), strict=True))
+        self._right = self.segmenter.classes(self._unit(maps))
+        most_frequent = torch.full_like(self._right, int(self._right.flatten().mode().values))
+        origin = {"floor_n": len(photos), "floor_split": "test"}
+        ceiling = zip(self.names, self._scores(self.segmenter.predict(self._unit(photos))), strict=True)
+        self.own_floors = {name: {"floor": value, **origin} for name, value in ceiling}
+        trivial = zip(self.names, self._scores(most_frequent), strict=True)
+        self.extras = {f"most_frequent_class_{name}": value for name, value in trivial}
 
     def measure(self, game: Game, seed: int) -> tuple[float, ...]:
-        made, real, maps = map(
-            torch.cat, zip(*answered_conditions(self._data, game, seed, CHUNK), strict=True)
-        )
-        made, real, maps = (to_unit_range(x, self._data.value_range).float() for x in (made, real, maps))
-        right, k = self.segmenter.classes(maps), len(self.segmenter.colours)
-        ceiling = zip(self.names, segmentation_scores(self.segmenter.predict(real), right, k), strict=True)
-        origin = {"floor_n": len(real), "floor_split": "test"}
-        self.own_floors = {name: {"floor": value, **origin} for name, value in ceiling}
-        most_frequent = torch.full_like(right, int(right.flatten().mode().values))
-        trivial = zip(self.names, segmentation_scores(most_frequent, right, k), strict=True)
-        self.extras = {f"most_frequent_class_{name}": value for name, value in trivial}
-        return segmentation_scores(self.segmenter.predict(made), right, k)
+        answered = answered_conditions(self._data, game, seed, CHUNK)
+        made = torch.cat([sample for sample, *_ in answered])
+        return self._scores(self.segmenter.predict(self._unit(made)))
+
+    def _unit(self, x: Tensor) -> Tensor:
+        return to_unit_range(x, self._data.value_range).float()
+
+    def _scores(self, found: Tensor) -> tuple[float, float, float]:
+        return segmentation_scores(found, self._right, len(self.segmenter.colours))
 
     def protocol(self) -> ProtocolFields:
         return {"n_fake": self._n, "segmenter": self.segmenter.sha256[:16], "torch": str(torch.__version__)}
