@@ -80,8 +80,10 @@ def refuse_idle_settings(cfg: DictConfig) -> None:
 
 def shared_out(processes: int | None, threads: int | None) -> tuple[int, int]:
     """How many runs are played at a time on this machine, and with how many threads each."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    given, share = os.environ.get("OMP_NUM_THREADS", ""), max(cores // (processes or 1), 1)
+    from joblib import cpu_count  # knows what a container and an affinity allow
+
+    cores, given = cpu_count(), os.environ.get("OMP_NUM_THREADS", "")
+    share = max(cores // (processes or 1), 1)
     threads = threads or (int(given) if given.isdecimal() else 0) or min(share, MAX_THREADS)
     if processes is None:
         import torch
