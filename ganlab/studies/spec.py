@@ -19,7 +19,8 @@ from ganlab.core.validation import Count, NonEmpty, Whole
 from ganlab.filesystem import read_regular_file
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of an arm, which names folders and pictures
-LIBRARIES = ("pandas", "statsmodels", "jinja2", "filelock", "joblib", "optuna", "ray")  # of extras in pyproject.toml
+# Of extras in pyproject.toml.
+LIBRARIES = ("pandas", "statsmodels", "jinja2", "filelock", "joblib", "optuna", "ray")
 OWN = ("seed", "run_dir", "resume", "job")  # keys that are set for each run
 MAX_BYTES = 1 << 20  # the largest size of a file
 # Types in the file, where they are others than those of the fields.
